@@ -1,0 +1,1155 @@
+//! Validation: from a request and what was found in the world to a cutover, or to every problem.
+//!
+//! It runs in two halves, because what to ask the load balancers depends on what the zone holds:
+//! [`Survey::of`] reads the zone's records, [`Survey::conclude`] everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cutover::{
+    Action, Cutover, Execution, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status,
+};
+use crate::facts::{Facts, FoundLoadBalancer, Policy, Record, Running, Target, dns_key};
+use crate::failure::{CAUSE_BYTES_MAX, Failure, Problem};
+use crate::health::OnNoData;
+use crate::load_balancer::LoadBalancer;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::request::{ExternalDns, Request};
+use crate::split::{RouteId, Sides, Weights};
+use crate::start::Start;
+
+/// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
+pub const TTL_S_MAX: u32 = 300;
+/// TTL of an alias to a load balancer, in seconds.
+/// Source: Route 53 developer guide, "Values specific for weighted alias records".
+pub const ALIAS_TTL_S: u32 = 60;
+/// Complete periods of the old side's traffic that are looked at before the start.
+pub const TRAFFIC_PERIODS: u32 = 15;
+/// Bytes that the state may grow to: 256 KiB are allowed, and an error's Cause travels with it.
+/// Source: Step Functions developer guide, "Quotas" (maximum input or output size).
+pub const STATE_BYTES_MAX: usize = 220 * 1024;
+/// Bytes that a verdict takes per route.
+const VERDICT_BYTES_MAX: usize = 160;
+/// Names listed in a sentence about many routes.
+const NAMES_SHOWN: usize = 5;
+
+/// The hosted zone of the routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Its id.
+    pub id: String,
+    /// Its name, without a dot at the end.
+    pub name: String,
+}
+
+/// Something that speaks against starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    problem: Problem,
+    /// It may pass by waiting.
+    not_yet: bool,
+}
+
+/// A route whose records are as they must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    route: RouteId,
+    live: Weights,
+    ttl_s: u32,
+    old_dns: String,
+    new_dns: String,
+    external_dns: bool,
+}
+
+/// What the zone's records say about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    request: Request,
+    zone: Zone,
+    sides: Option<Sides>,
+    candidates: Vec<Candidate>,
+    findings: Vec<Finding>,
+    warnings: Vec<Problem>,
+}
+
+/// Which execution validates, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The execution.
+    pub execution: Execution,
+    /// When the execution started.
+    pub started_at: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Survey {
+    /// Finds the routes in the zone's records, and the old side if the request names none.
+    #[must_use]
+    pub fn of(request: Request, zone: Zone, records: &[Record]) -> Self {
+        let mut survey = Self {
+            request,
+            zone,
+            sides: None,
+            candidates: Vec::new(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut by_name: BTreeMap<&RouteId, Vec<&Record>> = BTreeMap::new();
+        for record in records.iter().filter(|record| carries_traffic(record)) {
+            by_name.entry(&record.name).or_default().push(record);
+        }
+        let Some(sides) = survey.find_sides(&by_name) else { return survey };
+        let routes = survey.find_routes(&by_name, &sides);
+        let owned = owned_by_external_dns(records, &sides);
+        for route in routes {
+            let records = by_name.get(&route).map_or(&[][..], Vec::as_slice);
+            if let Some(mut candidate) = survey.read_route(&route, records, &sides) {
+                candidate.external_dns = owned.contains(&route);
+                survey.candidates.push(candidate);
+            }
+        }
+        survey.sides = Some(sides);
+        survey
+    }
+
+    /// The DNS names of the load balancers that [`Survey::conclude`] must know about.
+    #[must_use]
+    pub fn dns_names(&self) -> BTreeSet<String> {
+        let of_route = |c: &Candidate| [c.old_dns.clone(), c.new_dns.clone()];
+        self.candidates.iter().flat_map(of_route).collect()
+    }
+
+    /// The old side's load balancers among those found: their traffic is looked at.
+    #[must_use]
+    pub fn old_load_balancers(
+        &self,
+        found: &BTreeMap<String, FoundLoadBalancer>,
+    ) -> Vec<LoadBalancer> {
+        let ids: BTreeSet<&String> =
+            self.candidates.iter().filter_map(|c| Some(&found.get(&c.old_dns)?.id)).collect();
+        ids.into_iter()
+            .map(|id| LoadBalancer { id: id.clone(), target_groups: Vec::new() })
+            .collect()
+    }
+
+    /// The request that is being validated.
+    #[must_use]
+    pub const fn request(&self) -> &Request {
+        &self.request
+    }
+
+    fn refuse(&mut self, problem: Problem) {
+        self.findings.push(Finding { problem, not_yet: false });
+    }
+
+    fn not_yet(&mut self, problem: Problem) {
+        self.findings.push(Finding { problem, not_yet: true });
+    }
+
+    /// The two set identifiers: the old one from the request, or the one beside the new that
+    /// carries weight today.
+    fn find_sides(&mut self, by_name: &BTreeMap<&RouteId, Vec<&Record>>) -> Option<Sides> {
+        let new = self.request.new.clone();
+        if let Some(old) = self.request.old.clone() {
+            return Some(Sides { old, new });
+        }
+        let is_new = |record: &&&Record| record.set_identifier.as_ref() == Some(&new);
+        let considered = by_name.iter().filter(|(name, records)| match &self.request.routes {
+            Some(routes) => routes.contains(name),
+            None => records.iter().any(|record| is_new(&record)),
+        });
+        let mut carrying = BTreeSet::new();
+        let mut seen = false;
+        for (_, records) in considered {
+            seen |= records.iter().any(|record| is_new(&record));
+            let others = records.iter().filter(|r| !is_new(r) && r.weight.is_some_and(|w| w > 0));
+            carrying.extend(others.filter_map(|record| record.set_identifier.clone()));
+        }
+        let identifiers: Vec<&String> = carrying.iter().collect();
+        match (identifiers.as_slice(), seen) {
+            ([old], _) => Some(Sides { old: (*old).clone(), new }),
+            ([], false) => {
+                let message = format!(
+                    "no name of {} has weighted records of {new:?} yet, and old is not named",
+                    self.zone.name
+                );
+                self.not_yet(Problem::new("no_new_record", message));
+                None
+            }
+            ([], true) => {
+                let message = format!(
+                    "no set identifier beside {new:?} carries weight: name the side to go back \
+                     to with old"
+                );
+                self.refuse(Problem::new("old_unknown", message));
+                None
+            }
+            (many, _) => {
+                let names: Vec<String> = many.iter().map(|id| format!("{id:?}")).collect();
+                let message = format!(
+                    "several set identifiers beside {new:?} carry weight: {}; name one with old",
+                    listed(&names)
+                );
+                self.refuse(Problem::new("old_ambiguous", message));
+                None
+            }
+        }
+    }
+
+    /// The routes asked for, or every name that has weighted records of both sides.
+    fn find_routes(
+        &mut self,
+        by_name: &BTreeMap<&RouteId, Vec<&Record>>,
+        sides: &Sides,
+    ) -> Vec<RouteId> {
+        if let Some(routes) = self.request.routes.clone() {
+            let suffix = format!(".{}", self.zone.name);
+            let inside =
+                |r: &RouteId| r.as_str() == self.zone.name || r.as_str().ends_with(&suffix);
+            let (inside, outside): (Vec<_>, Vec<_>) = routes.into_iter().partition(inside);
+            for route in outside {
+                let message = format!("it is not a name of the zone {}", self.zone.name);
+                self.refuse(Problem::of(&route, "route_outside_zone", message));
+            }
+            return inside;
+        }
+        let has = |records: &[&Record], id: &String| {
+            records.iter().any(|record| record.set_identifier.as_ref() == Some(id))
+        };
+        let mut both = vec![];
+        let mut only_old = vec![];
+        for (name, records) in by_name {
+            match (has(records, &sides.old), has(records, &sides.new)) {
+                (true, true) => both.push((*name).clone()),
+                (true, false) => only_old.push(name.to_string()),
+                (false, _) => {}
+            }
+        }
+        if both.is_empty() {
+            let message = format!(
+                "no name of {} has weighted records of both {:?} and {:?} yet",
+                self.zone.name, sides.old, sides.new
+            );
+            self.not_yet(Problem::new("no_routes", message));
+        } else if !only_old.is_empty() {
+            let message = format!(
+                "{} name(s) have records of {:?} but none of {:?} and stay where they are: {}",
+                only_old.len(),
+                sides.old,
+                sides.new,
+                listed(&only_old)
+            );
+            self.warnings.push(Problem::new("left_out", message));
+        }
+        both
+    }
+
+    /// Reads one route's records; `None`, and findings, when they are not as they must be.
+    fn read_route(
+        &mut self,
+        route: &RouteId,
+        records: &[&Record],
+        sides: &Sides,
+    ) -> Option<Candidate> {
+        let before = self.findings.len();
+        let of = |id: &String| -> BTreeMap<&str, &Record> {
+            let side = records.iter().filter(|r| r.set_identifier.as_ref() == Some(id));
+            side.filter(|r| r.policy == Policy::Weighted).map(|r| (r.kind.as_str(), *r)).collect()
+        };
+        let (old, new) = (of(&sides.old), of(&sides.new));
+        self.check_policies(route, records, sides);
+        if records.iter().all(|record| record.policy == Policy::Weighted) {
+            self.check_both_sides(route, &old, &new, sides);
+        }
+        let ttl_s = self.check_ttl(route, old.values().chain(new.values()));
+        let live = self.check_split(route, &old, &new);
+        let old_dns = self.only_target(route, old.values(), "old");
+        let new_dns = self.only_target(route, new.values(), "new");
+        if self.findings.len() > before {
+            return None;
+        }
+        Some(Candidate {
+            route: route.clone(),
+            live: live?,
+            ttl_s,
+            old_dns: old_dns?,
+            new_dns: new_dns?,
+            external_dns: false,
+        })
+    }
+
+    fn check_policies(&mut self, route: &RouteId, records: &[&Record], sides: &Sides) {
+        for record in records {
+            let kind = &record.kind;
+            match record.policy {
+                Policy::Simple => {
+                    let message = format!(
+                        "its {kind} record is a simple one, beside which no weighted record can \
+                         stand: give it a set identifier and a weight first"
+                    );
+                    self.refuse(Problem::of(route, "simple_record", message));
+                }
+                Policy::Other => {
+                    let message = format!("its {kind} record is routed by something but weight");
+                    self.refuse(Problem::of(route, "other_policy", message));
+                }
+                Policy::Weighted => {
+                    let third = record.set_identifier.as_ref().filter(|id| {
+                        **id != sides.old && **id != sides.new && record.weight != Some(0)
+                    });
+                    if let Some(third) = third {
+                        let message = format!(
+                            "{kind} records of a third set identifier, {third:?}, carry weight: \
+                             set them to 0 or remove them"
+                        );
+                        self.refuse(Problem::of(route, "third_identifier", message));
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_both_sides(
+        &mut self,
+        route: &RouteId,
+        old: &BTreeMap<&str, &Record>,
+        new: &BTreeMap<&str, &Record>,
+        sides: &Sides,
+    ) {
+        if old.is_empty() {
+            let message = format!("it has no weighted record of the old side {:?}", sides.old);
+            self.refuse(Problem::of(route, "no_old_record", message));
+        }
+        if new.is_empty() {
+            let message = format!("it has no weighted record of the new side {:?} yet", sides.new);
+            self.not_yet(Problem::of(route, "no_new_record", message));
+        }
+        if old.is_empty() || new.is_empty() {
+            return;
+        }
+        for kind in old.keys().filter(|kind| !new.contains_key(*kind)) {
+            let message = format!("the new side {:?} has no {kind} record yet", sides.new);
+            self.not_yet(Problem::of(route, "no_new_record", message));
+        }
+        for kind in new.keys().filter(|kind| !old.contains_key(*kind)) {
+            let message = format!("the old side {:?} has no {kind} record", sides.old);
+            self.refuse(Problem::of(route, "no_old_record", message));
+        }
+    }
+
+    /// The one TTL of the records, in seconds.
+    fn check_ttl<'r>(
+        &mut self,
+        route: &RouteId,
+        records: impl Iterator<Item = &'r &'r Record>,
+    ) -> u32 {
+        let ttls: BTreeSet<u32> = records.map(|r| r.ttl_s.unwrap_or(ALIAS_TTL_S)).collect();
+        let longest = ttls.last().copied().unwrap_or(0);
+        if longest > TTL_S_MAX {
+            let message = format!(
+                "a TTL of {longest} s leaves traffic on a bad side for that long; allowed: up to \
+                 {TTL_S_MAX} s"
+            );
+            self.refuse(Problem::of(route, "ttl_too_long", message));
+        }
+        if ttls.len() > 1 {
+            let all: Vec<String> = ttls.iter().map(|ttl_s| format!("{ttl_s} s")).collect();
+            let message = format!("its records have different TTLs: {}", all.join(", "));
+            self.refuse(Problem::of(route, "ttl_differs", message));
+        }
+        longest
+    }
+
+    /// The one split of all record types, and whether a cutover can begin there.
+    fn check_split(
+        &mut self,
+        route: &RouteId,
+        old: &BTreeMap<&str, &Record>,
+        new: &BTreeMap<&str, &Record>,
+    ) -> Option<Weights> {
+        let splits: BTreeMap<&str, Weights> = old
+            .iter()
+            .filter_map(|(kind, record)| {
+                let new = new.get(kind)?.weight?;
+                Some((*kind, Weights { old: record.weight?, new }))
+            })
+            .collect();
+        let live = *splits.values().next()?;
+        if splits.values().any(|split| *split != live) {
+            let all: Vec<String> =
+                splits.iter().map(|(kind, split)| format!("{kind} {split}")).collect();
+            let message = format!("its record types have different weights: {}", all.join("; "));
+            self.refuse(Problem::of(route, "weights_differ", message));
+        } else if live.old == 0 && live.new == 0 {
+            let message = "all its weights are 0, so that every record answers alike: give the \
+                           old side all the weight first";
+            self.refuse(Problem::of(route, "all_weights_zero", message));
+        } else if !self.request.resume && (live.old == 0 || live.new != 0) {
+            let message = format!(
+                "its weights are {live}; a cutover begins with all weight on old and 0 on new, \
+                 or goes on from here with resume: true"
+            );
+            self.refuse(Problem::of(route, "split_not_initial", message));
+        }
+        Some(live)
+    }
+
+    /// The one load balancer's DNS name that all records of a side point at.
+    fn only_target<'r>(
+        &mut self,
+        route: &RouteId,
+        records: impl Iterator<Item = &'r &'r Record>,
+        side: &str,
+    ) -> Option<String> {
+        let targets: BTreeSet<String> = records
+            .flat_map(|record| match &record.target {
+                Target::Alias { dns_name } => vec![dns_key(dns_name)],
+                Target::Values(values) => values.iter().map(|value| dns_key(value)).collect(),
+            })
+            .collect();
+        if let Some(name) = targets.iter().find(|name| name.ends_with(".cloudfront.net")) {
+            let message = format!(
+                "its {side} record points at CloudFront ({name}); a name belongs to one \
+                 distribution, so weights cannot split it: point it at the load balancers of the \
+                 distribution's origin name instead and split that, or use CloudFront's \
+                 continuous deployment"
+            );
+            self.refuse(Problem::of(route, "cloudfront_target", message));
+            return None;
+        }
+        if targets.len() > 1 {
+            let names: Vec<String> = targets.into_iter().collect();
+            let message = format!(
+                "its {side} records point at {} places: {}; allowed: one load balancer a side",
+                names.len(),
+                listed(&names)
+            );
+            self.refuse(Problem::of(route, "many_targets", message));
+            return None;
+        }
+        targets.into_iter().next()
+    }
+
+    /// Checks everything beyond the zone's records and makes the cutover.
+    ///
+    /// # Errors
+    /// `NotReady` when all that is wrong may pass by waiting and there is time to wait,
+    /// `InvalidInput` with every problem otherwise.
+    pub fn conclude(mut self, facts: &Facts, attempt: &Attempt) -> Result<Cutover, Failure> {
+        self.check_load_balancers(&facts.load_balancers);
+        self.check_traffic(facts);
+        self.check_alarms(&facts.alarms);
+        self.check_running(&facts.running, attempt);
+        self.check_external_dns();
+        self.warn_without_effect();
+        let ttl_s = self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S);
+        let history = self.request.ramp.check_history(
+            &self.request.health,
+            ttl_s,
+            self.request.ready_timeout_s,
+        );
+        if let Err(problem) = history {
+            self.refuse(problem);
+        }
+        let cutover = self.cutover(facts, attempt, ttl_s);
+        if let Some(cutover) = cutover.as_ref().filter(|_| self.findings.is_empty()) {
+            self.check_size(cutover);
+        }
+        match (cutover, self.findings.is_empty()) {
+            (Some(cutover), true) => Ok(cutover),
+            _ => Err(self.failure(attempt)),
+        }
+    }
+
+    fn check_load_balancers(&mut self, found: &BTreeMap<String, FoundLoadBalancer>) {
+        let mut pairs: BTreeMap<(String, String), RouteId> = BTreeMap::new();
+        for candidate in self.candidates.clone() {
+            let route = &candidate.route;
+            let old = found.get(&candidate.old_dns);
+            if old.is_none() {
+                let message = format!(
+                    "its old record points at {}, which is no load balancer of this account and \
+                     region: its requests cannot be counted",
+                    candidate.old_dns
+                );
+                self.refuse(Problem::of(route, "no_load_balancer", message));
+            }
+            if !found.contains_key(&candidate.new_dns) {
+                let message = format!(
+                    "its new record points at {}, which is no load balancer of this account and \
+                     region yet",
+                    candidate.new_dns
+                );
+                self.not_yet(Problem::of(route, "no_load_balancer", message));
+            }
+            let pair = (candidate.old_dns.clone(), candidate.new_dns.clone());
+            pairs.entry(pair).or_insert_with(|| route.clone());
+        }
+        for ((old_dns, new_dns), route) in pairs {
+            if let (Some(old), Some(new)) = (found.get(&old_dns), found.get(&new_dns)) {
+                self.check_capacity(&route, old, new);
+            }
+        }
+    }
+
+    fn check_capacity(
+        &mut self,
+        route: &RouteId,
+        old: &FoundLoadBalancer,
+        new: &FoundLoadBalancer,
+    ) {
+        if old.id == new.id {
+            let message = format!("both sides point at the same load balancer, {}", new.id);
+            self.refuse(Problem::of(route, "same_load_balancer", message));
+            return;
+        }
+        if !new.active {
+            let message = format!("the new load balancer {} is not active yet", new.id);
+            self.not_yet(Problem::of(route, "load_balancer_not_active", message));
+        }
+        let percent = u64::from(self.request.capacity_min_percent);
+        let needed = (u64::from(old.healthy()) * percent).div_ceil(100);
+        if new.healthy() == 0 {
+            let message = format!("the new load balancer {} has no healthy target yet", new.id);
+            self.not_yet(Problem::of(route, "no_healthy_target", message));
+        } else if u64::from(new.healthy()) < needed {
+            let message = format!(
+                "the new load balancer {} has {} healthy targets, the old one {}; \
+                 capacity_min_percent {percent} asks for {needed}",
+                new.id,
+                new.healthy(),
+                old.healthy()
+            );
+            self.not_yet(Problem::of(route, "capacity_too_low", message));
+        }
+        let dead = new.groups.iter().filter(|g| g.registered > 0 && g.healthy == 0).count();
+        if dead > 0 && new.healthy() > 0 {
+            let message = format!(
+                "{dead} target group(s) of {} have targets and none healthy: an alias with \
+                 EvaluateTargetHealth takes such a load balancer out of DNS",
+                new.id
+            );
+            self.warnings.push(Problem::new("unhealthy_target_group", message));
+        }
+    }
+
+    fn check_traffic(&mut self, facts: &Facts) {
+        let mut silent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for candidate in &self.candidates {
+            let Some(old) = facts.load_balancers.get(&candidate.old_dns) else { continue };
+            let new = facts.load_balancers.get(&candidate.new_dns);
+            let counted =
+                |lb: &FoundLoadBalancer| facts.requests.get(&lb.id).is_some_and(|n| *n > 0);
+            // A resumed cutover may have all of its traffic on the new side already.
+            let resumed = self.request.resume && new.is_some_and(counted);
+            if !counted(old) && !resumed {
+                silent.entry(old.id.clone()).or_default().push(candidate.route.to_string());
+            }
+        }
+        let minutes = f64::from(TRAFFIC_PERIODS * self.request.health.period_s) / 60.0;
+        for (id, routes) in silent {
+            let message = format!(
+                "the old load balancer {id} of {} counted no request in the last {minutes} \
+                 minutes: there is nothing to compare with",
+                listed(&routes)
+            );
+            let problem = Problem::new("no_old_traffic", message);
+            match self.request.health.on_no_data {
+                OnNoData::Advance => self.warnings.push(problem),
+                OnNoData::RollBack => self.refuse(problem),
+            }
+        }
+    }
+
+    fn check_alarms(&mut self, alarms: &[(String, bool)]) {
+        for name in self.request.health.alarms.clone() {
+            match alarms.iter().find(|(found, _)| *found == name) {
+                None => {
+                    let message = format!("there is no alarm named {name:?} in this region");
+                    self.refuse(Problem::new("alarm_missing", message));
+                }
+                Some((_, true)) => {
+                    let message = format!("the alarm {name:?} is in ALARM already");
+                    self.refuse(Problem::new("alarm_already", message));
+                }
+                Some((_, false)) => {}
+            }
+        }
+    }
+
+    /// Of two executions that want one route, the one that started first has it.
+    fn check_running(&mut self, running: &[Running], attempt: &Attempt) {
+        let ours: BTreeSet<RouteId> = self.candidates.iter().map(|c| c.route.clone()).collect();
+        let us = (attempt.started_at, &attempt.execution.name);
+        for other in running.iter().filter(|other| (other.started_at, &other.name) < us) {
+            let shared = match wanted_routes(other.input.as_deref()) {
+                Wanted::Nothing => continue,
+                Wanted::Unknown => "any route of the zone".to_owned(),
+                Wanted::Routes(routes) => {
+                    let shared: Vec<String> =
+                        routes.intersection(&ours).map(ToString::to_string).collect();
+                    if shared.is_empty() {
+                        continue;
+                    }
+                    listed(&shared)
+                }
+            };
+            let message = format!("execution {:?} is running for {shared}", other.name);
+            self.refuse(Problem::new("already_running", message));
+        }
+    }
+
+    fn check_external_dns(&mut self) {
+        let owned: Vec<String> = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.external_dns)
+            .map(|candidate| candidate.route.to_string())
+            .collect();
+        if owned.is_empty() {
+            return;
+        }
+        let message = format!(
+            "external-dns owns the records of {} route(s): {}; with --policy=sync or upsert-only \
+             it writes the weights of the Ingress annotations back within a minute, so run it \
+             with --policy=create-only",
+            owned.len(),
+            listed(&owned)
+        );
+        let problem = Problem::new("external_dns", message);
+        match self.request.external_dns {
+            ExternalDns::Warn => self.warnings.push(problem),
+            ExternalDns::Refuse => self.refuse(problem),
+        }
+    }
+
+    fn warn_without_effect(&mut self) {
+        let names = self.request.without_effect.join(", ");
+        if !names.is_empty() {
+            let message =
+                format!("{names} has no effect: this version judges by hard limits alone");
+            self.warnings.push(Problem::new("no_effect", message));
+        }
+    }
+
+    fn check_size(&mut self, cutover: &Cutover) {
+        let growth = REASON_CHARS_MAX + VERDICT_BYTES_MAX;
+        let bytes = state_bytes(cutover) + cutover.routes.len() * growth + CAUSE_BYTES_MAX;
+        if bytes > STATE_BYTES_MAX {
+            let routes = cutover.routes.len();
+            let message = format!(
+                "the state of {routes} routes could grow to {bytes} bytes, {STATE_BYTES_MAX} are \
+                 allowed: name about {} routes an execution",
+                routes * STATE_BYTES_MAX / bytes
+            );
+            self.refuse(Problem::new("too_many_routes", message));
+        }
+    }
+
+    /// The cutover, as far as all its parts are known.
+    fn cutover(&mut self, facts: &Facts, attempt: &Attempt, ttl_s: u32) -> Option<Cutover> {
+        let sides = self.sides.clone()?;
+        let mut load_balancers: Vec<LoadBalancer> = Vec::new();
+        let mut index_of = |found: &FoundLoadBalancer, watched: bool| {
+            let groups = found.groups.iter().filter(|_| watched).map(|group| group.id.clone());
+            let lb = LoadBalancer { id: found.id.clone(), target_groups: groups.collect() };
+            load_balancers.iter().position(|known| *known == lb).unwrap_or_else(|| {
+                load_balancers.push(lb);
+                load_balancers.len() - 1
+            })
+        };
+        let mut routes = Vec::new();
+        for candidate in &self.candidates {
+            let old = facts.load_balancers.get(&candidate.old_dns)?;
+            let new = facts.load_balancers.get(&candidate.new_dns)?;
+            // Resumed: going back means all weight on the old side, not the split found.
+            let sum = candidate.live.old + candidate.live.new;
+            routes.push(Route {
+                name: candidate.route.clone(),
+                original: Weights { old: sum, new: 0 },
+                last: candidate.live,
+                status: Status::Active,
+                old_lb: index_of(old, false),
+                new_lb: index_of(new, true),
+                external_dns: candidate.external_dns,
+                verdict: None,
+                reason: None,
+            });
+        }
+        let first_step = self.first_step()?;
+        let request = &self.request;
+        let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
+        let mut cutover = Cutover {
+            schema: SCHEMA,
+            execution: attempt.execution.clone(),
+            sides,
+            hosted_zone: self.zone.id.clone(),
+            ramp: request.ramp.clone(),
+            step: first_step,
+            phase: Phase::Shifting,
+            health: request.health.clone(),
+            isolate: request.isolate,
+            max_failed_routes: request.max_failed_routes,
+            ready_timeout_s: request.ready_timeout_s,
+            started_at: attempt.now,
+            first_shift_at: None,
+            step_since: None,
+            checks: 0,
+            load_balancers,
+            routes,
+            warnings: self.warnings.clone(),
+            next: Next { action: Action::Shift, wait_s: 0, reason },
+            report: None,
+        };
+        if request.dry_run {
+            cutover.next.action = Action::Planned;
+            let live: Vec<_> = cutover.routes.iter().map(Route::found).collect();
+            let mut report = Report::of(&cutover, &live);
+            report.plan = Some(Plan::of(&cutover, ttl_s));
+            cutover.report = Some(report);
+        }
+        Some(cutover)
+    }
+
+    /// The first step above every route's live share; `None`, and a finding, when there is none.
+    fn first_step(&mut self) -> Option<usize> {
+        let shares = self.candidates.iter().filter_map(|candidate| candidate.live.share());
+        let highest = shares.fold(0.0, f64::max);
+        let all_there = self.candidates.iter().all(|candidate| candidate.live.old == 0);
+        if all_there && !self.candidates.is_empty() {
+            let message = "every route has all its weight on the new side already";
+            self.refuse(Problem::new("nothing_to_do", message));
+            return None;
+        }
+        let steps = self.request.ramp.steps();
+        let above = steps.iter().position(|step| f64::from(step.percent) / 100.0 > highest);
+        above.or_else(|| steps.len().checked_sub(1))
+    }
+
+    fn failure(self, attempt: &Attempt) -> Failure {
+        let not_yet = self.findings.iter().all(|finding| finding.not_yet);
+        let mut problems: Vec<Problem> = self.findings.into_iter().map(|f| f.problem).collect();
+        if problems.is_empty() {
+            return Failure::Internal("validation found neither routes nor a problem".to_owned());
+        }
+        if !not_yet || self.request.dry_run {
+            return Failure::InvalidInput(problems);
+        }
+        let waited_s = attempt.now.as_second() - attempt.started_at.as_second();
+        let timeout_s = self.request.ready_timeout_s;
+        if waited_s < i64::from(timeout_s) {
+            return Failure::NotReady(problems);
+        }
+        let message = format!("not ready within ready_timeout_s, {timeout_s} s");
+        problems.insert(0, Problem::new("not_ready_in_time", message));
+        Failure::InvalidInput(problems)
+    }
+}
+
+impl Route {
+    /// The route's split as validation found it.
+    fn found(&self) -> crate::split::Split {
+        crate::split::Split { route: self.name.clone(), live: Ok(self.last) }
+    }
+}
+
+/// Bytes of the state as JSON.
+#[must_use]
+pub fn state_bytes(cutover: &Cutover) -> usize {
+    serde_json::to_string(cutover).map_or(usize::MAX, |json| json.len())
+}
+
+fn carries_traffic(record: &Record) -> bool {
+    matches!(record.kind.as_str(), "A" | "AAAA" | "CNAME")
+}
+
+/// The routes with a TXT record of one of the sides that says external-dns owns them. Its name is
+/// the route's, or prefixed by a record type.
+/// Source: external-dns documentation, "The TXT registry".
+fn owned_by_external_dns(records: &[Record], sides: &Sides) -> BTreeSet<RouteId> {
+    let owns = |record: &&Record| {
+        let ours = record.set_identifier.as_ref();
+        record.kind == "TXT"
+            && (ours == Some(&sides.old) || ours == Some(&sides.new))
+            && matches!(&record.target, Target::Values(values)
+                if values.iter().any(|value| value.contains("heritage=external-dns")))
+    };
+    let names = records.iter().filter(owns).flat_map(|record| {
+        let name = record.name.as_str();
+        let unprefixed = ["a-", "aaaa-", "cname-"].into_iter().filter_map(|p| name.strip_prefix(p));
+        unprefixed.chain([name]).map(RouteId::from).collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+/// What another execution's input asks for.
+enum Wanted {
+    Nothing,
+    Routes(BTreeSet<RouteId>),
+    /// It discovers its routes, or its input cannot be read.
+    Unknown,
+}
+
+fn wanted_routes(input: Option<&str>) -> Wanted {
+    let Some(input) = input.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+        return Wanted::Unknown;
+    };
+    let request = match Start::read(&input) {
+        Ok(Start::Request(request)) => request,
+        Ok(Start::Ignored(_)) | Err(_) => return Wanted::Nothing,
+    };
+    if request.get("dry_run").and_then(Value::as_bool) == Some(true) {
+        return Wanted::Nothing;
+    }
+    match request.get("routes").and_then(Value::as_array) {
+        Some(routes) => {
+            Wanted::Routes(routes.iter().filter_map(Value::as_str).map(RouteId::from).collect())
+        }
+        None => Wanted::Unknown,
+    }
+}
+
+/// Some names in a sentence, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::facts::Group;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn alias(name: &str, kind: &str, id: &str, weight: u16) -> Record {
+        Record {
+            name: RouteId::from(name),
+            kind: kind.to_owned(),
+            set_identifier: Some(id.to_owned()),
+            weight: Some(weight),
+            policy: Policy::Weighted,
+            ttl_s: None,
+            target: Target::Alias { dns_name: format!("dualstack.K8S-{id}.elb.example.") },
+        }
+    }
+
+    fn load_balancer(id: &str, healthy: u32) -> FoundLoadBalancer {
+        FoundLoadBalancer {
+            id: format!("app/k8s-{id}/1"),
+            active: true,
+            groups: vec![Group { id: format!("targetgroup/{id}/1"), healthy, registered: 3 }],
+        }
+    }
+
+    /// A world in which everything is as it must be; tests break one thing each.
+    struct Given {
+        request: Value,
+        records: Vec<Record>,
+        facts: Facts,
+        waited_s: i64,
+    }
+
+    impl Given {
+        fn fine() -> Self {
+            let mut records = vec![];
+            for (id, weight) in [("blue", 100), ("green", 0)] {
+                for name in ["chat.example.com", "shop.example.com"] {
+                    records.push(alias(name, "A", id, weight));
+                    records.push(alias(name, "AAAA", id, weight));
+                }
+            }
+            let key = |id: &str| format!("k8s-{id}.elb.example");
+            let load_balancers = BTreeMap::from([
+                (key("blue"), load_balancer("blue", 3)),
+                (key("green"), load_balancer("green", 3)),
+            ]);
+            let requests = BTreeMap::from([("app/k8s-blue/1".to_owned(), 5000)]);
+            Self {
+                request: json!({"new": "green", "hosted_zone": "example.com"}),
+                records,
+                facts: Facts { load_balancers, requests, alarms: vec![], running: vec![] },
+                waited_s: 0,
+            }
+        }
+
+        fn with(mut self, field: &str, value: Value) -> Self {
+            self.request[field] = value;
+            self
+        }
+
+        fn survey(&self) -> Survey {
+            let request = Request::parse(&json!({}), &self.request).expect("a good request");
+            let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
+            Survey::of(request, zone, &self.records)
+        }
+
+        fn validate(&self) -> Result<Cutover, Failure> {
+            let execution = Execution { arn: "arn:us".to_owned(), name: "us".to_owned() };
+            let attempt =
+                Attempt { execution, started_at: at(1000), now: at(1000 + self.waited_s) };
+            self.survey().conclude(&self.facts, &attempt)
+        }
+
+        /// The failure's name and the codes of its problems.
+        fn refused(&self) -> (&'static str, BTreeSet<String>) {
+            match self.validate() {
+                Err(failure @ (Failure::InvalidInput(_) | Failure::NotReady(_))) => {
+                    let name = failure.name();
+                    let (Failure::InvalidInput(problems) | Failure::NotReady(problems)) = failure
+                    else {
+                        panic!("just matched")
+                    };
+                    (name, problems.into_iter().map(|problem| problem.code).collect())
+                }
+                other => panic!("not refused: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn routes_and_the_old_side_are_discovered() {
+        let mut given = Given::fine();
+        given.records.push(alias("only-old.example.com", "A", "blue", 100));
+        let cutover = given.validate().expect("accepted");
+        let names: Vec<&str> = cutover.routes.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["chat.example.com", "shop.example.com"]);
+        assert_eq!(cutover.sides, Sides { old: "blue".to_owned(), new: "green".to_owned() });
+        assert_eq!(cutover.hosted_zone, "Z1");
+        assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
+        assert_eq!(cutover.load_balancers.len(), 2, "shared ones are listed once");
+        assert!(cutover.load_balancers[0].target_groups.is_empty());
+        assert_eq!(cutover.load_balancers[1].target_groups, ["targetgroup/green/1"]);
+        assert_eq!(cutover.next.action, Action::Shift);
+        assert_eq!(cutover.warnings[0].code, "left_out");
+        assert!(cutover.warnings[0].message.contains("only-old.example.com"));
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_is_refused_by_its_code() {
+        type Break = fn(&mut Given);
+        let table: [(&str, &str, Break); 30] = [
+            ("InvalidInput", "simple_record", |g| g.records[0].policy = Policy::Simple),
+            ("InvalidInput", "other_policy", |g| g.records[0].policy = Policy::Other),
+            ("InvalidInput", "third_identifier", |g| {
+                g.records.push(alias("chat.example.com", "A", "red", 1));
+                g.request["old"] = json!("blue");
+            }),
+            ("InvalidInput", "old_ambiguous", |g| {
+                g.records.push(alias("chat.example.com", "A", "red", 1));
+            }),
+            ("InvalidInput", "old_unknown", |g| {
+                g.records.iter_mut().for_each(|record| record.weight = Some(0));
+            }),
+            ("InvalidInput", "all_weights_zero", |g| {
+                g.records.iter_mut().for_each(|record| record.weight = Some(0));
+                g.request["old"] = json!("blue");
+            }),
+            ("InvalidInput", "no_old_record", |g| {
+                g.records.retain(|r| r.kind != "AAAA" || r.set_identifier != Some("blue".into()));
+            }),
+            ("InvalidInput", "no_old_record", |g| {
+                g.request["routes"] = json!(["green-only.example.com"]);
+                g.request["old"] = json!("blue");
+                g.records.push(alias("green-only.example.com", "A", "green", 0));
+            }),
+            ("NotReady", "no_new_record", |g| {
+                g.records.retain(|r| r.kind != "AAAA" || r.set_identifier != Some("green".into()));
+            }),
+            ("NotReady", "no_new_record", |g| {
+                g.records.retain(|r| r.set_identifier != Some("green".into()));
+            }),
+            ("NotReady", "no_new_record", |g| {
+                g.records.retain(|r| r.set_identifier != Some("green".into()));
+                g.request["routes"] = json!(["chat.example.com"]);
+            }),
+            ("NotReady", "no_routes", |g| {
+                g.records.retain(|r| r.set_identifier != Some("green".into()));
+                g.request["old"] = json!("blue");
+            }),
+            ("InvalidInput", "split_not_initial", |g| {
+                g.records.iter_mut().for_each(|record| record.weight = Some(50));
+            }),
+            ("InvalidInput", "weights_differ", |g| g.records[0].weight = Some(99)),
+            ("InvalidInput", "ttl_too_long", |g| {
+                g.records.iter_mut().for_each(|record| record.ttl_s = Some(301));
+            }),
+            ("InvalidInput", "ttl_differs", |g| g.records[0].ttl_s = Some(30)),
+            ("InvalidInput", "cloudfront_target", |g| {
+                let dns_name = "d111111abcdef8.cloudfront.net.".to_owned();
+                g.records[0].target = Target::Alias { dns_name };
+            }),
+            ("InvalidInput", "many_targets", |g| {
+                g.records[0].target = Target::Values(vec!["192.0.2.1".into(), "192.0.2.2".into()]);
+            }),
+            ("InvalidInput", "route_outside_zone", |g| {
+                g.request["routes"] = json!(["chat.example.com", "chat.example.org"]);
+            }),
+            ("InvalidInput", "no_load_balancer", |g| {
+                g.facts.load_balancers.remove("k8s-blue.elb.example");
+            }),
+            ("NotReady", "no_load_balancer", |g| {
+                g.facts.load_balancers.remove("k8s-green.elb.example");
+            }),
+            ("NotReady", "load_balancer_not_active", |g| green(g).active = false),
+            ("NotReady", "no_healthy_target", |g| green(g).groups[0].healthy = 0),
+            ("NotReady", "capacity_too_low", |g| green(g).groups[0].healthy = 2),
+            ("InvalidInput", "same_load_balancer", |g| {
+                let blue = g.facts.load_balancers["k8s-blue.elb.example"].clone();
+                *green(g) = blue;
+            }),
+            ("InvalidInput", "no_old_traffic", |g| g.facts.requests.clear()),
+            ("InvalidInput", "alarm_missing", |g| g.request["health"] = json!({"alarms": ["5xx"]})),
+            ("InvalidInput", "alarm_already", |g| {
+                g.request["health"] = json!({"alarms": ["5xx"]});
+                g.facts.alarms = vec![("5xx".to_owned(), true)];
+            }),
+            ("InvalidInput", "ramp_too_long", |g| {
+                g.request["ramp"] = json!({"linear": {"step_percent": 1, "bake_s": 86400}});
+            }),
+            ("InvalidInput", "nothing_to_do", |g| {
+                g.request["resume"] = json!(true);
+                g.request["old"] = json!("blue");
+                for record in &mut g.records {
+                    let new = record.set_identifier.as_deref() == Some("green");
+                    record.weight = Some(if new { 100 } else { 0 });
+                }
+            }),
+        ];
+        for (name, code, break_it) in table {
+            let mut given = Given::fine();
+            break_it(&mut given);
+            assert_eq!(given.refused(), (name, BTreeSet::from([code.to_owned()])), "{code}");
+        }
+    }
+
+    fn green(given: &mut Given) -> &mut FoundLoadBalancer {
+        given.facts.load_balancers.get_mut("k8s-green.elb.example").expect("there")
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_and_what_cannot_pass_wins_over_what_may() {
+        let mut given = Given::fine().with("health", json!({"alarms": ["gone"]}));
+        given.records[0].policy = Policy::Simple;
+        given.records[2].ttl_s = Some(900);
+        green(&mut given).active = false;
+        let (name, codes) = given.refused();
+        assert_eq!(name, "InvalidInput");
+        let wanted = ["alarm_missing", "simple_record", "ttl_differs", "ttl_too_long"];
+        assert_eq!(codes, wanted.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn waiting_ends_when_its_time_is_over_and_a_dry_run_does_not_wait() {
+        let mut given = Given::fine();
+        green(&mut given).active = false;
+        given.waited_s = 7199;
+        assert_eq!(given.refused().0, "NotReady");
+        given.waited_s = 7200;
+        let (name, codes) = given.refused();
+        assert_eq!(name, "InvalidInput");
+        assert!(codes.contains("not_ready_in_time") && codes.contains("load_balancer_not_active"));
+        given.waited_s = 0;
+        assert_eq!(given.with("dry_run", json!(true)).refused().0, "InvalidInput");
+    }
+
+    #[test]
+    fn resumed_it_goes_on_above_the_live_split_and_back_to_all_on_old() {
+        let mut given = Given::fine().with("resume", json!(true));
+        for record in &mut given.records {
+            let new = record.set_identifier.as_deref() == Some("green");
+            record.weight = Some(if new { 30 } else { 70 });
+        }
+        let cutover = given.validate().expect("accepted");
+        assert_eq!(f64::from(cutover.intended()).to_string(), "40");
+        assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
+        assert_eq!(cutover.routes[0].last, Weights { old: 70, new: 30 });
+    }
+
+    #[test]
+    fn a_dry_run_ends_with_a_plan() {
+        let cutover = Given::fine().with("dry_run", json!(true)).validate().expect("planned");
+        assert_eq!(cutover.next.action, Action::Planned);
+        let plan = cutover.report.and_then(|report| report.plan).expect("a plan");
+        assert_eq!(plan.steps.len(), 10);
+        assert_eq!(plan.steps[1].shift_at_s, 420);
+        assert_eq!(plan.steps[0].weights, Weights { old: 90, new: 10 });
+        assert_eq!(plan.duration_s, 4200);
+        assert_eq!((plan.change_calls_per_shift, plan.metric_calls_per_check), (1, 1));
+        assert_eq!(plan.metrics_per_check, 7);
+        assert_eq!(plan.checks, 150);
+        assert_eq!(plan.cost_usd.to_string(), "0.0223");
+    }
+
+    #[test]
+    fn of_two_executions_the_one_that_started_first_has_the_route() {
+        let running = |name: &str, second, input: &str| Running {
+            name: name.to_owned(),
+            started_at: at(second),
+            input: Some(input.to_owned()),
+        };
+        let table = [
+            (running("a", 999, r#"{"new":"green","routes":["chat.example.com"]}"#), true),
+            (running("a", 999, r#"{"new":"green","routes":["else.example.com"]}"#), false),
+            (running("a", 999, r#"{"new":"green"}"#), true),
+            (running("a", 999, r#"{"new":"green","dry_run":true}"#), false),
+            (running("a", 999, "not JSON"), true),
+            (running("a", 1000, r#"{"new":"green"}"#), true),
+            (running("z", 1000, r#"{"new":"green"}"#), false),
+            (running("a", 1001, r#"{"new":"green"}"#), false),
+        ];
+        for (other, refused) in table {
+            let mut given = Given::fine();
+            given.facts.running = vec![other.clone()];
+            assert_eq!(given.validate().is_err(), refused, "{other:?}");
+            if refused {
+                assert_eq!(given.refused().1, BTreeSet::from(["already_running".to_owned()]));
+            }
+        }
+    }
+
+    #[test]
+    fn records_that_external_dns_owns_are_warned_about_or_refused() {
+        let mut given = Given::fine();
+        given.records.push(Record {
+            kind: "TXT".to_owned(),
+            target: Target::Values(vec!["\"heritage=external-dns,external-dns/owner=x\"".into()]),
+            ..alias("aaaa-chat.example.com", "TXT", "blue", 100)
+        });
+        let cutover = given.validate().expect("warned");
+        assert_eq!(cutover.warnings[0].code, "external_dns");
+        assert!(cutover.routes[0].external_dns && !cutover.routes[1].external_dns);
+        let (name, codes) = given.with("external_dns", json!("refuse")).refused();
+        assert_eq!((name, codes), ("InvalidInput", BTreeSet::from(["external_dns".to_owned()])));
+    }
+
+    #[test]
+    fn more_routes_than_the_state_holds_are_refused_with_a_number_that_fits() {
+        let mut given = Given::fine();
+        for index in 0..600 {
+            let name = format!("application-number-{index}.example.com");
+            given.records.push(alias(&name, "A", "blue", 100));
+            given.records.push(alias(&name, "A", "green", 0));
+        }
+        assert_eq!(given.refused().1, BTreeSet::from(["too_many_routes".to_owned()]));
+    }
+
+    #[test]
+    fn quiet_routes_that_may_advance_without_data_are_only_warned_about() {
+        let mut given = Given::fine().with("health", json!({"on_no_data": "advance"}));
+        given.facts.requests.clear();
+        let cutover = given.validate().expect("accepted");
+        assert_eq!(cutover.warnings[0].code, "no_old_traffic");
+    }
+}

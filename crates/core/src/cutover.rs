@@ -1,0 +1,1089 @@
+//! `Cutover`: the state that travels through the state machine, and every decision about it.
+//!
+//! A function calls one transition, the state machine branches on [`Next::action`] alone.
+//! Transitions take the state and what an adapter observed, and give the next state. The same
+//! arguments give the same state, so a function that is run twice does no harm.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Observed, Series, Window};
+use crate::failure::Problem;
+use crate::health::{Health, OnNoData};
+use crate::load_balancer::LoadBalancer;
+use crate::percent::Percent;
+use crate::ramp::{INSYNC_S, Ramp, Step, history_is_full};
+use crate::report::Report;
+use crate::split::{Move, Moved, RouteId, Settling, Shifted, Sides, Split, Weights};
+use crate::verdict::{Verdict, VerdictKind, judge};
+
+/// Version of the state's JSON.
+pub const SCHEMA: u32 = 1;
+
+/// How long a change may take to be live everywhere, in seconds, before the cutover gives up.
+/// Route 53 is "generally" in sync within 60 s.
+pub const SETTLE_S_MAX: i64 = 900;
+
+/// What the state machine does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Bring the routes to their step's weights.
+    Shift,
+    /// Wait, then check.
+    Wait,
+    /// End: everything is on the new side.
+    Complete,
+    /// End: a dry run; nothing was touched.
+    Planned,
+    /// End: the event asked for nothing; nothing was touched.
+    Ignored,
+    /// Give the routes that must go back their original weights.
+    RollBack,
+    /// End: the routes have their original weights again.
+    RolledBack,
+    /// End: as `RolledBack`, but for routes that were left as somebody else set them.
+    Drifted,
+    /// End: some route could not be given back.
+    RollbackFailed,
+}
+
+impl Action {
+    /// Every action's name in JSON.
+    pub const NAMES: [&str; 9] = [
+        "shift",
+        "wait",
+        "complete",
+        "planned",
+        "ignored",
+        "roll_back",
+        "rolled_back",
+        "drifted",
+        "rollback_failed",
+    ];
+}
+
+/// The order to the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// What to do.
+    pub action: Action,
+    /// For [`Action::Wait`]: seconds to wait; 0 otherwise.
+    pub wait_s: u32,
+    /// One plain sentence why.
+    pub reason: String,
+}
+
+/// Which execution this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The step's weights are about to be written.
+    Shifting,
+    /// They are written, and not yet live everywhere.
+    Settling(Settling),
+    /// They are live everywhere since this time (in the future while a TTL runs out).
+    Baking {
+        /// Begin of the bake.
+        since: Timestamp,
+    },
+}
+
+/// How a route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It goes with the ramp.
+    Active,
+    /// It must go back.
+    RollingBack,
+    /// It has its original weights again.
+    RolledBack,
+    /// Somebody else changed its split: it is left alone.
+    Drifted,
+    /// It should go back, but its old side has no healthy target: its traffic stays.
+    Kept,
+}
+
+/// One route on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its host name.
+    pub name: RouteId,
+    /// The weights that a roll-back gives it again.
+    pub original: Weights,
+    /// The weights that cutover wrote last, or found at the start.
+    pub last: Weights,
+    /// How it stands.
+    pub status: Status,
+    /// Index of its old side's load balancer in [`Cutover::load_balancers`].
+    pub old_lb: usize,
+    /// Index of its new side's load balancer.
+    pub new_lb: usize,
+    /// Whether external-dns owns its records and may write their weights back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external_dns: bool,
+    /// The latest verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why it is no longer active, in at most [`REASON_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Longest reason kept per route, in characters: 250 of them must fit into the state.
+pub const REASON_CHARS_MAX: usize = 160;
+
+/// The whole state of one cutover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cutover {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Which execution this is.
+    pub execution: Execution,
+    /// The set identifiers of the two sides.
+    #[serde(flatten)]
+    pub sides: Sides,
+    /// Id of the hosted zone.
+    pub hosted_zone: String,
+    /// The steps.
+    pub ramp: Ramp,
+    /// Index of the current step in the ramp.
+    pub step: usize,
+    /// Where the step stands.
+    pub phase: Phase,
+    /// How evidence is judged.
+    pub health: Health,
+    /// Whether a failed route goes back alone.
+    pub isolate: bool,
+    /// With `isolate`: more failed routes than this roll everything back.
+    pub max_failed_routes: u32,
+    /// How long validation was allowed to wait, for the account of history events.
+    pub ready_timeout_s: u32,
+    /// When the cutover was accepted.
+    pub started_at: Timestamp,
+    /// When the first weights were written: evidence begins here.
+    pub first_shift_at: Option<Timestamp>,
+    /// When the current step's weights were written.
+    pub step_since: Option<Timestamp>,
+    /// Checks made so far: bounds the execution's history.
+    pub checks: u32,
+    /// Every load balancer of the routes, once.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// The routes.
+    pub routes: Vec<Route>,
+    /// What validation found worth saying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
+    /// What the state machine does next.
+    pub next: Next,
+    /// At an end: what became of every route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+}
+
+/// What one check saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// While settling: whether every change is live everywhere.
+    pub propagated: bool,
+    /// The live splits of the active routes.
+    pub splits: Vec<Split>,
+    /// The evidence, or why the telemetry failed.
+    pub observed: Result<Observed, String>,
+}
+
+/// What one roll-back did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollbackDone {
+    /// Routes that were left because their old side has no healthy target.
+    pub kept: Vec<RouteId>,
+    /// What became of the moves.
+    pub shifted: Shifted,
+    /// The live splits afterwards, read back.
+    pub splits: Vec<Split>,
+}
+
+impl Cutover {
+    /// The current step; `None` only for a state that cutover did not write.
+    #[must_use]
+    pub fn current_step(&self) -> Option<Step> {
+        self.ramp.steps().get(self.step).copied()
+    }
+
+    /// The share that the current step asks for.
+    #[must_use]
+    pub fn intended(&self) -> Percent {
+        self.current_step().map_or(Percent::ZERO, |step| step.percent)
+    }
+
+    /// The weights that the current step asks for.
+    #[must_use]
+    pub fn target(&self) -> Weights {
+        Weights::of(self.intended(), self.ramp.scale())
+    }
+
+    /// The routes that go with the ramp.
+    pub fn active(&self) -> impl Iterator<Item = &Route> {
+        self.with_status(Status::Active)
+    }
+
+    fn with_status(&self, status: Status) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(move |route| route.status == status)
+    }
+
+    /// What a shift has to do: every active route from what was written last to the current
+    /// step's weights. Nothing once the step is written.
+    #[must_use]
+    pub fn pending_moves(&self) -> Vec<Move> {
+        if self.phase != Phase::Shifting {
+            return Vec::new();
+        }
+        let to = self.target();
+        self.active()
+            .map(|route| Move { route: route.name.clone(), from: vec![route.last], to })
+            .collect()
+    }
+
+    /// After a shift: the routes that moved begin to settle, those that drifted stop.
+    #[must_use]
+    pub fn after_shift(mut self, shifted: &Shifted, now: Timestamp) -> Self {
+        if self.phase != Phase::Shifting {
+            return self;
+        }
+        let to = self.target();
+        for (name, moved) in &shifted.moves {
+            let Some(route) = self.routes.iter_mut().find(|route| &route.name == name) else {
+                continue;
+            };
+            match moved {
+                Moved::There => route.last = to,
+                Moved::Drifted(live) => route.drifted(live),
+            }
+        }
+        self.first_shift_at = self.first_shift_at.or(Some(now));
+        self.step_since = Some(now);
+        self.phase = Phase::Settling(Settling {
+            changes: shifted.changes.clone(),
+            unconfirmed: shifted.unconfirmed,
+            ttl_s: shifted.ttl_s,
+            shifted_at: now,
+        });
+        if !self.fail_or_go_on() {
+            let wait_s = self.health.check_interval_s;
+            let reason = format!("{} asked for; settling", self.intended());
+            self.next = Next { action: Action::Wait, wait_s, reason };
+        }
+        self
+    }
+
+    /// The ids of the changes whose propagation the next check must ask about.
+    #[must_use]
+    pub fn unsettled_changes(&self) -> &[String] {
+        match &self.phase {
+            Phase::Settling(settling) => &settling.changes,
+            Phase::Shifting | Phase::Baking { .. } => &[],
+        }
+    }
+
+    /// The periods whose evidence a check at `now` needs.
+    #[must_use]
+    pub fn evidence_window(&self, now: Timestamp) -> Window {
+        Window::complete(self.first_shift_at.unwrap_or(now), now, &self.health)
+    }
+
+    /// After a check: settles, judges every active route, and decides what comes next.
+    #[must_use]
+    pub fn after_check(mut self, checked: &Checked, now: Timestamp) -> Self {
+        if self.phase == Phase::Shifting || self.report.is_some() {
+            return self;
+        }
+        self.checks = self.checks.saturating_add(1);
+        for split in &checked.splits {
+            let route = self.routes.iter_mut().find(|route| route.name == split.route);
+            if let Some(route) = route.filter(|route| route.status == Status::Active)
+                && split.live.as_ref() != Ok(&route.last)
+            {
+                route.drifted(&split.live);
+            }
+        }
+        self.settle(checked.propagated, now);
+        self.judge_routes(&checked.observed);
+        if history_is_full(self.checks, self.ramp.steps().len(), self.ready_timeout_s) {
+            self.roll_back_active("the execution's history is nearly full");
+        }
+        if !self.fail_or_go_on() {
+            self.next = self.after_verdicts(now);
+            if self.fail_or_go_on() {
+                return self;
+            }
+            match self.next.action {
+                Action::Shift => {
+                    self.step += 1;
+                    self.phase = Phase::Shifting;
+                }
+                Action::Complete => self.complete(),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// From settling to baking, once every change is live everywhere and the TTL's end is known.
+    fn settle(&mut self, propagated: bool, now: Timestamp) {
+        let Phase::Settling(settling) = &self.phase else { return };
+        let ttl_s = i64::from(settling.ttl_s);
+        if propagated {
+            // A change whose id was lost with its reply cannot be asked about: it gets the time
+            // that Route 53 generally takes.
+            let live_at = if settling.unconfirmed {
+                now.max(later(settling.shifted_at, i64::from(INSYNC_S)))
+            } else {
+                now
+            };
+            self.phase = Phase::Baking { since: later(live_at, ttl_s) };
+        } else if now > later(settling.shifted_at, SETTLE_S_MAX) {
+            let reason = format!("the change of weights was not live after {SETTLE_S_MAX} s");
+            self.roll_back_active(&reason);
+        }
+    }
+
+    fn judge_routes(&mut self, observed: &Result<Observed, String>) {
+        let step_since = self.step_since.unwrap_or(self.started_at);
+        let none = Series::default();
+        for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
+            let verdict = match observed {
+                Err(why) => Verdict::metrics_broken(why),
+                Ok(observed) => {
+                    let of = |index: usize| observed.series.get(index).unwrap_or(&none);
+                    let (old, new) = (of(route.old_lb), of(route.new_lb));
+                    judge(&self.health, &Evidence::new(observed, old, new, step_since))
+                }
+            };
+            if verdict.kind == VerdictKind::Regressed {
+                route.must_go_back(&verdict.reason);
+            }
+            route.verdict = Some(verdict);
+        }
+    }
+
+    /// What comes next when no route has failed: stay, go on or end.
+    fn after_verdicts(&mut self, now: Timestamp) -> Next {
+        let interval_s = i64::from(self.health.check_interval_s);
+        let wait = |left_s: i64, reason: String| {
+            let wait_s = u32::try_from(left_s.clamp(1, interval_s.max(1))).unwrap_or(1);
+            Next { action: Action::Wait, wait_s, reason }
+        };
+        let since = match &self.phase {
+            Phase::Baking { since } => *since,
+            Phase::Shifting | Phase::Settling(_) => {
+                return wait(interval_s, format!("{}: settling", self.intended()));
+            }
+        };
+        let bake_s = self.current_step().map_or(0, |step| i64::from(step.bake_s));
+        let bake_end = later(since, bake_s);
+        let left_s = bake_end.as_second() - now.as_second();
+        if now < bake_end {
+            let phase = if now < since { "settling" } else { "baking" };
+            let verdict = self.worst_verdict();
+            return wait(left_s, format!("{}: {phase}; {verdict}", self.intended()));
+        }
+        let hold_end = later(bake_end, i64::from(self.health.hold_max_s));
+        let unknown = |route: &Route| match route.verdict.as_ref().map(|verdict| verdict.kind) {
+            Some(VerdictKind::Healthy | VerdictKind::Regressed) => false,
+            Some(VerdictKind::MetricsBroken) | None => true,
+            Some(VerdictKind::NotEnoughData) => {
+                now < hold_end || self.health.on_no_data == OnNoData::RollBack
+            }
+        };
+        let held = self.active().filter(|route| unknown(route)).count();
+        if held > 0 && now < hold_end {
+            let left_s = hold_end.as_second() - now.as_second();
+            let reason = format!(
+                "{}: held for up to {left_s} s more because {held} route(s) cannot be judged; {}",
+                self.intended(),
+                self.worst_verdict()
+            );
+            return wait(left_s, reason);
+        }
+        let (hold_max_s, on_no_data) = (self.health.hold_max_s, self.health.on_no_data);
+        for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
+            let Some(verdict) = &route.verdict else { continue };
+            let goes_back = match verdict.kind {
+                VerdictKind::MetricsBroken => true,
+                VerdictKind::NotEnoughData => on_no_data == OnNoData::RollBack,
+                VerdictKind::Healthy | VerdictKind::Regressed => false,
+            };
+            if goes_back {
+                let reason = format!("still not judged after {hold_max_s} s: {}", verdict.reason);
+                route.must_go_back(&reason);
+            }
+        }
+        let verdict = self.worst_verdict();
+        if self.step + 1 >= self.ramp.steps().len() {
+            let reason = format!("every step was passed; {verdict}");
+            return Next { action: Action::Complete, wait_s: 0, reason };
+        }
+        let reason = format!("{} passed; {verdict}", self.intended());
+        Next { action: Action::Shift, wait_s: 0, reason }
+    }
+
+    /// The sentence of the active route that stands worst, with its name when there are several.
+    fn worst_verdict(&self) -> String {
+        let badness = |kind| match kind {
+            VerdictKind::Healthy => 0,
+            VerdictKind::NotEnoughData => 1,
+            VerdictKind::MetricsBroken => 2,
+            VerdictKind::Regressed => 3,
+        };
+        let judged = self.active().filter_map(|r| r.verdict.as_ref().map(|v| (&r.name, v)));
+        let worst = judged.reduce(|a, b| if badness(b.1.kind) > badness(a.1.kind) { b } else { a });
+        match worst {
+            None => "no route was judged".to_owned(),
+            Some((_, verdict)) if self.routes.len() == 1 => verdict.reason.clone(),
+            Some((name, verdict)) => format!("{name}: {}", verdict.reason),
+        }
+    }
+
+    /// Orders a roll-back when routes must go back, when more failed than may, or when none is
+    /// left to go on. Says whether it did.
+    fn fail_or_go_on(&mut self) -> bool {
+        let failed = self.routes.iter().filter(|route| route.status != Status::Active).count();
+        let allowed = if self.isolate { self.max_failed_routes as usize } else { 0 };
+        let why = self.why_failed();
+        if failed > allowed {
+            self.roll_back_active(&format!("goes back with the others; {why}"));
+        }
+        let going_back = self.with_status(Status::RollingBack).count();
+        let ordered = going_back > 0 || self.active().next().is_none();
+        if ordered {
+            self.next = Next { action: Action::RollBack, wait_s: 0, reason: why };
+        }
+        ordered
+    }
+
+    /// The first failed route's reason, with its name; those that failed last come first.
+    fn why_failed(&self) -> String {
+        let going_back = self.with_status(Status::RollingBack);
+        let others = self.routes.iter().filter(|route| route.status != Status::RollingBack);
+        let mut reasons =
+            going_back.chain(others).filter_map(|r| r.reason.as_ref().map(|why| (&r.name, why)));
+        reasons.next().map(|(name, why)| format!("{name}: {why}")).unwrap_or_default()
+    }
+
+    fn roll_back_active(&mut self, reason: &str) {
+        for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
+            route.must_go_back(reason);
+        }
+    }
+
+    /// Marks every active route to go back, because a function could not go on.
+    #[must_use]
+    pub fn give_up(mut self, reason: &str) -> Self {
+        self.roll_back_active(reason);
+        if self.report.is_none() {
+            self.next = Next { action: Action::RollBack, wait_s: 0, reason: reason.to_owned() };
+        }
+        self
+    }
+
+    /// The routes that must go back, each with its old side's load balancer.
+    pub fn going_back(&self) -> impl Iterator<Item = (&RouteId, Option<&LoadBalancer>)> {
+        self.with_status(Status::RollingBack)
+            .map(|route| (&route.name, self.load_balancers.get(route.old_lb)))
+    }
+
+    /// What a roll-back has to do, but for the routes in `kept`: to the original weights, from
+    /// what was written last or was about to be written when the function was stopped.
+    #[must_use]
+    pub fn rollback_moves(&self, kept: &[RouteId]) -> Vec<Move> {
+        let about_to_be_written = self.target();
+        self.with_status(Status::RollingBack)
+            .filter(|route| !kept.contains(&route.name))
+            .map(|route| Move {
+                route: route.name.clone(),
+                from: vec![route.last, about_to_be_written],
+                to: route.original,
+            })
+            .collect()
+    }
+
+    /// After a roll-back: ends, or goes on with the routes that stay active.
+    #[must_use]
+    pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
+        for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
+            if done.kept.contains(&route.name) {
+                route.status = Status::Kept;
+                let why = route.reason.take().unwrap_or_default();
+                route.say(&format!("its old side has no healthy target; should go back: {why}"));
+                continue;
+            }
+            match done.shifted.moves.iter().find(|(name, _)| name == &route.name) {
+                Some((_, Moved::There)) => {
+                    route.status = Status::RolledBack;
+                    route.last = route.original;
+                }
+                Some((_, Moved::Drifted(live))) => route.drifted(live),
+                None => {}
+            }
+        }
+        if self.active().next().is_some() {
+            let (action, wait_s) = match self.phase {
+                Phase::Shifting => (Action::Shift, 0),
+                Phase::Settling(_) | Phase::Baking { .. } => {
+                    (Action::Wait, self.health.check_interval_s)
+                }
+            };
+            let reason = format!("the other routes go on; {}", self.next.reason);
+            self.next = Next { action, wait_s, reason };
+            return self;
+        }
+        let first = |status| self.with_status(status).next();
+        let (action, cause) =
+            if let Some(kept) = first(Status::Kept).or_else(|| first(Status::RollingBack)) {
+                (Action::RollbackFailed, Some(kept))
+            } else if let Some(drifted) = first(Status::Drifted) {
+                (Action::Drifted, Some(drifted))
+            } else {
+                (Action::RolledBack, None)
+            };
+        let reason = match cause {
+            Some(route) => {
+                format!("{}: {}", route.name, route.reason.as_deref().unwrap_or_default())
+            }
+            None => self.next.reason.clone(),
+        };
+        self.next = Next { action, wait_s: 0, reason };
+        self.report = Some(Report::of(&self, &done.splits));
+        self
+    }
+
+    /// Ends well, unless some route had to be kept on a new side that failed.
+    fn complete(&mut self) {
+        if self.routes.iter().any(|route| route.status == Status::Kept) {
+            self.next = Next {
+                action: Action::RollbackFailed,
+                wait_s: 0,
+                reason: format!("the other routes completed; {}", self.why_failed()),
+            };
+        }
+        // A check has just found every active route's live split to be the one written last.
+        let splits: Vec<Split> = self
+            .active()
+            .map(|route| Split { route: route.name.clone(), live: Ok(route.last) })
+            .collect();
+        self.report = Some(Report::of(self, &splits));
+    }
+}
+
+impl Route {
+    fn say(&mut self, reason: &str) {
+        self.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
+    }
+
+    fn must_go_back(&mut self, reason: &str) {
+        self.status = Status::RollingBack;
+        self.say(reason);
+    }
+
+    fn drifted(&mut self, live: &Result<Weights, String>) {
+        self.status = Status::Drifted;
+        let reason = match live {
+            Err(why) => format!("somebody else changed its records: {why}"),
+            Ok(live) if *live == self.original && self.external_dns => format!(
+                "external-dns wrote the weights back ({live}): run it with --policy=create-only \
+                 or set the weights in the Ingress annotations"
+            ),
+            Ok(live) => {
+                format!("somebody else changed its weights to {live}; cutover wrote {}", self.last)
+            }
+        };
+        self.say(&reason);
+    }
+}
+
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::evidence::Counts;
+
+    const TTL_S: u32 = 60;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn name(index: usize) -> RouteId {
+        RouteId::from(format!("app-{index}.example.com"))
+    }
+
+    /// A cutover as validation makes it: route `n` has the load balancers `2n` and `2n + 1`.
+    fn accepted(routes: usize, ramp: Ramp) -> Cutover {
+        let lb = |index: usize| LoadBalancer {
+            id: format!("app/k8s-cluster-{index}/0123456789abcdef"),
+            target_groups: vec![format!("targetgroup/k8s-app-{index}/0123456789abcdef")],
+        };
+        let original = Weights { old: 255, new: 0 };
+        let route = |index: usize| Route {
+            name: name(index),
+            original,
+            last: original,
+            status: Status::Active,
+            old_lb: 2 * index,
+            new_lb: 2 * index + 1,
+            external_dns: false,
+            verdict: None,
+            reason: None,
+        };
+        Cutover {
+            schema: SCHEMA,
+            execution: Execution { arn: "arn:x".to_owned(), name: "x".to_owned() },
+            sides: Sides { old: "blue".to_owned(), new: "green".to_owned() },
+            hosted_zone: "Z0123456789ABCDEFGHIJ".to_owned(),
+            ramp,
+            step: 0,
+            phase: Phase::Shifting,
+            health: Health { metrics_delay_s: 0, ..Health::default() },
+            isolate: false,
+            max_failed_routes: 1,
+            ready_timeout_s: 7200,
+            started_at: at(0),
+            first_shift_at: None,
+            step_since: None,
+            checks: 0,
+            load_balancers: (0..2 * routes).map(lb).collect(),
+            routes: (0..routes).map(route).collect(),
+            warnings: Vec::new(),
+            next: Next { action: Action::Shift, wait_s: 0, reason: String::new() },
+            report: None,
+        }
+    }
+
+    fn two_steps() -> Ramp {
+        Ramp::canary(Percent::from_halves(20).expect("10 %"), 300).expect("a ramp")
+    }
+
+    /// The world beside a cutover: the live weights, and what traffic would be counted.
+    struct World {
+        live: Vec<Weights>,
+        now: i64,
+        /// Per route: requests and errors that the new side gets in every period.
+        new: Vec<Counts>,
+        writes: Vec<Vec<Weights>>,
+    }
+
+    const FINE: Counts = Counts { requests: 1000, errors: 0 };
+    const BAD: Counts = Counts { requests: 1000, errors: 300 };
+    const QUIET: Counts = Counts { requests: 1, errors: 0 };
+
+    impl World {
+        fn of(cutover: &Cutover, new: &[Counts]) -> Self {
+            let live = cutover.routes.iter().map(|route| route.original).collect();
+            Self { live, now: 0, new: new.to_vec(), writes: vec![] }
+        }
+
+        fn shift(&mut self, cutover: &Cutover, moves: &[Move]) -> Shifted {
+            let outcome = |asked: &Move| {
+                let index =
+                    cutover.routes.iter().position(|r| r.name == asked.route).expect("known");
+                let live = &mut self.live[index];
+                if *live == asked.to {
+                    return (asked.route.clone(), Moved::There);
+                }
+                if !asked.from.contains(live) {
+                    return (asked.route.clone(), Moved::Drifted(Ok(*live)));
+                }
+                *live = asked.to;
+                (asked.route.clone(), Moved::There)
+            };
+            let moves = moves.iter().map(outcome).collect();
+            self.writes.push(self.live.clone());
+            Shifted { moves, changes: vec!["C1".into()], unconfirmed: false, ttl_s: TTL_S }
+        }
+
+        fn splits(&self, cutover: &Cutover) -> Vec<Split> {
+            let both = cutover.routes.iter().zip(&self.live);
+            both.map(|(route, live)| Split { route: route.name.clone(), live: Ok(*live) }).collect()
+        }
+
+        fn observed(&self, cutover: &Cutover) -> Observed {
+            let window = cutover.evidence_window(at(self.now));
+            let counts = |c: Counts| vec![Some(c); window.periods as usize];
+            let series = (0..cutover.load_balancers.len())
+                .map(|lb| match lb % 2 {
+                    0 => Series { counts: counts(FINE), healthy_hosts: None },
+                    _ => Series { counts: counts(self.new[lb / 2]), healthy_hosts: Some(3) },
+                })
+                .collect();
+            Observed { window, series, alarms: vec![] }
+        }
+
+        /// Obeys `next` once, as the state machine does.
+        fn obey(&mut self, cutover: Cutover) -> Cutover {
+            self.now += i64::from(cutover.next.wait_s);
+            match cutover.next.action {
+                Action::Shift => {
+                    let shifted = self.shift(&cutover, &cutover.pending_moves());
+                    cutover.after_shift(&shifted, at(self.now))
+                }
+                Action::Wait => {
+                    let checked = Checked {
+                        propagated: true,
+                        splits: self.splits(&cutover),
+                        observed: Ok(self.observed(&cutover)),
+                    };
+                    cutover.after_check(&checked, at(self.now))
+                }
+                Action::RollBack => self.roll_back(cutover),
+                end => panic!("{end:?} is an end"),
+            }
+        }
+
+        fn roll_back(&mut self, cutover: Cutover) -> Cutover {
+            let shifted = self.shift(&cutover, &cutover.rollback_moves(&[]));
+            let splits = self.splits(&cutover);
+            cutover.after_rollback(&RollbackDone { kept: vec![], shifted, splits })
+        }
+
+        fn run(&mut self, mut cutover: Cutover) -> Cutover {
+            for _ in 0..10_000 {
+                if cutover.report.is_some() {
+                    return cutover;
+                }
+                cutover = self.obey(cutover);
+            }
+            panic!("no end after 10,000 transitions: {:?}", cutover.next)
+        }
+    }
+
+    fn ramps() -> impl Strategy<Value = Ramp> {
+        prop_oneof![
+            (1_u8..=200, 0_u32..600).prop_filter_map("a ramp", |(halves, bake_s)| {
+                Ramp::linear(Percent::from_halves(halves)?, bake_s)
+            }),
+            (1_u8..=40, 1.2_f64..9.0, 0_u32..600).prop_filter_map(
+                "a ramp",
+                |(halves, factor, bake_s)| {
+                    Ramp::exponential(Percent::from_halves(halves)?, factor, bake_s)
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_healthy_cutover_visits_every_step_once_in_order_and_ends_at_100(
+            ramp in ramps().prop_filter("short", |r| r.steps().len() <= 60), routes in 1_usize..4
+        ) {
+            let cutover = accepted(routes, ramp.clone());
+            let mut world = World::of(&cutover, &vec![FINE; routes]);
+            let end = world.run(cutover);
+            prop_assert_eq!(end.next.action, Action::Complete);
+            let wanted: Vec<Vec<Weights>> = ramp
+                .steps()
+                .iter()
+                .map(|step| vec![Weights::of(step.percent, ramp.scale()); routes])
+                .collect();
+            prop_assert_eq!(&world.writes, &wanted);
+            prop_assert_eq!(wanted.last().expect("a step")[0].old, 0);
+        }
+
+        #[test]
+        fn from_every_reachable_state_a_roll_back_returns_every_route(
+            ramp in ramps(), transitions in 0_usize..200, lost in any::<bool>(), bad in 0_usize..3
+        ) {
+            let mut cutover = accepted(3, ramp);
+            cutover.isolate = true;
+            let mut world = World::of(&cutover, &[FINE, FINE, FINE]);
+            let original = world.live.clone();
+            for transition in 0..transitions {
+                if transition == transitions / 2 {
+                    world.new[bad] = BAD;
+                }
+                if cutover.report.is_some() {
+                    break;
+                }
+                cutover = world.obey(cutover);
+            }
+            prop_assume!(cutover.next.action != Action::Complete);
+            if lost && cutover.next.action == Action::Shift {
+                world.shift(&cutover, &cutover.pending_moves());
+            }
+            let end = world.roll_back(cutover.give_up("a test says so"));
+            prop_assert_eq!(end.next.action, Action::RolledBack);
+            prop_assert_eq!(&world.live, &original);
+            let again = world.roll_back(end.clone().give_up("again"));
+            prop_assert_eq!(&world.live, &original);
+            prop_assert_eq!(again, end);
+        }
+
+        #[test]
+        fn a_repeated_transition_changes_nothing(ramp in ramps(), transitions in 0_usize..100) {
+            let mut cutover = accepted(2, ramp);
+            let mut world = World::of(&cutover, &[FINE, FINE]);
+            for _ in 0..transitions {
+                if cutover.report.is_some() {
+                    break;
+                }
+                world.now += i64::from(cutover.next.wait_s);
+                let now = at(world.now);
+                let checked = Checked {
+                    propagated: true,
+                    splits: world.splits(&cutover),
+                    observed: Ok(world.observed(&cutover)),
+                };
+                cutover = if cutover.next.action == Action::Shift {
+                    let before = cutover.clone();
+                    let first = world.shift(&cutover, &cutover.pending_moves());
+                    let once = cutover.after_shift(&first, now);
+                    // The function is run again with the state it was given.
+                    let second = world.shift(&before, &before.pending_moves());
+                    prop_assert_eq!(&before.after_shift(&second, now), &once);
+                    prop_assert_eq!(&once.clone().after_shift(&second, now), &once);
+                    prop_assert!(once.pending_moves().is_empty());
+                    once
+                } else {
+                    let once = cutover.clone().after_check(&checked, now);
+                    prop_assert_eq!(&cutover.after_check(&checked, now), &once);
+                    if matches!(once.next.action, Action::Shift | Action::Complete) {
+                        prop_assert_eq!(&once.clone().after_check(&checked, now), &once);
+                    }
+                    once
+                };
+            }
+        }
+    }
+
+    #[test]
+    fn a_regressed_route_takes_all_back_together() {
+        let cutover = accepted(3, two_steps());
+        let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, Action::RolledBack);
+        assert!(world.live.iter().all(|live| *live == Weights { old: 255, new: 0 }));
+        let report = end.report.expect("an end");
+        assert!(report.reason.contains("new 30 % of"), "{}", report.reason);
+        assert!(report.routes.iter().all(|r| r.live == Some(r.original)));
+        assert!(
+            report.routes.iter().any(|r| r.reason.starts_with("goes back with the others; app-1.")),
+            "{report:?}"
+        );
+    }
+
+    #[test]
+    fn isolated_a_regressed_route_goes_back_alone_and_the_others_complete() {
+        let mut cutover = accepted(3, two_steps());
+        cutover.isolate = true;
+        let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, Action::Complete);
+        let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+        assert_eq!(live, [100, 0, 100]);
+        let report = end.report.expect("an end");
+        let failed = report.routes.iter().find(|r| r.route == name(1)).expect("listed");
+        assert!(failed.reason.contains("the limit is 5 %"), "{}", failed.reason);
+    }
+
+    #[test]
+    fn isolated_more_failures_than_allowed_take_all_back() {
+        let mut cutover = accepted(3, two_steps());
+        cutover.isolate = true;
+        let mut world = World::of(&cutover, &[BAD, BAD, FINE]);
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, Action::RolledBack);
+        assert!(world.live.iter().all(|live| live.new == 0));
+    }
+
+    #[test]
+    fn a_step_without_data_is_held_and_then_goes_back_or_on_as_asked() {
+        let cutover = accepted(1, two_steps());
+        let mut world = World::of(&cutover, &[QUIET]);
+        let end = world.run(cutover.clone());
+        assert_eq!(end.next.action, Action::RolledBack);
+        assert!(end.next.reason.contains("still not judged after 3600 s"), "{}", end.next.reason);
+        assert!((3900..4100).contains(&world.now), "held to the end: {}", world.now);
+
+        let mut cutover = cutover;
+        cutover.health.on_no_data = OnNoData::Advance;
+        let mut world = World::of(&cutover, &[QUIET]);
+        assert_eq!(world.run(cutover).next.action, Action::Complete);
+    }
+
+    #[test]
+    fn broken_metrics_hold_and_never_advance() {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.on_no_data = OnNoData::Advance;
+        let mut world = World::of(&cutover, &[FINE]);
+        cutover = world.obey(cutover);
+        let mut now = 0;
+        while cutover.next.action == Action::Wait {
+            now += i64::from(cutover.next.wait_s);
+            let splits = world.splits(&cutover);
+            let observed = Err("TransientAws: no answer".to_owned());
+            let checked = Checked { propagated: true, splits, observed };
+            cutover = cutover.after_check(&checked, at(now));
+        }
+        assert_eq!(cutover.next.action, Action::RollBack);
+        assert!(cutover.next.reason.contains("no answer"), "{}", cutover.next.reason);
+        assert!(now >= 3900);
+    }
+
+    #[test]
+    fn drift_stops_the_route_and_leaves_it_untouched() {
+        let mut cutover = accepted(2, two_steps());
+        cutover.routes[0].external_dns = true;
+        let mut world = World::of(&cutover, &[FINE, FINE]);
+        cutover = world.obey(cutover);
+        world.live[0] = Weights { old: 255, new: 0 };
+        cutover = world.obey(cutover);
+        assert_eq!(cutover.next.action, Action::RollBack);
+        assert!(cutover.next.reason.contains("--policy=create-only"), "{}", cutover.next.reason);
+        world.live[0] = Weights { old: 1, new: 2 };
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, Action::Drifted);
+        assert_eq!(world.live, [Weights { old: 1, new: 2 }, Weights { old: 255, new: 0 }]);
+    }
+
+    #[test]
+    fn a_route_whose_old_side_is_dead_is_kept_and_said_so() {
+        let cutover = accepted(2, two_steps());
+        let mut world = World::of(&cutover, &[FINE, FINE]);
+        let cutover = world.obey(cutover).give_up("CheckHealth could not go on");
+        let kept = vec![name(0)];
+        let moves = cutover.rollback_moves(&kept);
+        assert_eq!(moves.len(), 1);
+        let shifted = world.shift(&cutover, &moves);
+        let splits = world.splits(&cutover);
+        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+        assert_eq!(end.next.action, Action::RollbackFailed);
+        assert_eq!(world.live[0].new, 10);
+        let report = end.report.expect("an end");
+        assert_eq!(report.routes[0].route, name(0), "what did not end well comes first");
+        assert!(report.routes[0].reason.contains("no healthy target"), "{report:?}");
+    }
+
+    #[test]
+    fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let mut cutover = world.obey(accepted(1, two_steps()));
+        let check = |cutover: Cutover, world: &World, propagated, now| {
+            let (splits, observed) = (world.splits(&cutover), Ok(world.observed(&cutover)));
+            cutover.after_check(&Checked { propagated, splits, observed }, at(now))
+        };
+        assert_eq!(cutover.unsettled_changes(), ["C1"]);
+        cutover = check(cutover, &world, false, 30);
+        assert!(matches!(cutover.phase, Phase::Settling(_)));
+        cutover = check(cutover, &world, true, 45);
+        assert_eq!(cutover.phase, Phase::Baking { since: at(105) });
+        assert_eq!(cutover.next.wait_s, 30, "health is watched while the TTL runs out");
+        cutover = check(cutover, &world, true, 400);
+        assert_eq!((cutover.next.action, cutover.next.wait_s), (Action::Wait, 5));
+
+        let Phase::Settling(lost) = &mut world.obey(accepted(1, two_steps())).phase.clone() else {
+            panic!("not settling")
+        };
+        lost.unconfirmed = true;
+        let mut cutover = world.obey(accepted(1, two_steps()));
+        cutover.phase = Phase::Settling(lost.clone());
+        cutover = check(cutover, &world, true, 10);
+        assert_eq!(
+            cutover.phase,
+            Phase::Baking { since: at(120) },
+            "a change whose id was lost gets the time that Route 53 takes"
+        );
+    }
+
+    #[test]
+    fn a_change_that_never_gets_in_sync_goes_back() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let cutover = world.obey(accepted(1, two_steps()));
+        let (splits, observed) = (world.splits(&cutover), Ok(world.observed(&cutover)));
+        let checked = Checked { propagated: false, splits, observed };
+        let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
+        assert_eq!(cutover.next.action, Action::RollBack);
+    }
+
+    #[test]
+    fn an_execution_whose_history_is_nearly_full_goes_back_in_time() {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.hold_max_s = 86_400;
+        cutover.health.check_interval_s = 1;
+        let mut world = World::of(&cutover, &[QUIET]);
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, Action::RolledBack);
+        assert!(end.next.reason.contains("history is nearly full"), "{}", end.next.reason);
+        assert!(end.checks < 2_700, "{}", end.checks);
+    }
+
+    #[test]
+    fn the_state_of_250_routes_at_their_worst_stays_under_200_kib() {
+        let mut cutover = accepted(
+            250,
+            Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"),
+        );
+        for (index, route) in cutover.routes.iter_mut().enumerate() {
+            route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
+            let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
+            route.verdict = Some(Verdict {
+                kind: VerdictKind::NotEnoughData,
+                old: counts,
+                new: counts,
+                reason: "not kept".repeat(100),
+            });
+            route.say(&"why it failed ".repeat(100));
+        }
+        cutover.report = Some(Report::of(&cutover, &[]));
+        let bytes = crate::check::state_bytes(&cutover);
+        assert!(bytes < 200 * 1024, "{bytes} bytes");
+        assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
+    }
+
+    #[test]
+    fn the_state_survives_its_own_json() {
+        let mut world = World::of(&accepted(2, two_steps()), &[FINE, BAD]);
+        let mut cutover = accepted(2, two_steps());
+        for _ in 0..9 {
+            let json = serde_json::to_string(&cutover).expect("JSON");
+            let back: Cutover = serde_json::from_str(&json).expect("a cutover");
+            assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
+            if cutover.report.is_none() {
+                cutover = world.obey(cutover);
+            }
+        }
+        assert_eq!(cutover.next.action, Action::RolledBack);
+    }
+
+    #[test]
+    fn every_action_has_its_name() {
+        for (name, action) in Action::NAMES.into_iter().zip([
+            Action::Shift,
+            Action::Wait,
+            Action::Complete,
+            Action::Planned,
+            Action::Ignored,
+            Action::RollBack,
+            Action::RolledBack,
+            Action::Drifted,
+            Action::RollbackFailed,
+        ]) {
+            assert_eq!(serde_json::to_value(action).expect("JSON"), name);
+        }
+    }
+}

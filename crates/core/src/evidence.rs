@@ -1,0 +1,193 @@
+//! Evidence: what was counted on both sides, period by period.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::health::Health;
+
+/// How far back evidence is read, in periods. 500 queries of 200 periods stay under the 100,800
+/// data points of one page, so that a check never pages.
+/// Source: Amazon CloudWatch API reference, `GetMetricData`.
+pub const WINDOW_PERIODS_MAX: u32 = 200;
+
+/// Complete periods, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Start of the first period, on a multiple of `period_s`.
+    pub start: Timestamp,
+    /// Length of a period, in seconds.
+    pub period_s: u32,
+    /// Number of periods, up to [`WINDOW_PERIODS_MAX`].
+    pub periods: u32,
+}
+
+impl Window {
+    /// The periods that have begun at or after the one that holds `since`, and are complete and
+    /// counted at `now`: their end is at least `metrics_delay_s` ago.
+    #[must_use]
+    pub fn complete(since: Timestamp, now: Timestamp, health: &Health) -> Self {
+        let period_s = i64::from(health.period_s.max(1));
+        let counted_until = now.as_second() - i64::from(health.metrics_delay_s);
+        let end = counted_until - counted_until.rem_euclid(period_s);
+        let first = since.as_second() - since.as_second().rem_euclid(period_s);
+        let start = first.max(end - period_s * i64::from(WINDOW_PERIODS_MAX));
+        let count = u32::try_from((end - start).max(0) / period_s).unwrap_or(0);
+        let start = Timestamp::from_second(start).unwrap_or(since);
+        Self { start, period_s: health.period_s.max(1), periods: count }
+    }
+
+    /// End of the last period; the start when there is none.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        self.start_of(self.periods)
+    }
+
+    /// Start of period `index`.
+    #[must_use]
+    pub fn start_of(&self, index: u32) -> Timestamp {
+        let offset_s = i64::from(index) * i64::from(self.period_s);
+        self.start.checked_add(SignedDuration::from_secs(offset_s)).unwrap_or(self.start)
+    }
+}
+
+/// What one side did in one period, or in several added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests: those that reached a target and those that the load balancer answered itself
+    /// with an error.
+    pub requests: u64,
+    /// Answers 5xx of targets and of the load balancer.
+    pub errors: u64,
+}
+
+impl Counts {
+    /// Share of requests that failed, 0 to 1; `None` without requests.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn error_rate(self) -> Option<f64> {
+        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { requests: self.requests + other.requests, errors: self.errors + other.errors }
+    }
+}
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
+/// What a telemetry source tells of one load balancer over a [`Window`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// One entry a period of the window; `None` where the source has nothing, which is no
+    /// evidence and never "no errors".
+    pub counts: Vec<Option<Counts>>,
+    /// Healthy hosts behind it at the newest point of the window; `None` when not told.
+    pub healthy_hosts: Option<u32>,
+}
+
+/// What a check saw: everything that a verdict is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The periods.
+    pub window: Window,
+    /// One series a load balancer, in the order of
+    /// [`Cutover::load_balancers`](crate::Cutover::load_balancers).
+    pub series: Vec<Series>,
+    /// Those of the named alarms that are in ALARM now.
+    pub alarms: Vec<String>,
+}
+
+/// One period of one route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// When it began.
+    pub start: Timestamp,
+    /// The old side; `None`: nothing known.
+    pub old: Option<Counts>,
+    /// The new side; `None`: nothing known.
+    pub new: Option<Counts>,
+}
+
+/// The evidence for one route's verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence<'a> {
+    /// Complete periods since the cutover's first shift, oldest first.
+    pub periods: Vec<Period>,
+    /// When the weights of the current step were written.
+    pub step_since: Timestamp,
+    /// Healthy hosts of the new side; `None` when not told.
+    pub healthy_hosts_new: Option<u32>,
+    /// Named alarms in ALARM.
+    pub alarms: &'a [String],
+}
+
+impl Evidence<'_> {
+    /// Puts the series of two load balancers side by side.
+    #[must_use]
+    pub fn new<'a>(
+        observed: &'a Observed,
+        old: &Series,
+        new: &Series,
+        step_since: Timestamp,
+    ) -> Evidence<'a> {
+        let at = |series: &Series, index: u32| {
+            usize::try_from(index).ok().and_then(|i| series.counts.get(i).copied()).flatten()
+        };
+        let periods = (0..observed.window.periods)
+            .map(|index| Period {
+                start: observed.window.start_of(index),
+                old: at(old, index),
+                new: at(new, index),
+            })
+            .collect();
+        Evidence {
+            periods,
+            step_since,
+            healthy_hosts_new: new.healthy_hosts,
+            alarms: &observed.alarms,
+        }
+    }
+
+    /// Both sides added up over the periods that began in the current step.
+    #[must_use]
+    pub fn step_total(&self) -> (Counts, Counts) {
+        let of_step = || self.periods.iter().filter(|p| p.start >= self.step_since);
+        (of_step().filter_map(|p| p.old).sum(), of_step().filter_map(|p| p.new).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    #[test]
+    fn a_period_counts_once_it_is_over_and_its_delay_has_passed() {
+        let health = Health { period_s: 60, metrics_delay_s: 120, ..Health::default() };
+        let window = |now| Window::complete(at(6_000), at(now), &health);
+        assert_eq!(window(6_179).periods, 0);
+        assert_eq!(window(6_180).periods, 1);
+        assert_eq!(window(6_239).periods, 1);
+        assert_eq!(window(6_240).end(), at(6_120));
+        assert_eq!(window(6_000).periods, 0, "a window never runs backwards");
+    }
+
+    #[test]
+    fn a_long_cutover_looks_back_a_bounded_number_of_periods() {
+        let health = Health { period_s: 60, metrics_delay_s: 0, ..Health::default() };
+        let window = Window::complete(at(0), at(1_000_000 * 60), &health);
+        assert_eq!(window.periods, WINDOW_PERIODS_MAX);
+        assert_eq!(window.end(), at(1_000_000 * 60));
+    }
+}

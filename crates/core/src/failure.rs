@@ -1,0 +1,130 @@
+//! Why cutover could not tell or could not act: the error names that the state machine matches.
+
+use serde::{Deserialize, Serialize};
+
+use crate::split::RouteId;
+
+/// One thing that is wrong, said so that a person can act on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable name for programs, in `snake_case`.
+    pub code: String,
+    /// The route it concerns; absent when it concerns the whole cutover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteId>,
+    /// One plain sentence: what is wrong, and what is allowed or to be done.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of the whole cutover.
+    #[must_use]
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), route: None, message: message.into() }
+    }
+
+    /// A problem of one route.
+    #[must_use]
+    pub fn of(route: &RouteId, code: &str, message: impl Into<String>) -> Self {
+        Self { route: Some(route.clone()), ..Self::new(code, message) }
+    }
+}
+
+/// An error of a function: "could not tell or could not act". A bad new cluster and drift are not
+/// errors but data; they travel in the [`Cutover`](crate::Cutover).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The input or the plan is refused; nothing was touched.
+    #[error("{}", problems_json(.0))]
+    InvalidInput(Vec<Problem>),
+    /// The new side is not there or not healthy *yet*.
+    #[error("{}", problems_json(.0))]
+    NotReady(Vec<Problem>),
+    /// A throttle, a 5xx, a timeout or a broken connection, after the SDK's own retries.
+    #[error("{0}")]
+    TransientAws(String),
+    /// A permission, a validation or a missing resource: trying again will not help.
+    #[error("{0}")]
+    AwsRefused(String),
+    /// A broken invariant: a defect of cutover, or a state that it did not write.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Failure {
+    /// Every errorType there is, as the state machine matches them.
+    pub const NAMES: [&str; 5] =
+        ["InvalidInput", "NotReady", "TransientAws", "AwsRefused", "Internal"];
+
+    /// The errorType of this failure: one of [`Failure::NAMES`].
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        let [invalid_input, not_ready, transient_aws, aws_refused, internal] = Self::NAMES;
+        match self {
+            Self::InvalidInput(_) => invalid_input,
+            Self::NotReady(_) => not_ready,
+            Self::TransientAws(_) => transient_aws,
+            Self::AwsRefused(_) => aws_refused,
+            Self::Internal(_) => internal,
+        }
+    }
+
+    /// A refusal for one reason.
+    #[must_use]
+    pub fn invalid(code: &str, message: impl Into<String>) -> Self {
+        Self::InvalidInput(vec![Problem::new(code, message)])
+    }
+}
+
+/// Characters of a Cause that Step Functions keeps; longer ones are an error of their own.
+/// Source: Step Functions API reference, `HistoryEvent` (`cause`, at most 32,768).
+pub(crate) const CAUSE_BYTES_MAX: usize = 24 * 1024;
+
+/// `{"problems":[{"code","route","message"}…]}`, cut to what a Cause holds: `omitted` then says
+/// how many are missing.
+fn problems_json(problems: &[Problem]) -> String {
+    let mut kept = problems.len();
+    loop {
+        let shown: Vec<&Problem> = problems.iter().take(kept).collect();
+        let omitted = problems.len() - kept;
+        let json = if omitted == 0 {
+            serde_json::json!({ "problems": shown })
+        } else {
+            serde_json::json!({ "problems": shown, "omitted": omitted })
+        }
+        .to_string();
+        if json.len() <= CAUSE_BYTES_MAX || kept == 0 {
+            return json;
+        }
+        kept = (kept * CAUSE_BYTES_MAX / json.len()).min(kept - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_carries_every_problem_as_json() {
+        let failure = Failure::InvalidInput(vec![
+            Problem::new("zone_missing", "no zone"),
+            Problem::of(&RouteId::from("a.example.com"), "ttl_too_long", "TTL 900 s"),
+        ]);
+        assert_eq!(failure.name(), "InvalidInput");
+        assert_eq!(
+            failure.to_string(),
+            r#"{"problems":[{"code":"zone_missing","message":"no zone"},{"code":"ttl_too_long","message":"TTL 900 s","route":"a.example.com"}]}"#
+        );
+    }
+
+    #[test]
+    fn more_problems_than_a_cause_holds_are_counted() {
+        let many = vec![Problem::new("no_record", "x".repeat(100)); 1000];
+        let cause = Failure::InvalidInput(many).to_string();
+        assert!(cause.len() <= CAUSE_BYTES_MAX);
+        let parsed: serde_json::Value = serde_json::from_str(&cause).expect("still JSON");
+        let shown = parsed["problems"].as_array().expect("a list").len() as u64;
+        assert!(shown > 100, "as many as fit, not {shown}");
+        assert_eq!(shown + parsed["omitted"].as_u64().expect("a count"), 1000);
+    }
+}

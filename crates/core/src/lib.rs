@@ -1,0 +1,33 @@
+//! What cutover decides. Everything here is a function of its arguments: no clock, no I/O, no AWS
+//! type. Time comes in as `now`, the world as what adapters observed.
+
+pub mod check;
+pub mod cutover;
+pub mod evidence;
+pub mod facts;
+pub mod failure;
+mod fields;
+pub mod health;
+pub mod load_balancer;
+pub mod percent;
+pub mod plan;
+pub mod ramp;
+pub mod report;
+pub mod request;
+pub mod split;
+pub mod start;
+pub mod verdict;
+
+pub use cutover::{Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, Status};
+pub use evidence::{Counts, Evidence, Observed, Period, Series, Window};
+pub use failure::{Failure, Problem};
+pub use health::{Health, OnNoData};
+pub use load_balancer::LoadBalancer;
+pub use percent::Percent;
+pub use plan::Plan;
+pub use ramp::{Ramp, Step};
+pub use report::{Report, RouteReport};
+pub use request::{ExternalDns, Request};
+pub use split::{Move, Moved, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Weights};
+pub use start::Start;
+pub use verdict::{Verdict, VerdictKind, judge};

@@ -1,0 +1,14 @@
+//! A load balancer, as far as evidence needs to know it.
+
+use serde::{Deserialize, Serialize};
+
+/// A load balancer and its target groups, named as CloudWatch's dimensions name them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    /// The `LoadBalancer` dimension, `app/NAME/ID`: the end of its ARN after `loadbalancer/`.
+    pub id: String,
+    /// The `TargetGroup` dimensions, `targetgroup/NAME/ID`, whose healthy hosts are watched:
+    /// all of the new side's, none of the old side's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_groups: Vec<String>,
+}

@@ -1,0 +1,100 @@
+//! The plan of a cutover: timetable, weights, calls and cost, before anything is touched.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cutover::Cutover;
+use crate::percent::Percent;
+use crate::ramp::INSYNC_S;
+use crate::split::Weights;
+
+/// Routes that one change batch holds when each has A and AAAA records of two sides: DELETE and
+/// CREATE of four record sets, 8 of the 1,000 elements of a batch.
+/// Source: Route 53 developer guide, "Quotas", maximum elements of a `ChangeResourceRecordSets`.
+pub const ROUTES_PER_BATCH: usize = 125;
+/// Queries that one `GetMetricData` call holds. Source: CloudWatch API reference.
+pub const QUERIES_PER_CALL: usize = 500;
+/// Raw series a load balancer: requests, target errors, load balancer errors.
+pub const SERIES_PER_LOAD_BALANCER: usize = 3;
+
+/// USD a metric requested by `GetMetricData`. Source: CloudWatch pricing, us-east-1.
+const USD_PER_METRIC: f64 = 0.01 / 1000.0;
+/// USD a state transition of a standard workflow. Source: Step Functions pricing, us-east-1.
+const USD_PER_TRANSITION: f64 = 0.025 / 1000.0;
+/// Transitions of a check (Wait, Task, Choice) and of a shift (Task, Choice).
+const TRANSITIONS_PER_CHECK: u64 = 3;
+const TRANSITIONS_PER_SHIFT: u64 = 2;
+
+/// One line of the timetable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Seconds after the start at which the step's weights are written, if nothing holds.
+    pub shift_at_s: u64,
+    /// The share of the new side.
+    pub percent: Percent,
+    /// The weights of every route.
+    pub weights: Weights,
+    /// Seconds to settle, at most: in sync, then the TTL.
+    pub settle_s: u32,
+    /// Seconds to bake.
+    pub bake_s: u32,
+}
+
+/// What a cutover would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The timetable, if nothing holds a step.
+    pub steps: Vec<PlannedStep>,
+    /// Seconds until the end, if nothing holds a step.
+    pub duration_s: u64,
+    /// Number of routes.
+    pub routes: usize,
+    /// Checks, if nothing holds a step.
+    pub checks: u64,
+    /// `ChangeResourceRecordSets` calls a shift.
+    pub change_calls_per_shift: usize,
+    /// `GetMetricData` calls a check.
+    pub metric_calls_per_check: usize,
+    /// Metrics that a check asks for: what `GetMetricData` is billed by.
+    pub metrics_per_check: usize,
+    /// State transitions and metrics at the list prices of us-east-1, in USD. Lambda, logs and
+    /// custom metrics are not in it.
+    pub cost_usd: f64,
+}
+
+impl Plan {
+    /// Plans a cutover that has been accepted. `ttl_s`: the longest TTL of its records.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn of(cutover: &Cutover, ttl_s: u32) -> Self {
+        let settle_s = INSYNC_S.saturating_add(ttl_s);
+        let mut at_s = 0;
+        let mut steps = Vec::new();
+        for step in cutover.ramp.steps().iter().skip(cutover.step) {
+            steps.push(PlannedStep {
+                shift_at_s: at_s,
+                percent: step.percent,
+                weights: Weights::of(step.percent, cutover.ramp.scale()),
+                settle_s,
+                bake_s: step.bake_s,
+            });
+            at_s += u64::from(settle_s) + u64::from(step.bake_s);
+        }
+        let checks = cutover.ramp.checks(cutover.health.check_interval_s, ttl_s);
+        let groups: usize = cutover.load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
+        let metrics_per_check = SERIES_PER_LOAD_BALANCER * cutover.load_balancers.len() + groups;
+        let transitions =
+            TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
+        let cost_usd = transitions as f64 * USD_PER_TRANSITION
+            + checks as f64 * metrics_per_check as f64 * USD_PER_METRIC;
+        Self {
+            duration_s: at_s,
+            steps,
+            routes: cutover.routes.len(),
+            checks,
+            change_calls_per_shift: cutover.routes.len().div_ceil(ROUTES_PER_BATCH),
+            metric_calls_per_check: metrics_per_check.div_ceil(QUERIES_PER_CALL),
+            metrics_per_check,
+            cost_usd: (cost_usd * 10_000.0).round() / 10_000.0,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `Ramp`: the steps by which traffic moves, and how they are asked for.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Problem;
+use crate::fields::Fields;
+use crate::health::Health;
+use crate::percent::Percent;
+use crate::split::Scale;
+
+/// One step: a share and how long it is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The share of traffic that the new side gets.
+    pub percent: Percent,
+    /// Seconds to stay on the step once it has settled, 0–604,800 (a week).
+    pub bake_s: u32,
+}
+
+/// The steps of a cutover: at least one, strictly rising, the last at 100 %.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Step>", into = "Vec<Step>")]
+pub struct Ramp(Vec<Step>);
+
+/// The longest bake, in seconds: a week.
+pub const BAKE_S_MAX: u32 = 604_800;
+
+/// Events that the history of one execution may hold.
+/// Source: Step Functions developer guide, "Quotas for executions".
+pub const HISTORY_EVENTS_MAX: u64 = 25_000;
+/// Events kept free for retries, the roll-back and the ends.
+const HISTORY_EVENTS_RESERVED: u64 = 1_000;
+/// Events of one round Wait, Task, Choice: entered and exited, and three more for a Task.
+const ROUND_EVENTS: u64 = 9;
+/// Events of a Task and the Choice behind it.
+const TASK_EVENTS: u64 = 7;
+/// Events of a retried Task: failed, scheduled, started.
+const RETRY_EVENTS: u64 = 3;
+/// Seconds between two tries of a validation that is not ready yet: the state machine's retrier.
+pub const NOT_READY_RETRY_S: u32 = 15;
+/// Seconds for Route 53 to be in sync. Source: Route 53 API reference, `GetChange`
+/// ("generally within 60 seconds").
+pub const INSYNC_S: u32 = 60;
+
+const STEPS_ALLOWED: &str = "steps that rise strictly to 100, each {\"percent\", \"bake_s\"}";
+const ALLOWED: &str = "a list of {\"percent\", \"bake_s\"} that rises strictly to 100, or one of \
+    {\"linear\": {\"step_percent\", \"bake_s\"}}, {\"canary\": {\"percent\", \"bake_s\"}}, \
+    {\"exponential\": {\"start_percent\", \"factor\", \"bake_s\"}}";
+
+impl TryFrom<Vec<Step>> for Ramp {
+    type Error = String;
+
+    fn try_from(steps: Vec<Step>) -> Result<Self, String> {
+        let rises = steps.is_sorted_by(|a, b| a.percent < b.percent);
+        let starts_above_0 = steps.first().is_some_and(|step| step.percent > Percent::ZERO);
+        let ends_at_100 = steps.last().is_some_and(|step| step.percent == Percent::FULL);
+        let bakes = steps.iter().all(|step| step.bake_s <= BAKE_S_MAX);
+        if rises && starts_above_0 && ends_at_100 && bakes {
+            Ok(Self(steps))
+        } else {
+            let shares: Vec<String> = steps.iter().map(|s| s.percent.to_string()).collect();
+            Err(format!(
+                "{} is not a ramp; allowed: {STEPS_ALLOWED}, bake_s 0 to {BAKE_S_MAX}",
+                shares.join(", ")
+            ))
+        }
+    }
+}
+
+impl From<Ramp> for Vec<Step> {
+    fn from(ramp: Ramp) -> Self {
+        ramp.0
+    }
+}
+
+impl Ramp {
+    /// The same stride from step to step; the last step is 100 % even if the stride would pass
+    /// it. `None` for a stride of 0.
+    #[must_use]
+    pub fn linear(stride: Percent, bake_s: u32) -> Option<Self> {
+        let stride = stride.halves();
+        if stride == 0 {
+            return None;
+        }
+        let before_full = (stride..200).step_by(usize::from(stride));
+        let shares = before_full.filter_map(Percent::from_halves).chain([Percent::FULL]);
+        Self::try_from(shares.map(|percent| Step { percent, bake_s }).collect::<Vec<_>>()).ok()
+    }
+
+    /// One small step, then everything.
+    #[must_use]
+    pub fn canary(percent: Percent, bake_s: u32) -> Option<Self> {
+        let steps = [percent, Percent::FULL].map(|percent| Step { percent, bake_s });
+        Self::try_from(steps.to_vec()).ok()
+    }
+
+    /// Each share `factor` times the one before, rounded to half percents; steps that rounding
+    /// makes equal are one. `None` for a start of 0 or a factor below 1.1.
+    #[must_use]
+    pub fn exponential(start: Percent, factor: f64, bake_s: u32) -> Option<Self> {
+        if start == Percent::ZERO || factor.is_nan() || factor < 1.1 {
+            return None;
+        }
+        let mut exact = f64::from(start.halves());
+        let mut shares = vec![];
+        while exact < 200.0 {
+            shares.push(Percent::nearest(exact));
+            exact *= factor;
+        }
+        shares.retain(|share| *share < Percent::FULL);
+        shares.push(Percent::FULL);
+        shares.dedup();
+        Self::try_from(
+            shares.into_iter().map(|percent| Step { percent, bake_s }).collect::<Vec<_>>(),
+        )
+        .ok()
+    }
+
+    /// Reads any of the four spellings of a ramp; `None`, and problems, for anything else.
+    pub(crate) fn parse(value: &Value, problems: &mut Vec<Problem>) -> Option<Self> {
+        let refuse = |problems: &mut Vec<Problem>, value: &Value| {
+            let shown = crate::fields::shown(value);
+            problems
+                .push(Problem::new("invalid_ramp", format!("ramp is {shown}; allowed: {ALLOWED}")));
+        };
+        if value.is_array() {
+            let steps = serde_json::from_value::<Self>(value.clone()).ok();
+            if steps.is_none() {
+                refuse(problems, value);
+            }
+            return steps;
+        }
+        let kind = match value.as_object().map(|map| map.iter().collect::<Vec<_>>()).as_deref() {
+            Some([(kind, inner)]) => Some(((*kind).clone(), (*inner).clone())),
+            _ => None,
+        };
+        let known = problems.len();
+        let bake_ok = |bake_s: &u32| *bake_s <= BAKE_S_MAX;
+        let bake_allowed = "a whole number of seconds from 0 to 604800";
+        let above_0 = |percent: &Percent| *percent > Percent::ZERO;
+        let share_allowed = "a number above 0 and up to 100 in steps of 0.5";
+        let ramp = match kind {
+            Some((kind, inner)) if kind == "linear" => {
+                let mut fields = Fields::of(inner, "ramp.linear.", problems);
+                let stride = fields.required("step_percent", share_allowed, above_0);
+                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
+                fields.finish();
+                stride.zip(bake_s).and_then(|(stride, bake_s)| Self::linear(stride, bake_s))
+            }
+            Some((kind, inner)) if kind == "canary" => {
+                let mut fields = Fields::of(inner, "ramp.canary.", problems);
+                let below_100 = |p: &Percent| above_0(p) && *p < Percent::FULL;
+                let allowed = "a number above 0 and below 100 in steps of 0.5";
+                let percent = fields.required("percent", allowed, below_100);
+                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
+                fields.finish();
+                percent.zip(bake_s).and_then(|(percent, bake_s)| Self::canary(percent, bake_s))
+            }
+            Some((kind, inner)) if kind == "exponential" => {
+                let mut fields = Fields::of(inner, "ramp.exponential.", problems);
+                let start = fields.required("start_percent", share_allowed, above_0);
+                let factor_ok = |factor: &f64| (1.1..=100.0).contains(factor);
+                let factor = fields.required("factor", "a number from 1.1 to 100", factor_ok);
+                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
+                fields.finish();
+                match (start, factor, bake_s) {
+                    (Some(start), Some(factor), Some(bake_s)) => {
+                        Self::exponential(start, factor, bake_s)
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if ramp.is_none() && problems.len() == known {
+            refuse(problems, value);
+        }
+        ramp
+    }
+
+    /// The steps, first to last.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
+    /// Whether weights must sum to 200: some step has half a percent.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        if self.0.iter().any(|step| step.percent.has_half()) { Scale::Half } else { Scale::Whole }
+    }
+
+    /// Seconds that the ramp takes when nothing holds it: every step settles and bakes.
+    #[must_use]
+    pub fn duration_s(&self, ttl_s: u32) -> u64 {
+        self.0.iter().map(|step| u64::from(settle_s(ttl_s)) + u64::from(step.bake_s)).sum()
+    }
+
+    /// Checks that the ramp takes when nothing holds it.
+    #[must_use]
+    pub fn checks(&self, check_interval_s: u32, ttl_s: u32) -> u64 {
+        let interval_s = u64::from(check_interval_s.max(1));
+        let of_step = |step: &Step| {
+            (u64::from(settle_s(ttl_s)) + u64::from(step.bake_s)).div_ceil(interval_s) + 1
+        };
+        self.0.iter().map(of_step).sum()
+    }
+
+    /// Events in the execution's history when nothing holds the ramp and validation has to wait
+    /// as long as it may.
+    #[must_use]
+    pub fn history_events(&self, check_interval_s: u32, ttl_s: u32, ready_timeout_s: u32) -> u64 {
+        let steps = self.0.len() as u64;
+        let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
+        TASK_EVENTS * (steps + 1)
+            + RETRY_EVENTS * tries
+            + ROUND_EVENTS * self.checks(check_interval_s, ttl_s)
+    }
+
+    /// Refuses a ramp whose history would not fit into one execution, with numbers that would.
+    pub(crate) fn check_history(
+        &self,
+        health: &Health,
+        ttl_s: u32,
+        ready_timeout_s: u32,
+    ) -> Result<(), Problem> {
+        let limit = HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED;
+        let events = |interval_s| self.history_events(interval_s, ttl_s, ready_timeout_s);
+        let wanted = events(health.check_interval_s);
+        if wanted <= limit {
+            return Ok(());
+        }
+        let remedy = match (health.check_interval_s..=3600).find(|s| events(*s) <= limit) {
+            Some(fits) => format!("check_interval_s of {fits} or more would fit"),
+            None => format!(
+                "{} steps are too many for ready_timeout_s {ready_timeout_s} even with \
+                 check_interval_s 3600: fewer steps, shorter bakes or a shorter ready_timeout_s",
+                self.0.len()
+            ),
+        };
+        Err(Problem::new(
+            "ramp_too_long",
+            format!(
+                "this ramp would write {wanted} events into the execution's history, which holds \
+                 {HISTORY_EVENTS_MAX} ({HISTORY_EVENTS_RESERVED} of them kept for retries): {remedy}"
+            ),
+        ))
+    }
+}
+
+/// Whether an execution that has made so many checks must end now, while there is room in its
+/// history for the roll-back: a full history kills it without one.
+#[must_use]
+pub(crate) fn history_is_full(checks: u32, steps: usize, ready_timeout_s: u32) -> bool {
+    let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
+    let events =
+        ROUND_EVENTS * u64::from(checks) + TASK_EVENTS * (steps as u64 + 1) + RETRY_EVENTS * tries;
+    events >= HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED
+}
+
+/// Seconds that a change of weights takes to show: in sync, then the TTL.
+fn settle_s(ttl_s: u32) -> u32 {
+    INSYNC_S.saturating_add(ttl_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: &Value) -> Result<Vec<f64>, Vec<Problem>> {
+        let mut problems = vec![];
+        match Ramp::parse(value, &mut problems) {
+            Some(ramp) if problems.is_empty() => {
+                Ok(ramp.steps().iter().map(|s| f64::from(s.percent)).collect())
+            }
+            _ => Err(problems),
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_ramp_ends_at_100() {
+        let table = [
+            (
+                json!([{"percent": 5, "bake_s": 60}, {"percent": 100, "bake_s": 0}]),
+                vec![5.0, 100.0],
+            ),
+            (json!({"linear": {"step_percent": 30, "bake_s": 300}}), vec![30.0, 60.0, 90.0, 100.0]),
+            (json!({"linear": {"step_percent": 100, "bake_s": 300}}), vec![100.0]),
+            (json!({"canary": {"percent": 0.5, "bake_s": 300}}), vec![0.5, 100.0]),
+            (
+                json!({"exponential": {"start_percent": 1, "factor": 4, "bake_s": 1}}),
+                vec![1.0, 4.0, 16.0, 64.0, 100.0],
+            ),
+            (
+                json!({"exponential": {"start_percent": 0.5, "factor": 1.5, "bake_s": 1}}),
+                vec![0.5, 1.0, 1.5, 2.5, 4.0, 5.5, 8.5, 13.0, 19.0, 29.0, 43.0, 65.0, 97.5, 100.0],
+            ),
+        ];
+        for (spelling, steps) in table {
+            assert_eq!(parse(&spelling), Ok(steps), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_that_cannot_be_is_refused_with_what_is_allowed() {
+        let table = [
+            (json!([]), "ramp is []"),
+            (json!([{"percent": 50, "bake_s": 1}]), "rises strictly to 100"),
+            (json!([{"percent": 0, "bake_s": 1}, {"percent": 100, "bake_s": 1}]), "strictly"),
+            (
+                json!([{"percent": 60, "bake_s": 1}, {"percent": 50, "bake_s": 1}, {"percent": 100, "bake_s": 1}]),
+                "strictly",
+            ),
+            (json!({"linear": {"step_percent": 0, "bake_s": 1}}), "ramp.linear.step_percent is 0"),
+            (json!({"linear": {"step_percent": 10}}), "ramp.linear.bake_s is missing"),
+            (json!({"linear": {"step_percent": 10, "bake_s": 1, "x": 1}}), "ramp.linear.\"x\""),
+            (json!({"canary": {"percent": 100, "bake_s": 1}}), "below 100"),
+            (
+                json!({"exponential": {"start_percent": 1, "factor": 1, "bake_s": 1}}),
+                "from 1.1 to 100",
+            ),
+            (json!({"sudden": {}}), "allowed: a list of"),
+            (json!({"linear": {}, "canary": {}}), "allowed: a list of"),
+            (json!("fast"), "ramp is \"fast\""),
+        ];
+        for (spelling, said) in table {
+            let problems = parse(&spelling).expect_err("refused");
+            assert!(problems.iter().any(|p| p.message.contains(said)), "{spelling}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_that_history_cannot_hold_is_refused_with_an_interval_that_fits() {
+        let ramp = Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp");
+        let health = Health { check_interval_s: 10, ..Health::default() };
+        let problem = ramp.check_history(&health, 60, 7200).expect_err("too long");
+        assert!(problem.message.contains("40847 events"), "{}", problem.message);
+        assert!(problem.message.contains("check_interval_s of 19 or more"), "{}", problem.message);
+        let health = Health { check_interval_s: 19, ..Health::default() };
+        ramp.check_history(&health, 60, 7200).expect("what was proposed fits");
+    }
+
+    proptest! {
+        #[test]
+        fn any_stride_or_factor_rises_strictly_to_100(
+            halves in 1_u8..=200, factor in 1.1_f64..100.0, bake_s in 0..=BAKE_S_MAX
+        ) {
+            let percent = Percent::from_halves(halves).expect("in range");
+            let ramps = [Ramp::linear(percent, bake_s), Ramp::exponential(percent, factor, bake_s)];
+            for ramp in ramps.map(|r| r.expect("a ramp")) {
+                prop_assert!(ramp.steps().is_sorted_by(|a, b| a.percent < b.percent));
+                prop_assert_eq!(ramp.steps().last().map(|s| s.percent), Some(Percent::FULL));
+                let json = serde_json::to_value(&ramp).expect("JSON");
+                prop_assert_eq!(serde_json::from_value::<Ramp>(json).expect("a ramp"), ramp);
+            }
+        }
+    }
+}

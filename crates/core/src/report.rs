@@ -1,0 +1,95 @@
+//! What became of every route, told at the end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cutover::{Action, Cutover, Status};
+use crate::failure::CAUSE_BYTES_MAX;
+use crate::plan::Plan;
+use crate::split::{RouteId, Split, Weights};
+
+/// The end of a cutover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Which end.
+    pub outcome: Action,
+    /// One plain sentence why.
+    pub reason: String,
+    /// Every route, those that did not end well first.
+    pub routes: Vec<RouteReport>,
+    /// Routes left out because the report would not fit into a Cause.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+    /// For a dry run: what would be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+}
+
+/// What became of one route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// The route.
+    pub route: RouteId,
+    /// Its weights before the cutover.
+    pub original: Weights,
+    /// The weights that cutover wrote last.
+    pub last: Weights,
+    /// The weights that were read back at the end; `None` when they could not be told.
+    pub live: Option<Weights>,
+    /// Why it ended so.
+    pub reason: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Report {
+    /// The report of a cutover whose `next` is an end. `splits`: what was read back.
+    pub(crate) fn of(cutover: &Cutover, splits: &[Split]) -> Self {
+        let live = |name: &RouteId| {
+            let split = splits.iter().find(|split| &split.route == name)?;
+            split.live.clone().ok()
+        };
+        let mut routes: Vec<(bool, RouteReport)> = cutover
+            .routes
+            .iter()
+            .map(|route| {
+                let reason = route.reason.clone().unwrap_or_else(|| cutover.next.reason.clone());
+                let report = RouteReport {
+                    route: route.name.clone(),
+                    original: route.original,
+                    last: route.last,
+                    live: live(&route.name),
+                    reason,
+                };
+                (matches!(route.status, Status::Active | Status::RolledBack), report)
+            })
+            .collect();
+        routes.sort_by_key(|(well, _)| *well);
+        let mut report = Self {
+            outcome: cutover.next.action,
+            reason: cutover.next.reason.clone(),
+            routes: routes.into_iter().map(|(_, report)| report).collect(),
+            omitted: 0,
+            plan: None,
+        };
+        report.fit();
+        report
+    }
+
+    /// Leaves out routes from the end until the report fits into a Cause.
+    pub(crate) fn fit(&mut self) {
+        let bytes = |report: &Self| serde_json::to_string(report).map_or(0, |json| json.len());
+        loop {
+            let size = bytes(self);
+            if size <= CAUSE_BYTES_MAX || self.routes.is_empty() {
+                return;
+            }
+            let kept = self.routes.len();
+            let fewer = (kept * CAUSE_BYTES_MAX / size).min(kept - 1);
+            self.omitted += kept - fewer;
+            self.routes.truncate(fewer);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! How a route's traffic is split, and what is asked of a router.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::percent::Percent;
+
+/// One hostname whose traffic can be split: lower case, no dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct RouteId(String);
+
+impl RouteId {
+    /// The name as text, `chat.example.com`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RouteId {
+    fn from(name: String) -> Self {
+        Self(name.trim_end_matches('.').to_ascii_lowercase())
+    }
+}
+
+impl From<&str> for RouteId {
+    fn from(name: &str) -> Self {
+        Self::from(name.to_owned())
+    }
+}
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where traffic comes from and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The cluster that serves today.
+    Old,
+    /// The cluster that shall serve.
+    New,
+}
+
+/// The set identifiers of the two sides: with external-dns, the names of the clusters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sides {
+    /// Set identifier of the old side, 1–128 characters.
+    pub old: String,
+    /// Set identifier of the new side, 1–128 characters.
+    pub new: String,
+}
+
+/// The weights of a route's two sides. In JSON `{"old":90,"new":10}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Weight of the old side.
+    pub old: u16,
+    /// Weight of the new side.
+    pub new: u16,
+}
+
+/// What the weights of a whole ramp sum to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// 100: every step of the ramp is a whole percent.
+    Whole,
+    /// 200: some step has half a percent.
+    Half,
+}
+
+impl Weights {
+    /// The weights that give the new side `share`: `(100−p, p)`, or `(200−2p, 2p)` on
+    /// [`Scale::Half`]. They never sum to 0, and a share above 0 never gets weight 0.
+    #[must_use]
+    pub const fn of(share: Percent, scale: Scale) -> Self {
+        let halves = share.halves() as u16;
+        match scale {
+            Scale::Half => Self { old: 200 - halves, new: halves },
+            Scale::Whole => {
+                let new = halves.div_ceil(2);
+                Self { old: 100 - new, new }
+            }
+        }
+    }
+
+    /// The new side's share that these weights ask for, 0 to 1; `None` for (0, 0).
+    #[must_use]
+    pub fn share(self) -> Option<f64> {
+        let sum = f64::from(self.old) + f64::from(self.new);
+        (sum > 0.0).then(|| f64::from(self.new) / sum)
+    }
+}
+
+impl fmt::Display for Weights {
+    /// `old 90, new 10`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "old {}, new {}", self.old, self.new)
+    }
+}
+
+/// What a router found live for one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The route.
+    pub route: RouteId,
+    /// Its weights, or in one sentence why they cannot be told: a side's record is gone, or the
+    /// record types disagree.
+    pub live: Result<Weights, String>,
+}
+
+/// Asks for one route to go from a split it must have now to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The route.
+    pub route: RouteId,
+    /// The splits it may have now. Any other is drift.
+    pub from: Vec<Weights>,
+    /// The split it shall have.
+    pub to: Weights,
+}
+
+/// What became of a [`Move`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The route has the split it shall have: moved now, or by an earlier try.
+    There,
+    /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.
+    Drifted(Result<Weights, String>),
+}
+
+/// The outcome of a shift.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shifted {
+    /// What became of each move, in the order asked.
+    pub moves: Vec<(RouteId, Moved)>,
+    /// The service's ids of the changes made, to ask later whether they are live everywhere.
+    pub changes: Vec<String>,
+    /// Whether some route was at its target without a change of ours to ask about (an earlier
+    /// try whose reply was lost): its propagation can only be waited for.
+    pub unconfirmed: bool,
+    /// How long resolvers may go on with the former answer, in seconds.
+    pub ttl_s: u32,
+}
+
+/// A settle that has begun: the changes to ask about and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settling {
+    /// Ids of the changes, as the router gave them.
+    pub changes: Vec<String>,
+    /// Whether a change without an id must be waited for as well.
+    pub unconfirmed: bool,
+    /// Seconds that resolvers may cache the former answer.
+    pub ttl_s: u32,
+    /// When the weights were written.
+    pub shifted_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn weights_sum_to_the_total_and_a_share_above_0_never_gets_weight_0(halves in 0_u8..=200) {
+            let share = Percent::from_halves(halves).expect("in range");
+            for (scale, total) in [(Scale::Whole, 100), (Scale::Half, 200)] {
+                let weights = Weights::of(share, scale);
+                prop_assert_eq!(weights.old + weights.new, total);
+                prop_assert_eq!(weights.new == 0, share == Percent::ZERO);
+            }
+            prop_assert_eq!(Weights::of(share, Scale::Half).new, u16::from(halves));
+        }
+    }
+
+    #[test]
+    fn a_route_is_named_as_dns_compares_names() {
+        assert_eq!(RouteId::from("Chat.Example.COM."), RouteId::from("chat.example.com"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The three ways in which a cutover is started, told apart.
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+/// What an input asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// A request, still unread; the defaults are laid under it.
+    Request(Value),
+    /// Nothing, for the reason given: the execution ends well and touches nothing.
+    Ignored(String),
+}
+
+const SHAPES: &str = "a request {\"new\": …}, an EventBridge event \
+    {\"source\": \"cutover\", \"detail-type\": \"Cluster Ready\", \"detail\": {request}}, or the \
+    CloudTrail event of an EKS CreateCluster call";
+
+impl Start {
+    /// Tells which of the three shapes the state machine's input has.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it has none of them.
+    pub fn read(input: &Value) -> Result<Self, Failure> {
+        let refuse = |what: String| {
+            Err(Failure::invalid("unknown_input", format!("{what}; the input must be {SHAPES}")))
+        };
+        let Value::Object(fields) = input else {
+            return refuse(format!("the input is {}", crate::fields::shown(input)));
+        };
+        if !fields.contains_key("detail-type") {
+            return if fields.contains_key("detail") || fields.contains_key("source") {
+                refuse("the input has no detail-type".to_owned())
+            } else {
+                Ok(Self::Request(input.clone()))
+            };
+        }
+        let text = |pointer: &str| input.pointer(pointer).and_then(Value::as_str);
+        match (text("/source"), text("/detail-type"), text("/detail/eventName")) {
+            (Some("cutover"), Some("Cluster Ready"), _) => match fields.get("detail") {
+                Some(detail @ Value::Object(_)) => Ok(Self::Request(detail.clone())),
+                _ => refuse("the event's detail is not a request".to_owned()),
+            },
+            (Some("aws.eks"), Some("AWS API Call via CloudTrail"), Some("CreateCluster")) => {
+                create_cluster(input)
+            }
+            (source, kind, name) => refuse(format!(
+                "this event is not for cutover: source {}, detail-type {}, eventName {}",
+                crate::fields::shown(&json!(source)),
+                crate::fields::shown(&json!(kind)),
+                crate::fields::shown(&json!(name)),
+            )),
+        }
+    }
+}
+
+/// The new cluster of a `CreateCluster` call. Its name stands in `requestParameters.name`, in
+/// older events in `clusterName`.
+fn create_cluster(event: &Value) -> Result<Start, Failure> {
+    let name = ["/detail/requestParameters/name", "/detail/requestParameters/clusterName"]
+        .into_iter()
+        .find_map(|pointer| event.pointer(pointer))
+        .and_then(Value::as_str);
+    let error = event.pointer("/detail/errorCode").filter(|code| !code.is_null());
+    match (error, name) {
+        (Some(code), name) => Ok(Start::Ignored(format!(
+            "the CreateCluster call for {} failed with {}: there is no new cluster",
+            crate::fields::shown(&json!(name)),
+            crate::fields::shown(code),
+        ))),
+        (None, Some(name)) => Ok(Start::Request(json!({ "new": name }))),
+        (None, None) => Err(Failure::invalid(
+            "unknown_input",
+            "the CreateCluster event names no cluster: neither detail.requestParameters.name nor \
+             detail.requestParameters.clusterName is a text",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_none_of_the_three_shapes_is_refused_with_the_three() {
+        for odd in [
+            json!(7),
+            json!([]),
+            json!({"source": "cutover", "detail": {"new": "green"}}),
+            json!({"source": "cutover", "detail-type": "Cluster Ready", "detail": "green"}),
+            json!({"source": "aws.ec2", "detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": "RunInstances"}}),
+            json!({"source": "aws.eks", "detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": "DeleteCluster"}}),
+            json!({"source": 3, "detail-type": null}),
+        ] {
+            match Start::read(&odd) {
+                Err(Failure::InvalidInput(problems)) => {
+                    assert!(problems[0].message.contains("the input must be"), "{problems:?}");
+                }
+                other => panic!("{odd} is not refused: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_create_cluster_event_without_a_name_is_refused() {
+        let event = json!({"source": "aws.eks", "detail-type": "AWS API Call via CloudTrail",
+            "detail": {"eventName": "CreateCluster", "requestParameters": {}}});
+        assert!(Start::read(&event).is_err());
+    }
+}
