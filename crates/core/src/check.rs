@@ -586,9 +586,17 @@ impl Survey {
         let ours: BTreeSet<RouteId> = self.candidates.iter().map(|c| c.route.clone()).collect();
         let us = (attempt.started_at, &attempt.execution.name);
         for other in running.iter().filter(|other| (other.started_at, &other.name) < us) {
-            let shared = match wanted_routes(other.input.as_deref()) {
+            let shared = match Wanted::by(other.input.as_deref()) {
                 Wanted::Nothing => continue,
-                Wanted::Unknown => "any route of the zone".to_owned(),
+                Wanted::Unknown => "routes that cannot be told".to_owned(),
+                Wanted::Zone(zone) => {
+                    let zone = zone.or_else(|| self.request.default_zone.clone());
+                    let (id, name) = (&self.zone.id, &self.zone.name);
+                    if zone.is_some_and(|z| z != *id && z.trim_end_matches('.') != name) {
+                        continue;
+                    }
+                    format!("any route of {name}")
+                }
                 Wanted::Routes(routes) => {
                     let shared: Vec<String> =
                         routes.intersection(&ours).map(ToString::to_string).collect();
@@ -790,26 +798,32 @@ fn owned_by_external_dns(records: &[Record], sides: &Sides) -> BTreeSet<RouteId>
 enum Wanted {
     Nothing,
     Routes(BTreeSet<RouteId>),
-    /// It discovers its routes, or its input cannot be read.
+    /// It discovers its routes in this zone; `None`: in that of the defaults.
+    Zone(Option<String>),
+    /// Its input cannot be read.
     Unknown,
 }
 
-fn wanted_routes(input: Option<&str>) -> Wanted {
-    let Some(input) = input.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
-        return Wanted::Unknown;
-    };
-    let request = match Start::read(&input) {
-        Ok(Start::Request(request)) => request,
-        Ok(Start::Ignored(_)) | Err(_) => return Wanted::Nothing,
-    };
-    if request.get("dry_run").and_then(Value::as_bool) == Some(true) {
-        return Wanted::Nothing;
-    }
-    match request.get("routes").and_then(Value::as_array) {
-        Some(routes) => {
-            Wanted::Routes(routes.iter().filter_map(Value::as_str).map(RouteId::from).collect())
+impl Wanted {
+    fn by(input: Option<&str>) -> Self {
+        let Some(input) = input.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+            return Self::Unknown;
+        };
+        let request = match Start::read(&input) {
+            Ok(Start::Request(request)) => request,
+            Ok(Start::Ignored(_)) | Err(_) => return Self::Nothing,
+        };
+        if request.get("dry_run").and_then(Value::as_bool) == Some(true) {
+            return Self::Nothing;
         }
-        None => Wanted::Unknown,
+        match request.get("routes").and_then(Value::as_array) {
+            Some(routes) => {
+                Self::Routes(routes.iter().filter_map(Value::as_str).map(RouteId::from).collect())
+            }
+            None => {
+                Self::Zone(request.get("hosted_zone").and_then(Value::as_str).map(str::to_owned))
+            }
+        }
     }
 }
 
@@ -1103,6 +1117,9 @@ mod tests {
             (running("a", 999, r#"{"new":"green","routes":["chat.example.com"]}"#), true),
             (running("a", 999, r#"{"new":"green","routes":["else.example.com"]}"#), false),
             (running("a", 999, r#"{"new":"green"}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"example.com."}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"Z1"}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"example.org"}"#), false),
             (running("a", 999, r#"{"new":"green","dry_run":true}"#), false),
             (running("a", 999, "not JSON"), true),
             (running("a", 1000, r#"{"new":"green"}"#), true),

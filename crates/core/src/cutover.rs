@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Observed, Series, Window};
-use crate::failure::Problem;
+use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
 use crate::load_balancer::LoadBalancer;
 use crate::percent::Percent;
@@ -211,6 +211,42 @@ pub struct RollbackDone {
     pub shifted: Shifted,
     /// The live splits afterwards, read back.
     pub splits: Vec<Split>,
+}
+
+/// The order to roll back: from the state machine, or by hand.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Order {
+    /// The cutover.
+    pub cutover: Cutover,
+    /// The error of the task that could not go on: everything goes back. Without one, the routes
+    /// that the cutover has marked go back.
+    #[serde(default)]
+    pub failure: Option<TaskError>,
+    /// Go back even where the old side has no healthy target.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// An error as Step Functions gives it to a catcher.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TaskError {
+    /// Its name.
+    #[serde(rename = "Error")]
+    pub error: String,
+    /// What is known of it: for a function's own error, JSON with `errorMessage`.
+    #[serde(rename = "Cause", default)]
+    pub cause: String,
+}
+
+impl Order {
+    /// The cutover with every route marked that must go back.
+    #[must_use]
+    pub fn into_cutover(self) -> Cutover {
+        let Some(TaskError { error, cause }) = self.failure else { return self.cutover };
+        let payload = serde_json::from_str::<serde_json::Value>(&cause).ok();
+        let message = payload.as_ref().and_then(|p| p.get("errorMessage")?.as_str());
+        self.cutover.give_up(&format!("could not go on: {error}: {}", message.unwrap_or(&cause)))
+    }
 }
 
 impl Cutover {
@@ -565,6 +601,26 @@ impl Cutover {
         self.next = Next { action, wait_s: 0, reason };
         self.report = Some(Report::of(&self, &done.splits));
         self
+    }
+
+    /// The failure of a roll-back, told with what is known of every route.
+    #[must_use]
+    pub fn rollback_failure(&self, failure: &Failure) -> Failure {
+        let mut failed = self.clone();
+        failed.next = Next {
+            action: Action::RollbackFailed,
+            wait_s: 0,
+            reason: format!("{}; the roll-back failed: {failure}", self.next.reason),
+        };
+        let report = serde_json::to_string(&Report::of(&failed, &[]));
+        let message = report.unwrap_or_else(|error| format!("{failure}; no report: {error}"));
+        match failure {
+            Failure::TransientAws(_) => Failure::TransientAws(message),
+            Failure::AwsRefused(_) => Failure::AwsRefused(message),
+            Failure::InvalidInput(_) | Failure::NotReady(_) | Failure::Internal(_) => {
+                Failure::Internal(message)
+            }
+        }
     }
 
     /// Ends well, unless some route had to be kept on a new side that failed.

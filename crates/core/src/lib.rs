@@ -18,7 +18,9 @@ pub mod split;
 pub mod start;
 pub mod verdict;
 
-pub use cutover::{Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, Status};
+pub use cutover::{
+    Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, Route, Status,
+};
 pub use evidence::{Counts, Evidence, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
 pub use health::{Health, OnNoData};

@@ -48,6 +48,8 @@ pub struct Request {
     pub resume: bool,
     /// Only check and plan.
     pub dry_run: bool,
+    /// The zone of requests that name none: another execution's may.
+    pub default_zone: Option<String>,
     /// Fields that were given and have no effect in this version.
     pub without_effect: Vec<&'static str>,
 }
@@ -83,8 +85,9 @@ impl Request {
             return Err(Failure::InvalidInput(problems));
         }
         let parsed = Self::fields(overlaid(defaults, request), &mut problems);
+        let default_zone = defaults.get("hosted_zone").and_then(Value::as_str).map(str::to_owned);
         match parsed {
-            Some(request) if problems.is_empty() => Ok(request),
+            Some(request) if problems.is_empty() => Ok(Self { default_zone, ..request }),
             _ => Err(Failure::InvalidInput(problems)),
         }
     }
@@ -167,6 +170,7 @@ impl Request {
             ready_timeout_s,
             resume,
             dry_run,
+            default_zone: None,
             without_effect,
         })
     }

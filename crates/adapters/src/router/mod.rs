@@ -1,0 +1,38 @@
+//! Who splits a route's traffic. The plan in `core` knows nothing of DNS.
+
+pub mod route53;
+
+use cutover_core::{Failure, Move, RouteId, Shifted, Split};
+
+/// Splits a route's requests between its two sides.
+///
+/// A router is asked and answers; it never waits. How long a shift takes to be seen in traffic is
+/// reckoned in `core`, which is given the time: from [`Shifted::ttl_s`] and whether the changes
+/// have [propagated](Router::propagated).
+#[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
+pub trait Router {
+    /// What is live now: one [`Split`] a route, in the order asked.
+    ///
+    /// # Errors
+    /// `TransientAws` when the service could not be reached or throttles, `AwsRefused` when it
+    /// refuses, `Internal` when its reply makes no sense.
+    async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure>;
+
+    /// Moves each route from a split that it may have now to the one it shall have, in as few
+    /// calls as the service allows. A route whose live split is neither has drifted and is left
+    /// untouched.
+    ///
+    /// An error may come after some of the routes have moved. A repeat of the same moves is the
+    /// remedy: it finds those routes there and moves the others.
+    ///
+    /// # Errors
+    /// As [`read`](Router::read). `Internal` as well for moves that must never be made: to weights
+    /// that are all 0, or two of the same route.
+    async fn shift(&self, moves: &[Move]) -> Result<Shifted, Failure>;
+
+    /// Whether every change of these ids is live on all of the service's servers.
+    ///
+    /// # Errors
+    /// As [`read`](Router::read).
+    async fn propagated(&self, changes: &[String]) -> Result<bool, Failure>;
+}

@@ -1,0 +1,196 @@
+//! How a function meets Lambda: its log, its event, its errors, its metrics.
+
+use cutover_core::Failure;
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+/// The namespace of cutover's own metrics.
+const NAMESPACE: &str = "Cutover";
+
+/// Sends every event of level INFO and above to stdout, as one JSON object a line.
+///
+/// The runtime's own log of a failed handler is left out: it is the `Debug` form of what [`serve`]
+/// logs with fields.
+pub fn init_logging() {
+    let levels = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+    let json = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_ansi(false);
+    tracing_subscriber::registry().with(json.with_filter(levels)).init();
+}
+
+/// Answers events with `handler` until Lambda stops the process.
+///
+/// The event is taken as plain JSON and read here, so that one that cannot be read becomes
+/// `InvalidInput`, as every other refusal, and not an error type that the state machine does not know.
+///
+/// # Errors
+/// When the runtime API cannot be reached.
+pub async fn serve<T, R>(
+    handler: impl AsyncFn(T) -> Result<R, Failure>,
+) -> Result<(), lambda_runtime::Error>
+where
+    T: DeserializeOwned,
+    R: Serialize,
+{
+    let handler = &handler;
+    let answer = async |event: LambdaEvent<Value>| answer(handler, event.payload).await;
+    lambda_runtime::run(service_fn(answer)).await
+}
+
+/// One event: read, handled, and its failure logged and named.
+async fn answer<T, R>(
+    handler: &impl AsyncFn(T) -> Result<R, Failure>,
+    event: Value,
+) -> Result<R, Diagnostic>
+where
+    T: DeserializeOwned,
+{
+    let handled = match serde_json::from_value(event) {
+        // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
+        // than the compiler follows.
+        Ok(event) => Box::pin(handler(event)).await,
+        Err(error) => {
+            Err(Failure::invalid("unreadable_event", format!("the event cannot be read: {error}")))
+        }
+    };
+    handled.map_err(|failure| {
+        let error_message = failure.to_string();
+        tracing::error!(error_type = failure.name(), error_message, "failed");
+        Diagnostic { error_type: failure.name().to_owned(), error_message }
+    })
+}
+
+/// Unit of a [`Metric`], as CloudWatch names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// 0 to 100.
+    Percent,
+    /// A time.
+    Seconds,
+    /// Anything else, such as a code.
+    None,
+}
+
+/// One value to count.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it counts in.
+    pub unit: Unit,
+    /// The value; one that is not finite is left out.
+    pub value: f64,
+}
+
+/// Writes metrics of the namespace `Cutover`, as one line of Embedded Metric Format, which
+/// CloudWatch Logs turns into metrics: no API call, no permission, and the line can be queried.
+///
+/// `dimensions` name the series (up to 30), `properties` go beside them for queries only.
+pub fn emf(
+    at: Timestamp,
+    dimensions: &[(&str, &str)],
+    metrics: &[Metric<'_>],
+    properties: &[(&str, Value)],
+) {
+    println!("{}", emf_document(at, dimensions, metrics, properties));
+}
+
+/// Source: Amazon CloudWatch user guide, "Specification: Embedded metric format".
+fn emf_document(
+    at: Timestamp,
+    dimensions: &[(&str, &str)],
+    metrics: &[Metric<'_>],
+    properties: &[(&str, Value)],
+) -> Value {
+    let metrics: Vec<_> = metrics.iter().filter(|metric| metric.value.is_finite()).collect();
+    let named = |(name, value): &(&str, Value)| ((*name).to_owned(), value.clone());
+    let mut document: Map<String, Value> = properties.iter().map(named).collect();
+    document.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    document.extend(metrics.iter().map(|metric| (metric.name.to_owned(), json!(metric.value))));
+    let directive = json!({
+        "Namespace": NAMESPACE,
+        "Dimensions": [dimensions.iter().map(|(name, _)| name).collect::<Vec<_>>()],
+        "Metrics": metrics
+            .iter()
+            .map(|metric| json!({ "Name": metric.name, "Unit": metric.unit }))
+            .collect::<Vec<_>>(),
+    });
+    let meta = json!({ "Timestamp": at.as_millisecond(), "CloudWatchMetrics": [directive] });
+    document.insert("_aws".to_owned(), meta);
+    Value::Object(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_that_does_not_parse_is_invalid_input() {
+        let handler = async |seconds: u32| Ok(seconds + 1);
+        assert_eq!(answer(&handler, json!(41)).await, Ok(42));
+        let refused = answer(&handler, json!("soon")).await.expect_err("not a number");
+        assert_eq!(refused.error_type, "InvalidInput");
+        let cause: Value = serde_json::from_str(&refused.error_message).expect("JSON");
+        assert_eq!(cause["problems"][0]["code"], "unreadable_event");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_returned_under_its_name() {
+        for failure in [
+            Failure::invalid("no_zone", "no such zone"),
+            Failure::NotReady(Vec::new()),
+            Failure::TransientAws("later".to_owned()),
+            Failure::AwsRefused("no".to_owned()),
+            Failure::Internal("?".to_owned()),
+        ] {
+            let handler = async |_: Value| Err::<(), _>(failure.clone());
+            let diagnostic = answer(&handler, Value::Null).await.expect_err("fails");
+            assert_eq!(diagnostic.error_type, failure.name());
+            assert_eq!(diagnostic.error_message, failure.to_string());
+        }
+    }
+
+    #[test]
+    fn a_metrics_line_is_a_document_of_embedded_metric_format() {
+        let document = emf_document(
+            Timestamp::from_second(1_700_000_000).expect("in range"),
+            &[("Route", "chat.example.com"), ("Side", "new")],
+            &[
+                Metric { name: "IntendedShare", unit: Unit::Percent, value: 12.5 },
+                Metric { name: "ErrorRate", unit: Unit::Percent, value: f64::NAN },
+            ],
+            &[("step", json!(3))],
+        );
+        assert_eq!(
+            document,
+            json!({
+                "_aws": {
+                    "Timestamp": 1_700_000_000_000_i64,
+                    "CloudWatchMetrics": [{
+                        "Namespace": "Cutover",
+                        "Dimensions": [["Route", "Side"]],
+                        "Metrics": [{ "Name": "IntendedShare", "Unit": "Percent" }],
+                    }],
+                },
+                "Route": "chat.example.com",
+                "Side": "new",
+                "IntendedShare": 12.5,
+                "step": 3,
+            })
+        );
+        assert!(!document.to_string().contains('\n'), "one line");
+    }
+}

@@ -1,0 +1,265 @@
+//! The metrics of application load balancers, raw, by GetMetricData. What they mean is judged in
+//! `core`; here it is only told apart what was counted and what was not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_cloudwatch::Client;
+use aws_sdk_cloudwatch::types::{
+    AlarmType, Dimension, MessageData, Metric, MetricDataQuery, MetricDataResult, MetricStat,
+    ScanBy, StateValue, StatusCode,
+};
+use aws_smithy_types::DateTime;
+use cutover_core::{Counts, Failure, LoadBalancer, Series, Window};
+
+use crate::errors::failure;
+use crate::telemetry::Telemetry;
+
+const NAMESPACE: &str = "AWS/ApplicationELB";
+/// Queries of one call. Source: CloudWatch API reference, `GetMetricData`.
+const QUERIES_MAX: usize = 500;
+/// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
+const ALARM_NAMES_MAX: usize = 100;
+/// Pages of one call's answer. 500 queries of 200 periods fit into one; more than this is a token
+/// that leads nowhere.
+const PAGES_MAX: usize = 50;
+
+/// One thing to ask for. Ordered, so that equal questions are asked once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Query<'a> {
+    load_balancer: &'a str,
+    metric: Name<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name<'a> {
+    /// Requests for which a target was chosen.
+    Requests,
+    /// 5xx answers of targets.
+    TargetErrors,
+    /// 5xx answers of the load balancer itself.
+    OwnErrors,
+    /// Healthy hosts of a target group.
+    HealthyHosts(&'a str),
+}
+
+/// One entry a period; `None` where CloudWatch has no data point.
+type Points = Vec<Option<u64>>;
+
+/// CloudWatch's metrics and alarms.
+#[derive(Clone, Debug)]
+pub struct CloudWatch {
+    client: Client,
+}
+
+impl CloudWatch {
+    /// The metrics of the account and region that the client is for.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Asks up to [`QUERIES_MAX`] queries, and adds what comes back to `points`.
+    async fn ask<'a>(
+        &self,
+        queries: &[Query<'a>],
+        window: Window,
+        points: &mut BTreeMap<Query<'a>, Points>,
+    ) -> Result<(), Failure> {
+        let what = format!("GetMetricData of {} metrics", queries.len());
+        let seconds = |time: jiff::Timestamp| DateTime::from_secs(time.as_second());
+        let request = self
+            .client
+            .get_metric_data()
+            .start_time(seconds(window.start))
+            .end_time(seconds(window.end()))
+            .scan_by(ScanBy::TimestampAscending)
+            .set_metric_data_queries(Some(
+                queries.iter().enumerate().map(|(i, query)| query.build(i, window)).collect(),
+            ));
+        let mut token = None;
+        for _ in 0..PAGES_MAX {
+            let reply = request.clone().set_next_token(token).send().await;
+            let reply = reply.map_err(|error| failure(&what, &error))?;
+            for result in reply.metric_data_results() {
+                refuse_half_answers(&what, result)?;
+                let query = result
+                    .id()
+                    .and_then(|id| queries.get(id.strip_prefix('q')?.parse::<usize>().ok()?))
+                    .ok_or_else(|| {
+                        Failure::Internal(format!("{what}: {result:?} was not asked"))
+                    })?;
+                let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
+                let series = points.entry(*query).or_insert_with(|| vec![None; periods]);
+                for (at, value) in result.timestamps().iter().zip(result.values()) {
+                    let value = count(*value).ok_or_else(|| {
+                        Failure::Internal(format!("{what}: {value} is not a count ({query:?})"))
+                    })?;
+                    // Outside of the window is what CloudWatch adds when it rounds the start.
+                    if let Some(point) = period_of(*at, window).and_then(|i| series.get_mut(i)) {
+                        *point = Some(value);
+                    }
+                }
+            }
+            token = reply.next_token;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+        Err(Failure::Internal(format!("{what}: more than {PAGES_MAX} pages")))
+    }
+}
+
+impl Telemetry for CloudWatch {
+    async fn series(
+        &self,
+        load_balancers: &[LoadBalancer],
+        window: Window,
+    ) -> Result<Vec<Series>, Failure> {
+        let mut points = BTreeMap::new();
+        if window.periods > 0 {
+            let queries: BTreeSet<Query<'_>> = load_balancers.iter().flat_map(queries).collect();
+            let queries: Vec<Query<'_>> = queries.into_iter().collect();
+            for asked in queries.chunks(QUERIES_MAX) {
+                self.ask(asked, window, &mut points).await?;
+            }
+        }
+        Ok(load_balancers.iter().map(|of| series(of, window, &points)).collect())
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure> {
+        let names: BTreeSet<&String> = names.iter().collect();
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        let mut alarms = Vec::new();
+        for asked in names.chunks(ALARM_NAMES_MAX) {
+            let what = format!("DescribeAlarms of {}", asked.join(", "));
+            let mut pages = self
+                .client
+                .describe_alarms()
+                .set_alarm_names(Some(asked.to_vec()))
+                // Left out, only metric alarms are found.
+                .alarm_types(AlarmType::MetricAlarm)
+                .alarm_types(AlarmType::CompositeAlarm)
+                .into_paginator()
+                .send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| failure(&what, &error))?;
+                let metric = page.metric_alarms().iter().map(|a| (a.alarm_name(), a.state_value()));
+                let composite =
+                    page.composite_alarms().iter().map(|a| (a.alarm_name(), a.state_value()));
+                alarms.extend(metric.chain(composite).filter_map(|(name, state)| {
+                    Some((name?.to_owned(), state == Some(&StateValue::Alarm)))
+                }));
+            }
+        }
+        Ok(alarms)
+    }
+}
+
+impl Query<'_> {
+    fn build(&self, index: usize, window: Window) -> MetricDataQuery {
+        let (name, statistic, group) = match self.metric {
+            Name::Requests => ("RequestCount", "Sum", None),
+            Name::TargetErrors => ("HTTPCode_Target_5XX_Count", "Sum", None),
+            Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum", None),
+            // Each node of the load balancer reports how many hosts it sees.
+            Name::HealthyHosts(group) => ("HealthyHostCount", "Maximum", Some(group)),
+        };
+        let dimension = |name, value| Dimension::builder().name(name).value(value).build();
+        let dimensions = group
+            .map(|group| dimension("TargetGroup", group))
+            .into_iter()
+            .chain([dimension("LoadBalancer", self.load_balancer)])
+            .collect();
+        let metric = Metric::builder()
+            .namespace(NAMESPACE)
+            .metric_name(name)
+            .set_dimensions(Some(dimensions));
+        let stat = MetricStat::builder()
+            .metric(metric.build())
+            .period(i32::try_from(window.period_s).unwrap_or(i32::MAX))
+            .stat(statistic);
+        MetricDataQuery::builder().id(format!("q{index}")).metric_stat(stat.build()).build()
+    }
+}
+
+fn queries(load_balancer: &LoadBalancer) -> impl Iterator<Item = Query<'_>> {
+    let hosts = load_balancer.target_groups.iter().map(|group| Name::HealthyHosts(group));
+    [Name::Requests, Name::TargetErrors, Name::OwnErrors]
+        .into_iter()
+        .chain(hosts)
+        .map(|metric| Query { load_balancer: &load_balancer.id, metric })
+}
+
+/// What the data points say of one load balancer.
+///
+/// The load balancer publishes a metric only when there is something to count: without errors,
+/// none for errors, and without requests, none at all. So errors that are missing beside
+/// requests are 0, and a period without either was not counted.
+fn series(of: &LoadBalancer, window: Window, points: &BTreeMap<Query<'_>, Points>) -> Series {
+    let all = |metric| points.get(&Query { load_balancer: &of.id, metric });
+    let at = |metric, index| all(metric).and_then(|points| *points.get(index)?);
+    let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
+    let counts = (0..periods)
+        .map(|index| {
+            let chosen = at(Name::Requests, index);
+            let own_errors = at(Name::OwnErrors, index);
+            if chosen.is_none() && own_errors.is_none() {
+                return None;
+            }
+            let own_errors = own_errors.unwrap_or(0);
+            let errors = own_errors + at(Name::TargetErrors, index).unwrap_or(0);
+            // A request is counted when it comes and an error when it is answered, which may be
+            // a period later: no period has more errors than requests.
+            let requests = (chosen.unwrap_or(0) + own_errors).max(errors);
+            Some(Counts { requests, errors })
+        })
+        .collect();
+    let newest = |group| all(Name::HealthyHosts(group))?.iter().rev().find_map(|point| *point);
+    let hosts: Vec<u64> = of.target_groups.iter().filter_map(|group| newest(group)).collect();
+    let healthy_hosts =
+        (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
+    Series { counts, healthy_hosts }
+}
+
+/// A query may fail by itself inside of a call that succeeds: an empty result would then pass for
+/// "nothing was counted". `PartialData` is none of these: the next page has the rest.
+fn refuse_half_answers(what: &str, result: &MetricDataResult) -> Result<(), Failure> {
+    let say = |code: &str| {
+        let text = |message: &MessageData| message.value().unwrap_or_default().to_owned();
+        let messages: Vec<String> = result.messages().iter().map(text).collect();
+        format!("{what}: {code} for one of them: {}", messages.join("; "))
+    };
+    match result.status_code() {
+        Some(StatusCode::Forbidden) => Err(Failure::AwsRefused(say("Forbidden"))),
+        Some(StatusCode::InternalError) => Err(Failure::TransientAws(say("InternalError"))),
+        _ => Ok(()),
+    }
+}
+
+/// Which period of the window a data point belongs to.
+fn period_of(at: DateTime, window: Window) -> Option<usize> {
+    let offset_s = u64::try_from(at.secs() - window.start.as_second()).ok()?;
+    usize::try_from(offset_s / u64::from(window.period_s.max(1))).ok()
+}
+
+/// A count, which CloudWatch sends as a floating-point number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+fn count(value: f64) -> Option<u64> {
+    /// Up to here every whole number is an f64.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    (0.0..=EXACT_MAX).contains(&value).then(|| value.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_a_count_is_one() {
+        assert_eq!(count(0.0), Some(0));
+        assert_eq!(count(1234.4), Some(1234));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e18] {
+            assert_eq!(count(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who counts requests and errors.
+
+pub mod cloudwatch;
+
+use cutover_core::{Failure, LoadBalancer, Series, Window};
+
+/// Tells what load balancers counted, and what alarms say.
+#[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
+pub trait Telemetry {
+    /// What was counted in each period of the window: one [`Series`] a load balancer, in the order
+    /// asked, each with as many counts as the window has periods.
+    ///
+    /// # Errors
+    /// `TransientAws` when the service could not be reached, throttles or fails, `AwsRefused` when
+    /// it refuses, `Internal` when its reply makes no sense.
+    async fn series(
+        &self,
+        load_balancers: &[LoadBalancer],
+        window: Window,
+    ) -> Result<Vec<Series>, Failure>;
+
+    /// Those of the named alarms that exist, and whether each is in ALARM.
+    ///
+    /// # Errors
+    /// As [`series`](Telemetry::series).
+    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure>;
+}

@@ -1,0 +1,203 @@
+//! A Route 53 hosted zone: finding it, and reading its records.
+
+use aws_sdk_route53::Client;
+use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
+use aws_sdk_route53::types::{HostedZone, ResourceRecordSet, RrType};
+use cutover_core::check::Zone;
+use cutover_core::facts::{Policy, Record, Target};
+use cutover_core::{Failure, RouteId};
+
+use crate::errors::{failure, incomplete};
+
+/// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
+const PAGE_MAX: i32 = 300;
+/// Pages of a zone that are read: 30,000 record sets. A zone holds 10,000 unless AWS has raised
+/// the quota. Source: Route 53 developer guide, "Quotas".
+const PAGES_MAX: usize = 100;
+
+/// What came of looking for a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZoneLookup {
+    /// There is exactly one.
+    Found(Zone),
+    /// There is none.
+    None,
+    /// Several have this name, such as a public and a private one: each, and whether it answers
+    /// only inside of VPCs.
+    Many(Vec<(Zone, bool)>),
+}
+
+/// Looks for a zone by its name or its id. Ids are `Z` and capital letters and digits; a name has
+/// a dot, or is at least not that.
+///
+/// # Errors
+/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses.
+pub async fn find_zone(client: &Client, name_or_id: &str) -> Result<ZoneLookup, Failure> {
+    let wanted = name_or_id.trim_start_matches("/hostedzone/");
+    let is_id = wanted.starts_with('Z')
+        && wanted.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if is_id { zone_by_id(client, wanted).await } else { zone_by_name(client, wanted).await }
+}
+
+async fn zone_by_id(client: &Client, id: &str) -> Result<ZoneLookup, Failure> {
+    let what = format!("GetHostedZone {id}");
+    match client.get_hosted_zone().id(id).send().await {
+        Ok(reply) => {
+            let listed = reply.hosted_zone().ok_or_else(|| incomplete(&what, "HostedZone"))?;
+            Ok(ZoneLookup::Found(zone(listed)))
+        }
+        Err(error)
+            if error.as_service_error().is_some_and(GetHostedZoneError::is_no_such_hosted_zone) =>
+        {
+            Ok(ZoneLookup::None)
+        }
+        Err(error) => Err(failure(&what, &error)),
+    }
+}
+
+/// One call: the zones of a name stand together, from that name on.
+async fn zone_by_name(client: &Client, wanted: &str) -> Result<ZoneLookup, Failure> {
+    let what = format!("ListHostedZonesByName from {wanted}");
+    let reply = client.list_hosted_zones_by_name().dns_name(wanted).send().await;
+    let reply = reply.map_err(|error| failure(&what, &error))?;
+    let wanted = name(wanted);
+    let private = |listed: &HostedZone| listed.config().is_some_and(|config| config.private_zone());
+    let mut namesakes = reply.hosted_zones().iter().filter(|listed| name(listed.name()) == wanted);
+    Ok(match (namesakes.next(), namesakes.next()) {
+        (None, _) => ZoneLookup::None,
+        (Some(only), None) => ZoneLookup::Found(zone(only)),
+        (Some(first), Some(second)) => {
+            let all = [first, second].into_iter().chain(namesakes);
+            ZoneLookup::Many(all.map(|listed| (zone(listed), private(listed))).collect())
+        }
+    })
+}
+
+fn zone(listed: &HostedZone) -> Zone {
+    Zone {
+        id: listed.id().trim_start_matches("/hostedzone/").to_owned(),
+        name: name(listed.name()).to_string(),
+    }
+}
+
+/// `None`: a weight or a TTL is out of the range that Route 53 allows.
+fn record(set: &ResourceRecordSet) -> Option<Record> {
+    let policy = match (set.weight(), set.set_identifier()) {
+        (Some(_), _) => Policy::Weighted,
+        (None, None) => Policy::Simple,
+        (None, Some(_)) => Policy::Other,
+    };
+    let target = match set.alias_target() {
+        Some(alias) => Target::Alias { dns_name: alias.dns_name().to_owned() },
+        None => Target::Values(
+            set.resource_records().iter().map(|record| record.value().to_owned()).collect(),
+        ),
+    };
+    Some(Record {
+        name: name(set.name()),
+        kind: set.r#type().as_str().to_owned(),
+        set_identifier: set.set_identifier().map(str::to_owned),
+        weight: set.weight().map(u16::try_from).transpose().ok()?,
+        policy,
+        ttl_s: set.ttl().map(u32::try_from).transpose().ok()?,
+        target,
+    })
+}
+
+/// Every record set of a zone.
+///
+/// # Errors
+/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
+/// `InvalidInput` (`zone_too_large`) for a zone of more than 30,000 record sets.
+pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Failure> {
+    let mut records = Vec::new();
+    let mut from = None;
+    for _ in 0..PAGES_MAX {
+        let page = page(client, zone_id, from.as_ref()).await?;
+        for set in &page.sets {
+            records.push(record(set).ok_or_else(|| {
+                Failure::Internal(format!("zone {zone_id} has a record out of range: {set:?}"))
+            })?);
+        }
+        from = page.next;
+        if from.is_none() {
+            return Ok(records);
+        }
+    }
+    Err(Failure::invalid(
+        "zone_too_large",
+        format!(
+            "zone {zone_id} has more than {} record sets, which is the most that cutover reads",
+            records.len()
+        ),
+    ))
+}
+
+/// Where a page of a zone's listing begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cursor {
+    pub(crate) name: String,
+    kind: Option<RrType>,
+    set_identifier: Option<String>,
+}
+
+impl Cursor {
+    /// At the first record set of a name, or after where it would stand.
+    pub(crate) fn at(name: &RouteId) -> Self {
+        Self { name: name.to_string(), kind: None, set_identifier: None }
+    }
+}
+
+/// A page of a zone's listing, and where the next one begins.
+pub(crate) struct Page {
+    pub(crate) sets: Vec<ResourceRecordSet>,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// Reads one page. One that would continue where it began is an error, so that no caller can
+/// be kept in a loop by it.
+pub(crate) async fn page(
+    client: &Client,
+    zone_id: &str,
+    from: Option<&Cursor>,
+) -> Result<Page, Failure> {
+    let what = format!("ListResourceRecordSets of zone {zone_id}");
+    let mut request =
+        client.list_resource_record_sets().hosted_zone_id(zone_id).max_items(PAGE_MAX);
+    if let Some(from) = from {
+        request = request
+            .start_record_name(&from.name)
+            .set_start_record_type(from.kind.clone())
+            .set_start_record_identifier(from.set_identifier.clone());
+    }
+    let reply = request.send().await.map_err(|error| failure(&what, &error))?;
+    let next = if reply.is_truncated {
+        let name = reply.next_record_name.ok_or_else(|| incomplete(&what, "NextRecordName"))?;
+        let (kind, set_identifier) = (reply.next_record_type, reply.next_record_identifier);
+        Some(Cursor { name, kind, set_identifier })
+    } else {
+        None
+    };
+    if next.is_some() && next.as_ref() == from {
+        return Err(Failure::Internal(format!("{what}: the next page begins where this one does")));
+    }
+    Ok(Page { sets: reply.resource_record_sets, next })
+}
+
+/// A name as Route 53 writes it: with a dot at the end, and `\052` for `*`. Other escapes are left
+/// alone: a dot or a backslash inside of a label must not become a plain one.
+/// Source: Route 53 developer guide, "DNS domain name format".
+pub(crate) fn name(listed: &str) -> RouteId {
+    RouteId::from(listed.replace(r"\052", "*"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_people_write_them() {
+        assert_eq!(name("\\052.Example.com."), RouteId::from("*.example.com"));
+        assert_eq!(name("a\\056b.example.com.").as_str(), "a\\056b.example.com");
+    }
+}

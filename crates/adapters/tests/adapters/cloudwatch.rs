@@ -1,0 +1,289 @@
+//! The CloudWatch telemetry.
+
+use std::sync::{Arc, Mutex};
+
+use adapters::{CloudWatch, Telemetry};
+use aws_sdk_cloudwatch::operation::describe_alarms::{DescribeAlarmsInput, DescribeAlarmsOutput};
+use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataInput, GetMetricDataOutput};
+use aws_sdk_cloudwatch::types::{
+    AlarmType, CompositeAlarm, MessageData, MetricAlarm, MetricDataQuery, MetricDataResult, ScanBy,
+    StateValue, StatusCode,
+};
+use aws_smithy_types::DateTime;
+use cutover_core::{Counts, LoadBalancer, Series, Window};
+use jiff::Timestamp;
+
+use crate::fake::{Answer, Fake, client};
+
+const START_S: i64 = 60_000;
+
+fn window(periods: u32) -> Window {
+    let start = Timestamp::from_second(START_S).expect("in range");
+    Window { start, period_s: 60, periods }
+}
+
+fn balancer(id: &str, target_groups: &[&str]) -> LoadBalancer {
+    let target_groups = target_groups.iter().map(|&group| group.to_owned()).collect();
+    LoadBalancer { id: id.to_owned(), target_groups }
+}
+
+/// `LoadBalancer/TargetGroup/metric`, as the tests name a series.
+fn name(query: &MetricDataQuery) -> String {
+    let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("a plain metric");
+    assert_eq!(metric.namespace(), Some("AWS/ApplicationELB"));
+    let of = |name| metric.dimensions().iter().find(|d| d.name() == Some(name));
+    let mut parts = vec![of("LoadBalancer").and_then(|d| d.value()).expect("always")];
+    parts.extend(of("TargetGroup").and_then(|d| d.value()));
+    parts.push(metric.metric_name().expect("always"));
+    parts.join(" ")
+}
+
+/// One page's result: data points as (period, value).
+fn result(id: &str, points: &[(i64, f64)]) -> MetricDataResult {
+    let at = points.iter().map(|(period, _)| DateTime::from_secs(START_S + 60 * period));
+    MetricDataResult::builder()
+        .id(id)
+        .set_timestamps(Some(at.collect()))
+        .set_values(Some(points.iter().map(|(_, value)| *value).collect()))
+        .status_code(StatusCode::Complete)
+        .build()
+}
+
+type Asked = Arc<Mutex<Vec<GetMetricDataInput>>>;
+
+/// A CloudWatch that has these series, and what was asked of it.
+fn cloudwatch(series: &'static [(&'static str, &'static [(i64, f64)])]) -> (CloudWatch, Asked) {
+    let asked = Asked::default();
+    let seen = Arc::clone(&asked);
+    let fake = Fake::new().on(move |input: &GetMetricDataInput| {
+        seen.lock().expect("whole").push(input.clone());
+        let results = input.metric_data_queries().iter().map(|query| {
+            let points = series.iter().find(|(of, _)| *of == name(query));
+            result(query.id().expect("always"), points.map_or(&[], |(_, points)| points))
+        });
+        let results = Some(results.collect());
+        Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
+    });
+    (CloudWatch::new(client!(aws_sdk_cloudwatch, fake)), asked)
+}
+
+fn answering(answer: impl Fn(&GetMetricDataInput) -> Answer + Send + Sync + 'static) -> CloudWatch {
+    CloudWatch::new(client!(aws_sdk_cloudwatch, Fake::new().on(answer)))
+}
+
+const fn counts(requests: u64, errors: u64) -> Option<Counts> {
+    Some(Counts { requests, errors })
+}
+
+#[tokio::test]
+async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0)]),
+        ("app/a/1 HTTPCode_Target_5XX_Count", &[(1, 7.0), (4, 12.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 3.0), (2, 5.0)]),
+    ]);
+    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(5)).await.expect("told");
+    let expected = [
+        counts(100, 0),
+        // 200 chosen + 3 of the load balancer's own; 7 + 3 errors.
+        counts(203, 10),
+        // No target was ever chosen.
+        counts(5, 5),
+        None,
+        // Errors of requests that came in the period before.
+        counts(12, 12),
+    ];
+    assert_eq!(series, [Series { counts: expected.to_vec(), healthy_hosts: None }]);
+}
+
+#[tokio::test]
+async fn healthy_hosts_are_the_newest_of_each_target_group_added_up() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 targetgroup/x/1 HealthyHostCount", &[(0, 3.0), (1, 2.0)]),
+        ("app/a/1 targetgroup/y/1 HealthyHostCount", &[(0, 4.0)]),
+        ("app/b/1 targetgroup/w/1 HealthyHostCount", &[(0, 0.0)]),
+    ]);
+    let asked = [
+        balancer("app/a/1", &["targetgroup/x/1", "targetgroup/y/1", "targetgroup/z/1"]),
+        balancer("app/b/1", &["targetgroup/w/1"]),
+        balancer("app/c/1", &["targetgroup/v/1"]),
+    ];
+    let series = cloudwatch.series(&asked, window(2)).await.expect("told");
+    let hosts: Vec<_> = series.iter().map(|series| series.healthy_hosts).collect();
+    assert_eq!(hosts, [Some(6), Some(0), None], "none told is not none healthy");
+}
+
+#[tokio::test]
+async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
+    let (cloudwatch, asked) = cloudwatch(&[("app/a/1 RequestCount", &[(0, 1.0)])]);
+    let of = [
+        balancer("app/a/1", &["targetgroup/x/1"]),
+        balancer("app/b/1", &[]),
+        balancer("app/a/1", &["targetgroup/x/1"]),
+    ];
+    let series = cloudwatch.series(&of, window(1)).await.expect("told");
+    assert_eq!(series.len(), 3);
+    assert_eq!(series[0], series[2]);
+
+    let asked = asked.lock().expect("whole");
+    let [call] = &asked[..] else { panic!("{} calls", asked.len()) };
+    let mut names: Vec<String> = call.metric_data_queries().iter().map(name).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "app/a/1 HTTPCode_ELB_5XX_Count",
+            "app/a/1 HTTPCode_Target_5XX_Count",
+            "app/a/1 RequestCount",
+            "app/a/1 targetgroup/x/1 HealthyHostCount",
+            "app/b/1 HTTPCode_ELB_5XX_Count",
+            "app/b/1 HTTPCode_Target_5XX_Count",
+            "app/b/1 RequestCount",
+        ]
+    );
+    for query in call.metric_data_queries() {
+        let stat = query.metric_stat().expect("no expression");
+        let hosts = name(query).ends_with("HealthyHostCount");
+        assert_eq!(stat.stat(), Some(if hosts { "Maximum" } else { "Sum" }));
+        assert_eq!(stat.period(), Some(60));
+    }
+    assert_eq!(call.start_time(), Some(&DateTime::from_secs(START_S)));
+    assert_eq!(call.end_time(), Some(&DateTime::from_secs(START_S + 60)));
+    assert_eq!(call.scan_by(), Some(&ScanBy::TimestampAscending));
+}
+
+#[tokio::test]
+async fn a_call_holds_500_queries() {
+    let (cloudwatch, asked) = cloudwatch(&[("app/lb249/1 RequestCount", &[(0, 9.0)])]);
+    let of: Vec<_> = (0..250).map(|i| balancer(&format!("app/lb{i}/1"), &[])).collect();
+    let series = cloudwatch.series(&of, window(1)).await.expect("told");
+    assert_eq!(series[249].counts, [counts(9, 0)]);
+    let asked = asked.lock().expect("whole");
+    let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
+    assert_eq!(sizes, [500, 250]);
+}
+
+#[tokio::test]
+async fn a_window_without_periods_takes_no_call() {
+    let (cloudwatch, asked) = cloudwatch(&[]);
+    let of = [balancer("app/a/1", &["targetgroup/x/1"])];
+    let series = cloudwatch.series(&of, window(0)).await.expect("told");
+    assert_eq!(series, [Series::default()]);
+    assert!(asked.lock().expect("whole").is_empty());
+}
+
+#[tokio::test]
+async fn the_pages_of_an_answer_are_put_together() {
+    let cloudwatch = answering(|input| {
+        let requests =
+            input.metric_data_queries().iter().find(|q| name(q).ends_with("RequestCount"));
+        let id = requests.and_then(|query| query.id()).expect("asked");
+        let (points, next) = match input.next_token() {
+            None => ([(0, 1.0)], Some("more")),
+            Some(token) => {
+                assert_eq!(token, "more");
+                ([(1, 2.0)], None)
+            }
+        };
+        let mut part = result(id, &points);
+        part.status_code = Some(StatusCode::PartialData);
+        let reply = GetMetricDataOutput::builder().metric_data_results(part);
+        Answer::ok(reply.set_next_token(next.map(str::to_owned)).build())
+    });
+    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(2)).await.expect("told");
+    assert_eq!(series[0].counts, [counts(1, 0), counts(2, 0)]);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_not_followed() {
+    let cloudwatch =
+        answering(|_| Answer::ok(GetMetricDataOutput::builder().next_token("again").build()));
+    let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+    assert_eq!(failure.expect_err("endless").name(), "Internal");
+}
+
+#[tokio::test]
+async fn points_outside_of_the_window_are_left_out() {
+    let (cloudwatch, _) =
+        cloudwatch(&[("app/a/1 RequestCount", &[(-1, 1.0), (0, 2.0), (1, 3.0), (2, 4.0)])]);
+    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(2)).await.expect("told");
+    assert_eq!(series[0].counts, [counts(2, 0), counts(3, 0)]);
+}
+
+#[tokio::test]
+async fn a_query_that_fails_inside_of_an_answer_does_not_pass_for_no_data() {
+    for (status, name) in
+        [(StatusCode::Forbidden, "AwsRefused"), (StatusCode::InternalError, "TransientAws")]
+    {
+        let cloudwatch = answering(move |_| {
+            let mut failed = result("q0", &[]);
+            failed.status_code = Some(status.clone());
+            failed.messages = Some(vec![MessageData::builder().value("not today").build()]);
+            Answer::ok(GetMetricDataOutput::builder().metric_data_results(failed).build())
+        });
+        let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+        let failure = failure.expect_err(name);
+        assert_eq!(failure.name(), name);
+        assert!(failure.to_string().contains("not today"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_count_is_a_broken_reply() {
+    for value in [-1.0, f64::NAN] {
+        let cloudwatch = answering(move |_| {
+            let results = result("q0", &[(0, value)]);
+            Answer::ok(GetMetricDataOutput::builder().metric_data_results(results).build())
+        });
+        let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+        assert_eq!(failure.expect_err("no count").name(), "Internal");
+    }
+}
+
+#[tokio::test]
+async fn each_class_of_error_has_its_name() {
+    let table: [(fn() -> Answer, &str); 3] = [
+        (|| Answer::Lost, "TransientAws"),
+        (|| Answer::Http(503, String::new()), "TransientAws"),
+        (|| Answer::Http(403, String::new()), "AwsRefused"),
+    ];
+    for (answer, name) in table {
+        let fake = Fake::new()
+            .on(move |_: &GetMetricDataInput| answer())
+            .on(move |_: &DescribeAlarmsInput| answer());
+        let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
+        let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+        let alarms = cloudwatch.alarms(&["a".to_owned()]).await;
+        assert_eq!(series.expect_err(name).name(), name);
+        assert_eq!(alarms.expect_err(name).name(), name);
+    }
+}
+
+#[tokio::test]
+async fn alarms_of_both_kinds_are_found_by_name_100_a_call() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let fake = Fake::new().on(move |input: &DescribeAlarmsInput| {
+        seen.lock().expect("whole").push((input.alarm_names().len(), input.next_token.is_some()));
+        let kinds = [AlarmType::MetricAlarm, AlarmType::CompositeAlarm];
+        assert_eq!(input.alarm_types(), kinds, "left out, only metric alarms are found");
+        let has = |name: &str| input.alarm_names().iter().any(|n| n == name);
+        let reply = DescribeAlarmsOutput::builder();
+        Answer::ok(if !has("a000") {
+            reply.build()
+        } else if input.next_token.is_none() {
+            let alarm = MetricAlarm::builder().alarm_name("a000").state_value(StateValue::Alarm);
+            reply.metric_alarms(alarm.build()).next_token("more").build()
+        } else {
+            let alarm = CompositeAlarm::builder().alarm_name("a001").state_value(StateValue::Ok);
+            reply.composite_alarms(alarm.build()).build()
+        })
+    });
+    let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
+    let names: Vec<String> = (0..150).map(|i| format!("a{i:03}")).collect();
+    let alarms = cloudwatch.alarms(&names).await.expect("told");
+    assert_eq!(alarms, [("a000".to_owned(), true), ("a001".to_owned(), false)]);
+    assert_eq!(*asked.lock().expect("whole"), [(100, false), (100, true), (50, false)]);
+    assert_eq!(cloudwatch.alarms(&[]).await, Ok(Vec::new()));
+    assert_eq!(asked.lock().expect("whole").len(), 3, "no names, no call");
+}

@@ -1,0 +1,255 @@
+//! What `validate` looks up: the zone, its records, the defaults, other executions.
+
+use adapters::zone::{ZoneLookup, find_zone, records};
+use adapters::{executions, parameters};
+use aws_sdk_route53::operation::get_hosted_zone::{GetHostedZoneInput, GetHostedZoneOutput};
+use aws_sdk_route53::operation::list_hosted_zones_by_name::{
+    ListHostedZonesByNameInput, ListHostedZonesByNameOutput,
+};
+use aws_sdk_route53::operation::list_resource_record_sets::ListResourceRecordSetsInput;
+use aws_sdk_route53::types::{HostedZone, HostedZoneConfig};
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionInput, DescribeExecutionOutput};
+use aws_sdk_sfn::operation::list_executions::{ListExecutionsInput, ListExecutionsOutput};
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
+use aws_sdk_ssm::operation::get_parameter::{GetParameterInput, GetParameterOutput};
+use aws_sdk_ssm::types::Parameter;
+use aws_smithy_types::DateTime;
+use cutover_core::RouteId;
+use cutover_core::check::Zone;
+use cutover_core::facts::{Policy, Record, Running, Target};
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::fake::{Answer, Fake, client};
+use crate::zone::{FakeZone, alias, aliases, plain};
+
+fn hosted(id: &str, name: &str, private: bool) -> HostedZone {
+    HostedZone::builder()
+        .id(format!("/hostedzone/{id}"))
+        .name(name)
+        .caller_reference("r")
+        .config(HostedZoneConfig::builder().private_zone(private).build())
+        .build()
+        .expect("complete")
+}
+
+fn zone(id: &str, name: &str) -> Zone {
+    Zone { id: id.to_owned(), name: name.to_owned() }
+}
+
+#[tokio::test]
+async fn a_zone_is_found_by_its_name_or_its_id_and_never_guessed() {
+    let fake = Fake::new()
+        .on(|input: &ListHostedZonesByNameInput| {
+            // All from the name on, as Route 53 lists them.
+            let all = [
+                hosted("Z1", "example.com.", false),
+                hosted("Z2", "twice.org.", false),
+                hosted("Z3", "twice.org.", true),
+                hosted("Z4", "zz.org.", false),
+            ];
+            let from = match input.dns_name().expect("always") {
+                "Example.com" | "example.com." => 0,
+                "twice.org" => 1,
+                _ => 3,
+            };
+            let reply = ListHostedZonesByNameOutput::builder()
+                .set_hosted_zones(Some(all[from..].to_vec()))
+                .is_truncated(false)
+                .max_items(100);
+            Answer::ok(reply.build().expect("complete"))
+        })
+        .on(|input: &GetHostedZoneInput| match input.id() {
+            Some("Z1") => {
+                let zone = hosted("Z1", "example.com.", false);
+                Answer::ok(GetHostedZoneOutput::builder().hosted_zone(zone).build())
+            }
+            _ => Answer::xml_error(404, "NoSuchHostedZone", "none"),
+        });
+    let client = client!(aws_sdk_route53, fake);
+    let twice = vec![(zone("Z2", "twice.org"), false), (zone("Z3", "twice.org"), true)];
+    for (asked, found) in [
+        ("Example.com", ZoneLookup::Found(zone("Z1", "example.com"))),
+        ("example.com.", ZoneLookup::Found(zone("Z1", "example.com"))),
+        ("Z1", ZoneLookup::Found(zone("Z1", "example.com"))),
+        ("/hostedzone/Z1", ZoneLookup::Found(zone("Z1", "example.com"))),
+        ("Z9", ZoneLookup::None),
+        ("nobody.org", ZoneLookup::None),
+        ("twice.org", ZoneLookup::Many(twice)),
+    ] {
+        assert_eq!(find_zone(&client, asked).await, Ok(found), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn every_record_set_of_a_zone_is_read_page_by_page() {
+    let mut simple = plain("example.com", "MX", "", 0, 300, &["10 mail.example.com."]);
+    (simple.set_identifier, simple.weight) = (None, None);
+    let mut latency = alias("b.example.com", "A", "eu", 0);
+    latency.weight = None;
+    let names: Vec<String> = (0..700).map(|i| format!("r{i:03}.example.com")).collect();
+    let many = names.iter().flat_map(|name| aliases(name, 100, 0));
+    let zone = FakeZone::new([simple, latency].into_iter().chain(many));
+    let all = records(&zone.client(), "Z1").await.expect("read");
+    assert_eq!(all.len(), 2802);
+    assert_eq!(zone.state().listed.len(), 10);
+    let mail = Record {
+        name: RouteId::from("example.com"),
+        kind: "MX".to_owned(),
+        set_identifier: None,
+        weight: None,
+        policy: Policy::Simple,
+        ttl_s: Some(300),
+        target: Target::Values(vec!["10 mail.example.com.".to_owned()]),
+    };
+    assert_eq!(all[0], mail);
+    assert_eq!((&all[1].policy, all[1].weight), (&Policy::Other, None));
+    let green = all.iter().find(|r| r.set_identifier.as_deref() == Some("green")).expect("one");
+    assert_eq!((&green.policy, green.weight, green.ttl_s), (&Policy::Weighted, Some(0), None));
+    let dns_name = "dualstack.green.elb.amazonaws.com.".to_owned();
+    assert_eq!(green.target, Target::Alias { dns_name });
+}
+
+#[tokio::test]
+async fn a_zone_too_large_to_read_is_refused() {
+    let zone = FakeZone::new((0..101).map(|i| alias(&format!("r{i}.example.com"), "A", "x", 1)));
+    zone.state().page_max = 1;
+    let failure = records(&zone.client(), "Z1").await.expect_err("too large");
+    assert_eq!(failure.name(), "InvalidInput");
+    assert!(failure.to_string().contains("zone_too_large"), "{failure}");
+    zone.state().sets.pop();
+    assert_eq!(records(&zone.client(), "Z1").await.expect("read").len(), 100);
+}
+
+#[tokio::test]
+async fn each_class_of_error_of_a_zone_has_its_name() {
+    let table: [(fn() -> Answer, &str); 3] = [
+        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
+        (|| Answer::Lost, "TransientAws"),
+        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "AwsRefused"),
+    ];
+    for (answer, name) in table {
+        let fake = Fake::new()
+            .on(move |_: &GetHostedZoneInput| answer())
+            .on(move |_: &ListHostedZonesByNameInput| answer())
+            .on(move |_: &ListResourceRecordSetsInput| answer());
+        let client = client!(aws_sdk_route53, fake);
+        assert_eq!(find_zone(&client, "Z1").await.expect_err(name).name(), name);
+        assert_eq!(find_zone(&client, "example.com").await.expect_err(name).name(), name);
+        assert_eq!(records(&client, "Z1").await.expect_err(name).name(), name);
+    }
+}
+
+#[tokio::test]
+async fn defaults_are_json_or_refused_by_the_name_of_the_parameter() {
+    let fake = Fake::new().on(|input: &GetParameterInput| {
+        let value = match input.name() {
+            Some("/good") => r#"{"old":"blue"}"#,
+            Some("/bad") => "old: blue",
+            _ => return Answer::json_error(400, "ParameterNotFound", ""),
+        };
+        let parameter = Parameter::builder().value(value).build();
+        Answer::ok(GetParameterOutput::builder().parameter(parameter).build())
+    });
+    let client = client!(aws_sdk_ssm, fake);
+    assert_eq!(parameters::defaults(&client, "/good").await, Ok(json!({ "old": "blue" })));
+    for (name, error) in [("/bad", "InvalidInput"), ("/none", "AwsRefused")] {
+        let failure = parameters::defaults(&client, name).await.expect_err(error);
+        assert_eq!(failure.name(), error);
+        assert!(failure.to_string().contains(name), "{failure}");
+    }
+}
+
+const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:cutover";
+const EXECUTION: &str = "arn:aws:states:eu-central-1:123456789012:execution:cutover";
+
+fn listed(names: impl Iterator<Item = String>, next: Option<&str>) -> Answer {
+    let item = |name: String| {
+        ExecutionListItem::builder()
+            .execution_arn(format!("{EXECUTION}:{name}"))
+            .state_machine_arn(MACHINE)
+            .name(name)
+            .status(ExecutionStatus::Running)
+            .start_date(DateTime::from_secs(0))
+            .build()
+            .expect("complete")
+    };
+    let reply = ListExecutionsOutput::builder()
+        .set_executions(Some(names.map(item).collect()))
+        .set_next_token(next.map(str::to_owned));
+    Answer::ok(reply.build().expect("complete"))
+}
+
+#[tokio::test]
+async fn other_running_executions_are_told_with_their_input() {
+    let fake = Fake::new()
+        .on(|input: &ListExecutionsInput| {
+            assert_eq!(input.status_filter(), Some(&ExecutionStatus::Running));
+            let name = |name: &str| [name.to_owned()].into_iter();
+            match input.next_token() {
+                None => listed(name("own"), Some("2")),
+                Some("2") => listed(name("other"), Some("3")),
+                _ => listed(name("just-ended"), None),
+            }
+        })
+        .on(|input: &DescribeExecutionInput| {
+            let arn = input.execution_arn().expect("always");
+            let ended = arn.ends_with("ended");
+            let reply = DescribeExecutionOutput::builder()
+                .execution_arn(arn)
+                .state_machine_arn(MACHINE)
+                .status(if ended { ExecutionStatus::Succeeded } else { ExecutionStatus::Running })
+                .start_date(DateTime::from_secs(1000))
+                .input(r#"{"new":"green"}"#);
+            Answer::ok(reply.build().expect("complete"))
+        });
+    let client = client!(aws_sdk_sfn, fake);
+    let own = format!("{EXECUTION}:own");
+    let running = executions::running(&client, MACHINE, &own).await.expect("told");
+    let other = Running {
+        name: "other".to_owned(),
+        started_at: Timestamp::from_second(1000).expect("in range"),
+        input: Some(r#"{"new":"green"}"#.to_owned()),
+    };
+    assert_eq!(running, [other]);
+}
+
+#[tokio::test]
+async fn more_executions_than_can_be_looked_at_are_refused() {
+    let fake =
+        Fake::new().on(|_: &ListExecutionsInput| listed((0..101).map(|i| format!("e{i}")), None));
+    let failure = executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own").await;
+    let failure = failure.expect_err("too many");
+    assert_eq!(failure.name(), "InvalidInput");
+    assert!(failure.to_string().contains("too_many_executions"), "{failure}");
+}
+
+#[tokio::test]
+async fn each_class_of_error_of_the_json_services_has_its_name() {
+    let table: [(fn() -> Answer, &str); 4] = [
+        (|| Answer::json_error(400, "ThrottlingException", "slow down"), "TransientAws"),
+        (|| Answer::json_error(500, "InternalServerError", "oops"), "TransientAws"),
+        (|| Answer::Lost, "TransientAws"),
+        (|| Answer::json_error(400, "AccessDeniedException", "not yours"), "AwsRefused"),
+    ];
+    for (answer, name) in table {
+        let parameters = Fake::new().on(move |_: &GetParameterInput| answer());
+        let failure = parameters::defaults(&client!(aws_sdk_ssm, parameters), "/p").await;
+        assert_eq!(failure.expect_err(name).name(), name);
+        for list_fails in [true, false] {
+            let executions =
+                Fake::new()
+                    .on(move |_: &ListExecutionsInput| {
+                        if list_fails {
+                            answer()
+                        } else {
+                            listed(["e".to_owned()].into_iter(), None)
+                        }
+                    })
+                    .on(move |_: &DescribeExecutionInput| answer());
+            let client = client!(aws_sdk_sfn, executions);
+            let failure = executions::running(&client, MACHINE, "own").await;
+            assert_eq!(failure.expect_err(name).name(), name);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Every adapter against a stand-in for its service: one test a behaviour, and one an error class.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which clippy does not see as such"
+)]
+
+mod cloudwatch;
+mod fake;
+mod lookups;
+mod route53;
+mod targets;
+mod zone;

@@ -1,0 +1,20 @@
+//! A whole local world for cutover: an emulated AWS account with the real functions, state machine
+//! and template in it, two clusters that serve real requests, and traffic that follows the weights.
+
+pub mod aws;
+pub mod deploy;
+pub mod edges;
+pub mod emulator;
+pub mod error;
+pub mod functions;
+pub mod metrics;
+pub mod origin;
+pub mod picture;
+pub mod proxy;
+pub mod python;
+pub mod recording;
+pub mod run;
+pub mod scenario;
+pub mod view;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,240 @@
+//! Everything that was seen of one run, in seconds since the event: what the view shows, the
+//! picture draws and `run.json` holds.
+
+use cutover_core::verdict::VerdictKind;
+use cutover_core::{Counts, Cutover, Route, Status};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::scenario::Scenario;
+use crate::world::LiveWeights;
+
+/// A run from the event to the end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recording {
+    /// What was played.
+    pub scenario: Scenario,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Name of the old cluster.
+    pub old: String,
+    /// Name of the new cluster.
+    pub new: String,
+    /// The host names.
+    pub routes: Vec<String>,
+    /// The event's detail.
+    pub request: Value,
+    /// When the event was sent: second 0.
+    pub started_at: Timestamp,
+    /// The execution that the event started.
+    pub execution_arn: Option<String>,
+    /// Shares of the ramp in percent, once the request was accepted.
+    pub ramp: Vec<f64>,
+    /// One entry a second.
+    pub samples: Vec<Sample>,
+    /// The steps that began, in order.
+    pub steps: Vec<StepSeen>,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// What else happened, in order.
+    pub notes: Vec<Note>,
+    /// How it ended, once it has.
+    pub end: Option<End>,
+}
+
+/// One second of the world.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sample {
+    /// When it began, in seconds since the event.
+    pub at_s: f64,
+    /// What the old cluster did.
+    pub old: Counts,
+    /// What the new cluster did.
+    pub new: Counts,
+    /// The new side's share by the live weights, 0–1: the mean over the routes that have both.
+    pub intended: Option<f64>,
+}
+
+impl Sample {
+    /// The new side's share of the requests, 0–1; `None` without requests.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "requests of one second")]
+    pub fn measured(&self) -> Option<f64> {
+        let all = self.old.requests + self.new.requests;
+        (all > 0).then(|| self.new.requests as f64 / all as f64)
+    }
+}
+
+/// One step of the ramp as it went.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepSeen {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The intended share in percent.
+    pub percent: f64,
+    /// When its weights were written.
+    pub from_s: f64,
+    /// When the next step's were, or the cutover ended or turned back.
+    pub until_s: Option<f64>,
+    /// The last verdict on it.
+    pub verdict: Option<VerdictKind>,
+}
+
+/// One check.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// When it was done.
+    pub at_s: f64,
+    /// Number of the step, from 1.
+    pub step: usize,
+    /// The worst verdict of all routes.
+    pub verdict: VerdictKind,
+    /// Why cutover does what it does next, in one sentence.
+    pub sentence: String,
+    /// The measured share of this step's requests so far, 0–1.
+    pub measured: Option<f64>,
+}
+
+/// Something worth a line.
+#[derive(Clone, Debug, Serialize)]
+pub struct Note {
+    /// When.
+    pub at_s: f64,
+    /// What.
+    pub text: String,
+}
+
+/// The end of the execution.
+#[derive(Clone, Debug, Serialize)]
+pub struct End {
+    /// When.
+    pub at_s: f64,
+    /// The end state's name, `Completed` or `RolledBack` or another.
+    pub name: String,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The weights that Route 53 had then.
+    pub weights: Vec<LiveWeights>,
+}
+
+impl Recording {
+    /// Seconds since the event.
+    #[must_use]
+    pub fn elapsed_s(&self, now: Timestamp) -> f64 {
+        now.duration_since(self.started_at).as_secs_f64()
+    }
+
+    /// Notes something.
+    pub fn note(&mut self, at_s: f64, text: impl Into<String>) {
+        self.notes.push(Note { at_s, text: text.into() });
+    }
+
+    /// The request was accepted.
+    pub fn accepted(&mut self, at_s: f64, cutover: &Cutover) {
+        self.ramp = cutover.ramp.steps().iter().map(|step| f64::from(step.percent)).collect();
+        let routes: Vec<&str> = cutover.routes.iter().map(|route| route.name.as_str()).collect();
+        let sides = &cutover.sides;
+        self.note(
+            at_s,
+            format!(
+                "accepted: {} from {} to {} in {} steps",
+                routes.join(", "),
+                sides.old,
+                sides.new,
+                self.ramp.len()
+            ),
+        );
+        for warning in &cutover.warnings {
+            self.note(at_s, format!("warning: {}", warning.message));
+        }
+    }
+
+    /// The weights of the current step were written.
+    pub fn shifted(&mut self, at_s: f64, cutover: &Cutover) {
+        self.close_step(at_s);
+        let number = cutover.step + 1;
+        let percent = f64::from(cutover.intended());
+        self.steps.push(StepSeen { number, percent, from_s: at_s, until_s: None, verdict: None });
+        self.note(at_s, format!("step {number} of {}: {percent} %", self.ramp.len()));
+    }
+
+    /// A check was done.
+    pub fn checked(&mut self, at_s: f64, cutover: &Cutover) {
+        // When the check orders the next step, the state already names that one.
+        let Some(step) = self.steps.last_mut() else { return };
+        let badness = |kind: VerdictKind| match kind {
+            VerdictKind::Healthy => 0,
+            VerdictKind::NotEnoughData => 1,
+            VerdictKind::MetricsBroken => 2,
+            VerdictKind::Regressed => 3,
+        };
+        let drifted = |route: &&Route| route.status != Status::Drifted;
+        let verdicts = || cutover.routes.iter().filter(drifted).filter_map(|r| r.verdict.as_ref());
+        let Some(worst) = verdicts().max_by_key(|verdict| badness(verdict.kind)) else { return };
+        let changed = step.verdict != Some(worst.kind);
+        step.verdict = Some(worst.kind);
+        self.checks.push(Check {
+            at_s,
+            step: step.number,
+            verdict: worst.kind,
+            sentence: cutover.next.reason.clone(),
+            measured: worst.measured_share(),
+        });
+        if changed {
+            let verdict = verdict_words(worst.kind);
+            self.note(at_s, format!("verdict {verdict}: {}", cutover.next.reason));
+        }
+    }
+
+    /// No step is under way any more.
+    pub fn close_step(&mut self, at_s: f64) {
+        if let Some(step) = self.steps.last_mut() {
+            step.until_s.get_or_insert(at_s);
+        }
+    }
+
+    /// The share of requests that the new side got between two times, 0–1.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "requests of one run")]
+    pub fn measured_between(&self, from_s: f64, until_s: f64) -> Option<f64> {
+        let within = self.samples.iter().filter(|s| s.at_s >= from_s && s.at_s < until_s);
+        let (old, new) = within.fold((0, 0), |(old, new), sample| {
+            (old + sample.old.requests, new + sample.new.requests)
+        });
+        (old + new > 0).then(|| new as f64 / (old + new) as f64)
+    }
+
+    /// Seconds that the rest of the ramp is likely to take, judged by the steps so far; `None`
+    /// while nothing is known.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ramp has few steps")]
+    pub fn remaining_s(&self, now_s: f64) -> Option<f64> {
+        let current = self.steps.last()?;
+        let done: Vec<f64> =
+            self.steps.iter().filter_map(|s| s.until_s.map(|until_s| until_s - s.from_s)).collect();
+        let bake_s = self.request.pointer("/ramp/linear/bake_s").and_then(Value::as_f64)?;
+        let usual_s = if done.is_empty() {
+            bake_s + SETTLE_S
+        } else {
+            done.iter().sum::<f64>() / done.len() as f64
+        };
+        let later = self.ramp.len().saturating_sub(current.number) as f64;
+        Some((usual_s - (now_s - current.from_s)).max(0.0) + later * usual_s)
+    }
+}
+
+/// What a step takes beside its bake until one was seen, in seconds: INSYNC, the TTL, the rest of
+/// a check's interval.
+const SETTLE_S: f64 = 6.0;
+
+/// A kind of verdict as people read it.
+#[must_use]
+pub const fn verdict_words(kind: VerdictKind) -> &'static str {
+    match kind {
+        VerdictKind::Healthy => "healthy",
+        VerdictKind::Regressed => "regressed",
+        VerdictKind::NotEnoughData => "not enough data",
+        VerdictKind::MetricsBroken => "metrics broken",
+    }
+}

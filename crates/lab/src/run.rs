@@ -1,0 +1,403 @@
+//! One run of the lab, from nothing to the summary.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use cutover_core::Counts;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::edges::{self, Hosts, Traffic};
+use crate::emulator::{Emulator, EmulatorOptions};
+use crate::error::LabError;
+use crate::metrics::{self, Meters};
+use crate::origin::{Behaviour, Origin};
+use crate::python::Venv;
+use crate::recording::{Recording, Sample};
+use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Scenario, When};
+use crate::view::{self, SetUp, View, say};
+use crate::watch::{self, Watch};
+use crate::world::{ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use crate::{aws, deploy, functions, picture};
+
+const ZONE: &str = "lab.example.com";
+const ROUTES: [&str; 2] = ["chat.lab.example.com", "api.lab.example.com"];
+const OLD: &str = "blue";
+const NEW: &str = "green";
+const STACK: &str = "cutover-lab";
+const TARGETS: u16 = 3;
+const TTL_S: u32 = 2;
+const EDGES: u8 = 8;
+const REQUESTS_PER_S: f64 = 200.0;
+
+/// Traffic before the event, so that there is something to compare with.
+const WARM_UP: Duration = Duration::from_secs(6);
+/// Traffic after the end, longer than the TTL, so that the picture shows where it went.
+const AFTERGLOW: Duration = Duration::from_secs(5);
+/// The longest that any scenario may take.
+const RUN_MAX: Duration = Duration::from_secs(240);
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The story.
+    pub scenario: Scenario,
+    /// Makes the same random choices again.
+    pub seed: u64,
+    /// Directory for the picture and the samples.
+    pub out: PathBuf,
+    /// Port of the emulator; a free one when not given.
+    pub port: Option<u16>,
+}
+
+/// A scenario that was played, with everything still running.
+#[derive(Debug)]
+pub struct Played {
+    /// What differed from what the scenario should come to; nothing, when all is well.
+    pub differences: Vec<String>,
+    recording: Recording,
+    lab: Lab,
+}
+
+/// Plays a scenario.
+///
+/// # Errors
+/// Whatever keeps the lab from running at all.
+pub async fn run(options: &Options) -> Result<Played, LabError> {
+    let Options { scenario, out, .. } = options;
+    let plan = scenario.plan(ZONE, NEW);
+    say(&format!("scenario {}: {}", scenario.name(), plan.summary));
+    // Made now: a run of two minutes shall not be lost to a directory that cannot be written.
+    fs::create_dir_all(out)
+        .map_err(|error| LabError::io(format!("create {}", out.display()), error))?;
+    let mut lab = Lab::start(options, &plan).await?;
+    let mut view = View::new();
+    let recording = lab.play(options, &plan, &mut view).await;
+    view.close();
+    let recording = recording?;
+    let picture = save(out, &recording)?;
+    say(&format!("\n{}picture: {}", view::summary(&recording), picture.display()));
+    let differences = differences(&plan, &recording);
+    for difference in &differences {
+        say(&format!("not as expected: {difference}"));
+    }
+    Ok(Played { differences, recording, lab })
+}
+
+impl Played {
+    /// How to look around in what is still running.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        let endpoint = self.lab.emulator.endpoint();
+        let zone = &self.lab.world.zone.id;
+        let machine = &self.lab.state_machine_arn;
+        let execution = self.recording.execution_arn.as_deref().unwrap_or("ARN");
+        let request = &self.recording.request;
+        let region = aws::REGION;
+        format!(
+            "\nThe emulator serves all of AWS at {endpoint} (log: {log}); requests still flow.\n\
+             For the commands below: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
+             AWS_DEFAULT_REGION={region}\n\
+             the execution:      aws --endpoint-url {endpoint} stepfunctions describe-execution \
+             --execution-arn {execution}\n\
+             the weights:        aws --endpoint-url {endpoint} route53 list-resource-record-sets \
+             --hosted-zone-id {zone}\n\
+             another dry run:    aws --endpoint-url {endpoint} stepfunctions start-execution \
+             --state-machine-arn {machine} --input '{dry_run}'\n\
+             Ctrl-C stops everything.",
+            log = self.lab.emulator.log().display(),
+            dry_run = dry_run(request),
+        )
+    }
+
+    /// Keeps everything running for as long as it works.
+    pub async fn broken(&mut self) -> LabError {
+        self.lab.background.broken().await
+    }
+
+    /// Stops everything.
+    ///
+    /// # Errors
+    /// `Io` when the emulator cannot be stopped.
+    pub async fn stop(self) -> Result<(), LabError> {
+        drop(self.lab.background);
+        self.lab.emulator.stop().await
+    }
+}
+
+/// The request for a dry run of the way back.
+fn dry_run(request: &serde_json::Value) -> serde_json::Value {
+    let zone = request.get("hosted_zone").cloned().unwrap_or_default();
+    serde_json::json!({ "new": OLD, "hosted_zone": zone, "dry_run": true })
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+struct Lab {
+    config: SdkConfig,
+    world: World,
+    clusters: Clusters,
+    background: Background,
+    state_machine_arn: String,
+    // Last, so that it is dropped last: everything above talks to it.
+    emulator: Emulator,
+}
+
+/// The two origins, and who knows of them.
+#[derive(Debug)]
+struct Clusters {
+    old: Arc<Origin>,
+    new: Arc<Origin>,
+    hosts: Hosts,
+    meters: Meters,
+}
+
+impl Lab {
+    async fn start(options: &Options, plan: &Plan) -> Result<Self, LabError> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let set_up = SetUp::begin();
+        set_up.step("Python environment (the first time: about a minute)");
+        let venv = Venv::ready(&root.join("target")).await?;
+        set_up.step("building the functions");
+        let functions = functions::build(&root).await?;
+        set_up.step("starting the emulator");
+        let emulator_options = EmulatorOptions { port: options.port, ..Default::default() };
+        let emulator = Emulator::start(&venv, emulator_options).await?;
+        let config = aws::sdk_config(&emulator.endpoint());
+        set_up.step("creating the zone, load balancers, targets and records");
+        let zone = Zone::create(&config, ZONE).await?;
+        let world = if plan.new_side_ready {
+            World::create(&config, &zone, spec()).await?
+        } else {
+            World::create_old(&config, &zone, spec()).await?
+        };
+        set_up.step("deploying template.yaml");
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let parameters = [("HostedZoneId", zone.id.as_str()), ("Architecture", architecture)];
+        let mut stack = deploy::deploy(&config, &root, STACK, &parameters, functions).await?;
+        let state_machine_arn = stack.outputs.remove("StateMachineArn").unwrap_or_default();
+
+        let clusters = Clusters::start(options.seed).await?;
+        clusters.show(&world);
+        let mut background = Background::default();
+        background.0.spawn(metrics::publish(config.clone(), clusters.meters.clone()));
+        let traffic = Traffic {
+            seed: options.seed,
+            edges: EDGES,
+            requests_per_s: REQUESTS_PER_S,
+            caching: plan.caching,
+        };
+        let routes = world.routes();
+        edges::spawn(&mut background.0, &config, &zone.id, routes, &clusters.hosts, &traffic);
+        set_up.step("traffic warms up");
+        background.unbroken(tokio::time::sleep(WARM_UP)).await?;
+        Ok(Self { config, world, clusters, background, state_machine_arn, emulator })
+    }
+
+    /// Sends the event and records what happens until some seconds after the execution's end.
+    async fn play(
+        &mut self,
+        options: &Options,
+        plan: &Plan,
+        view: &mut View,
+    ) -> Result<Recording, LabError> {
+        let started_at = Timestamp::now();
+        let mut recording = Recording {
+            scenario: options.scenario,
+            seed: options.seed,
+            old: OLD.to_owned(),
+            new: NEW.to_owned(),
+            routes: self.world.routes().to_vec(),
+            request: plan.request.clone(),
+            started_at,
+            execution_arn: None,
+            ramp: vec![],
+            samples: vec![],
+            steps: vec![],
+            checks: vec![],
+            notes: vec![],
+            end: None,
+        };
+        watch::send_event(&self.config, &plan.request).await?;
+        recording.note(0.0, format!("Cluster Ready event sent: {}", plan.request));
+        let found = Watch::find(&self.config, &self.state_machine_arn, started_at).await?;
+        let Some(mut watch) = found else { return Ok(recording) };
+        recording.execution_arn = Some(watch.execution_arn.clone());
+
+        let mut incidents = plan.incidents.iter().peekable();
+        let mut second = started_at.as_second() + 1;
+        let mut stop_at = Instant::now() + RUN_MAX;
+        while Instant::now() < stop_at {
+            self.background.unbroken(metrics::counted(second)).await?;
+            let sample = self.sample(second, &recording).await?;
+            recording.samples.push(sample);
+            second += 1;
+            if recording.end.is_none()
+                && let Some(mut end) = watch.follow(&mut recording).await?
+            {
+                recording.close_step(end.at_s);
+                end.weights = self.world.live_weights().await?;
+                recording.end = Some(end);
+                stop_at = Instant::now() + AFTERGLOW;
+            }
+            let now_s = recording.elapsed_s(Timestamp::now());
+            let due = |(when, _): &&(When, Incident)| match when {
+                When::After(time) => now_s >= time.as_secs_f64(),
+                When::Step(number) => recording.steps.len() >= *number,
+            };
+            if let Some((_, incident)) = incidents.next_if(due) {
+                let what = self.befall(*incident).await?;
+                recording.note(now_s, format!("incident: {what}"));
+            }
+            view.update(&recording, now_s);
+        }
+        Ok(recording)
+    }
+
+    /// What happened in the second that began at this Unix time.
+    async fn sample(&self, second: i64, recording: &Recording) -> Result<Sample, LabError> {
+        let count = |origin: &Origin| {
+            let counted = origin.second(second);
+            Counts { requests: counted.requests, errors: counted.errors }
+        };
+        let began = Timestamp::from_second(second).unwrap_or(recording.started_at);
+        let live = self.world.live_weights().await?;
+        let shares: Vec<f64> = live.iter().filter_map(|route| route.share()).collect();
+        let routes = f64::from(u16::try_from(shares.len()).unwrap_or(u16::MAX));
+        Ok(Sample {
+            at_s: recording.elapsed_s(began),
+            old: count(&self.clusters.old),
+            new: count(&self.clusters.new),
+            intended: (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / routes),
+        })
+    }
+
+    /// Lets an incident happen, and says what it was.
+    async fn befall(&mut self, incident: Incident) -> Result<String, LabError> {
+        Ok(match incident {
+            Incident::NewRecords => {
+                self.world.create_new().await?;
+                self.clusters.show(&self.world);
+                format!("{NEW} gets its load balancer and records, still without targets")
+            }
+            Incident::NewTargets => {
+                self.world.register_new_targets().await?;
+                self.clusters.show(&self.world);
+                format!("{NEW} gets {TARGETS} healthy targets")
+            }
+            Incident::NewErrors(rate) => {
+                self.clusters.new.set_error_rate(rate);
+                format!("{NEW} begins to fail {:.0} % of its requests", rate * 100.0)
+            }
+            Incident::OtherWeights { old, new } => {
+                let [route, ..] = ROUTES;
+                self.world.overwrite_weights(route, old, new).await?;
+                format!("somebody gives {route} the weights {OLD} {old}, {NEW} {new}")
+            }
+        })
+    }
+}
+
+impl Clusters {
+    async fn start(seed: u64) -> Result<Self, LabError> {
+        let usual =
+            Behaviour { error_rate: ERROR_RATE_USUAL, latency_ms_min: 4, latency_ms_max: 20 };
+        Ok(Self {
+            old: Arc::new(Origin::start(usual, seed.wrapping_add(1)).await?),
+            new: Arc::new(Origin::start(usual, seed.wrapping_add(2)).await?),
+            hosts: Hosts::default(),
+            meters: Meters::default(),
+        })
+    }
+
+    /// Puts the origins behind the load balancers that there are.
+    fn show(&self, world: &World) {
+        let sides = [(Some(&world.old), &self.old), (world.new.as_ref(), &self.new)];
+        for (cluster, origin) in sides {
+            if let Some(cluster) = cluster {
+                self.hosts.insert(&cluster.dns_name, origin.address);
+                self.meters.insert(cluster, origin);
+            }
+        }
+    }
+}
+
+/// Tasks that run until one fails; they stop when this is dropped.
+#[derive(Debug, Default)]
+struct Background(JoinSet<Result<Infallible, LabError>>);
+
+impl Background {
+    /// Waits until a task fails.
+    async fn broken(&mut self) -> LabError {
+        match self.0.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => LabError::traffic(format!("a task ended: {error}")),
+            None => LabError::traffic("no task is left"),
+        }
+    }
+
+    /// Does `work` while nothing fails.
+    async fn unbroken<T>(&mut self, work: impl Future<Output = T>) -> Result<T, LabError> {
+        tokio::select! {
+            done = work => Ok(done),
+            error = self.broken() => Err(error),
+        }
+    }
+}
+
+fn spec() -> WorldSpec {
+    let cluster =
+        |name: &str, weight| ClusterSpec { name: name.to_owned(), targets: TARGETS, weight };
+    WorldSpec {
+        routes: ROUTES.map(ToOwned::to_owned).to_vec(),
+        records: RecordKind::Cname { ttl_s: TTL_S },
+        old: cluster(OLD, 100),
+        new: cluster(NEW, 0),
+    }
+}
+
+/// Writes the picture and the samples, and gives the path of the picture.
+fn save(out: &Path, recording: &Recording) -> Result<PathBuf, LabError> {
+    let write = |name: &str, text: String| {
+        let path = out.join(name);
+        let written = fs::write(&path, text);
+        written.map_err(|error| LabError::io(format!("write {}", path.display()), error))?;
+        Ok(path)
+    };
+    let json = serde_json::to_string_pretty(recording)
+        .map_err(|error| LabError::io("write the samples as JSON", error.into()))?;
+    write("run.json", json)?;
+    write("run.svg", picture::draw(recording))
+}
+
+/// What is not as the scenario says it must be.
+fn differences(plan: &Plan, recording: &Recording) -> Vec<String> {
+    if recording.execution_arn.is_none() {
+        return vec!["the event started no execution".to_owned()];
+    }
+    let Some(end) = &recording.end else {
+        return vec![format!("the execution did not end within {} s", RUN_MAX.as_secs())];
+    };
+    let mut differences = vec![];
+    if end.name != plan.end {
+        differences.push(format!("it ended as {}, not as {}", end.name, plan.end));
+    }
+    for (index, live) in end.weights.iter().enumerate() {
+        let (old, new) = if index == 0 { plan.first_route } else { plan.other_routes };
+        if (live.old, live.new) != (Some(old), Some(new)) {
+            let weight = |weight: Option<i64>| weight.map_or("none".to_owned(), |w| w.to_string());
+            differences.push(format!(
+                "{} has the weights {OLD} {}, {NEW} {}, not {OLD} {old}, {NEW} {new}",
+                live.route,
+                weight(live.old),
+                weight(live.new)
+            ));
+        }
+    }
+    differences
+}

@@ -1,0 +1,256 @@
+//! What a run looks like while it goes on, and its summary. On a terminal a few lines that stay in
+//! place; elsewhere a plain log.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::time::Instant;
+
+use cutover_core::Counts;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::recording::{Recording, Sample, verdict_words};
+
+/// A plain log says how things stand every so many seconds.
+const STATUS_EVERY_S: f64 = 5.0;
+/// Seconds over which rates are taken.
+const RATE_WINDOW: usize = 3;
+/// Steps of the progress bar.
+const BAR_LENGTH: u64 = 1000;
+
+/// The set-up, told step by step with the time since it began.
+#[derive(Debug)]
+pub struct SetUp(Instant);
+
+impl SetUp {
+    /// Begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Says what is being done next.
+    pub fn step(&self, what: &str) {
+        say(&format!("set-up {:5.1} s  {what}", self.0.elapsed().as_secs_f64()));
+    }
+}
+
+/// Says something. A closed standard output is no reason to give up.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Shows a recording while it grows.
+#[derive(Debug)]
+pub struct View {
+    terminal: Option<Terminal>,
+    notes_shown: usize,
+    status_due_s: f64,
+}
+
+/// The lines that stay in place.
+#[derive(Debug)]
+struct Terminal {
+    all: MultiProgress,
+    ramp: ProgressBar,
+    old: ProgressBar,
+    new: ProgressBar,
+    share: ProgressBar,
+    verdict: ProgressBar,
+}
+
+impl View {
+    /// A view for what standard output is.
+    #[must_use]
+    pub fn new() -> Self {
+        let terminal = io::stdout().is_terminal().then(Terminal::new);
+        Self { terminal, notes_shown: 0, status_due_s: 0.0 }
+    }
+
+    /// Shows what is new, `now_s` seconds after the event.
+    pub fn update(&mut self, recording: &Recording, now_s: f64) {
+        for note in recording.notes.iter().skip(self.notes_shown) {
+            self.line(&format!("run    {:5.1} s  {}", note.at_s, note.text));
+        }
+        self.notes_shown = recording.notes.len();
+        if let Some(terminal) = &self.terminal {
+            terminal.update(recording, now_s);
+        } else if now_s >= self.status_due_s {
+            self.line(&format!("run    {now_s:5.1} s    {}", status(recording)));
+            self.status_due_s = now_s + STATUS_EVERY_S;
+        }
+    }
+
+    /// A line that stays, above those that change.
+    fn line(&self, text: &str) {
+        let _ = match &self.terminal {
+            Some(terminal) => terminal.all.println(text),
+            None => writeln!(io::stdout(), "{text}"),
+        };
+    }
+
+    /// Removes the lines that change.
+    pub fn close(&mut self) {
+        if let Some(terminal) = self.terminal.take() {
+            let _ = terminal.all.clear();
+        }
+    }
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        let line = |template: &str| {
+            let bar = all.add(ProgressBar::new(BAR_LENGTH));
+            match ProgressStyle::with_template(template) {
+                Ok(style) => bar.with_style(style.progress_chars("━╸─")),
+                Err(_) => bar,
+            }
+        };
+        let ramp = line("{prefix:<14} {bar:40.green/dim} {msg}");
+        let [old, new, share, verdict] = [(); 4].map(|()| line("{prefix:<14} {wide_msg}"));
+        share.set_prefix("share");
+        verdict.set_prefix("verdict");
+        Self { all, ramp, old, new, share, verdict }
+    }
+
+    fn update(&self, recording: &Recording, now_s: f64) {
+        self.ramp.set_prefix(step(recording));
+        self.ramp.set_position(permille(recording, now_s));
+        self.ramp.set_message(times(recording, now_s));
+        let (old, new) = rates(&recording.samples);
+        self.old.set_prefix(recording.old.clone());
+        self.old.set_message(old);
+        self.new.set_prefix(recording.new.clone());
+        self.new.set_message(new);
+        self.share.set_message(share(recording));
+        self.verdict.set_message(verdict(recording));
+    }
+}
+
+fn step(recording: &Recording) -> String {
+    match recording.steps.last() {
+        Some(step) => format!("step {} of {}", step.number, recording.ramp.len()),
+        None if recording.ramp.is_empty() => "validating".to_owned(),
+        None => "starting".to_owned(),
+    }
+}
+
+/// How far the ramp is, by time.
+#[expect(clippy::cast_precision_loss, reason = "1000")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "held to the length of the bar"
+)]
+fn permille(recording: &Recording, now_s: f64) -> u64 {
+    let done = match (&recording.end, recording.steps.first(), recording.remaining_s(now_s)) {
+        (Some(_), _, _) => 1.0,
+        (None, Some(first), Some(left_s)) => {
+            let passed_s = now_s - first.from_s;
+            passed_s / (passed_s + left_s).max(1.0)
+        }
+        _ => 0.0,
+    };
+    (done.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64
+}
+
+fn times(recording: &Recording, now_s: f64) -> String {
+    match (&recording.end, recording.remaining_s(now_s)) {
+        (None, Some(left_s)) => format!("{now_s:.0} s, about {left_s:.0} s left"),
+        _ => format!("{now_s:.0} s"),
+    }
+}
+
+/// Requests per second and error rate of both sides.
+fn rates(samples: &[Sample]) -> (String, String) {
+    let window = samples.get(samples.len().saturating_sub(RATE_WINDOW)..).unwrap_or_default();
+    let seconds = f64::from(u8::try_from(window.len().max(1)).unwrap_or(u8::MAX));
+    let side = |counts: Counts| {
+        let requests = f64::from(u32::try_from(counts.requests).unwrap_or(u32::MAX));
+        match counts.error_rate() {
+            Some(rate) => {
+                format!("{:5.0} requests/s, {:4.1} % failed", requests / seconds, rate * 100.0)
+            }
+            None => "    0 requests/s".to_owned(),
+        }
+    };
+    (side(window.iter().map(|s| s.old).sum()), side(window.iter().map(|s| s.new).sum()))
+}
+
+fn share(recording: &Recording) -> String {
+    let percent = |share: Option<f64>| {
+        share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    };
+    let newest = recording.samples.last();
+    format!(
+        "intended {}, measured {}",
+        percent(newest.and_then(|sample| sample.intended)),
+        percent(newest.and_then(Sample::measured))
+    )
+}
+
+fn verdict(recording: &Recording) -> String {
+    match recording.checks.last() {
+        Some(check) => format!("{}: {}", verdict_words(check.verdict), check.sentence),
+        None => "none yet".to_owned(),
+    }
+}
+
+/// The state of things in one line.
+fn status(recording: &Recording) -> String {
+    let (old, new) = rates(&recording.samples);
+    let verdict = recording.checks.last().map_or("no verdict", |c| verdict_words(c.verdict));
+    format!(
+        "{}; {}; {}: {}; {}: {}; {verdict}",
+        step(recording),
+        share(recording),
+        recording.old,
+        old.trim_start(),
+        recording.new,
+        new.trim_start(),
+    )
+}
+
+/// The whole run in a table, its end and why.
+#[must_use]
+pub fn summary(recording: &Recording) -> String {
+    let mut out = String::from("step  intended  measured  seconds  last verdict\n");
+    let end_s = recording.end.as_ref().map(|end| end.at_s);
+    for step in &recording.steps {
+        let until_s = step.until_s.or(end_s).unwrap_or(step.from_s);
+        let measured = recording.measured_between(step.from_s, until_s);
+        let measured = measured.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        // Writing to a `String` never fails.
+        let _ = writeln!(
+            out,
+            "{:>4}  {:>8}  {:>8}  {:>7.1}  {}",
+            step.number,
+            format!("{} %", step.percent),
+            measured,
+            until_s - step.from_s,
+            step.verdict.map_or("–", verdict_words),
+        );
+    }
+    if let Some(end) = &recording.end {
+        let _ = writeln!(out, "\n{} after {:.0} s: {}", end.name, end.at_s, end.reason);
+        for live in &end.weights {
+            let side = |weight: Option<i64>| weight.map_or("none".to_owned(), |w| w.to_string());
+            let _ = writeln!(
+                out,
+                "{}: {} {}, {} {}",
+                live.route,
+                recording.old,
+                side(live.old),
+                recording.new,
+                side(live.new)
+            );
+        }
+    }
+    out
+}

@@ -1,0 +1,176 @@
+//! The world for real: records as external-dns writes them, traffic that follows the weights, and
+//! metrics that tell of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
+use aws_sdk_route53::types::RrType;
+use jiff::Timestamp;
+use lab::aws::sdk_config;
+use lab::edges::{self, Caching, Hosts, Traffic};
+use lab::emulator::{Emulator, EmulatorOptions};
+use lab::metrics::{self, Meters};
+use lab::origin::{Behaviour, Origin};
+use lab::python::Venv;
+use lab::world::{ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use tokio::task::JoinSet;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const USUAL: Behaviour = Behaviour { error_rate: 0.0, latency_ms_min: 1, latency_ms_max: 5 };
+
+#[tokio::test]
+async fn aliases_are_written_for_both_address_families_with_their_owner() {
+    let (emulator, config) = emulator().await;
+    let zone = Zone::create(&config, "example.com").await.unwrap();
+    let spec = spec(&["chat.example.com"], RecordKind::AliasAAndAaaa);
+    let mut world = World::create_old(&config, &zone, spec).await.unwrap();
+    let live = world.live_weights().await.unwrap();
+    assert_eq!((live[0].old, live[0].new), (Some(100), None), "the new side comes later");
+    world.create_new().await.unwrap();
+    world.register_new_targets().await.unwrap();
+
+    let route53 = aws_sdk_route53::Client::new(&config);
+    let listed = route53.list_resource_record_sets().hosted_zone_id(&zone.id).send().await.unwrap();
+    let of = |name: &str, kind: &RrType| {
+        let sets = listed.resource_record_sets().iter();
+        sets.filter(|set| set.name == name && &set.r#type == kind).collect::<Vec<_>>()
+    };
+    for (kind, owner) in
+        [(RrType::A, "a-chat.example.com."), (RrType::Aaaa, "aaaa-chat.example.com.")]
+    {
+        let records = of("chat.example.com.", &kind);
+        assert_eq!(records.iter().map(|set| set.weight.unwrap()).collect::<Vec<_>>(), [100, 0]);
+        assert_eq!(records[1].set_identifier(), Some("green"));
+        let alias = records[1].alias_target().unwrap();
+        assert_eq!(alias.dns_name.trim_end_matches('.'), world.new.as_ref().unwrap().dns_name);
+        let owners = of(owner, &RrType::Txt);
+        assert_eq!(owners.len(), 2);
+        assert!(owners[0].resource_records()[0].value.contains("heritage=external-dns"));
+    }
+    emulator.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn more_routes_than_fit_into_one_batch_are_created_and_read_back() {
+    let (emulator, config) = emulator().await;
+    let zone = Zone::create(&config, "example.com").await.unwrap();
+    let names: Vec<String> = (0..300).map(|n| format!("r{n}.example.com")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let spec = spec(&names, RecordKind::Cname { ttl_s: 2 });
+    let world = World::create(&config, &zone, spec).await.unwrap();
+    let live = world.live_weights().await.unwrap();
+    assert_eq!(live.len(), 300);
+    assert!(live.iter().all(|route| (route.old, route.new) == (Some(100), Some(0))));
+    emulator.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn traffic_follows_the_weights_once_the_ttl_is_over_and_cloudwatch_tells_of_it() {
+    let (emulator, config) = emulator().await;
+    let zone = Zone::create(&config, "example.com").await.unwrap();
+    let route = "chat.example.com";
+    let spec = spec(&[route], RecordKind::Cname { ttl_s: 1 });
+    let world = World::create(&config, &zone, spec).await.unwrap();
+    let old = Arc::new(Origin::start(USUAL, 1).await.unwrap());
+    let new = Arc::new(Origin::start(Behaviour { error_rate: 1.0, ..USUAL }, 2).await.unwrap());
+    let (hosts, meters) = (Hosts::default(), Meters::default());
+    for (cluster, origin) in [(&world.old, &old), (world.new.as_ref().unwrap(), &new)] {
+        hosts.insert(&cluster.dns_name, origin.address);
+        meters.insert(cluster, origin);
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(metrics::publish(config.clone(), meters));
+    let traffic = Traffic { seed: 1, edges: 4, requests_per_s: 100.0, caching: Caching::Ttl };
+    edges::spawn(&mut tasks, &config, &zone.id, world.routes(), &hosts, &traffic);
+
+    let started = Timestamp::now().as_second();
+    until("the old side serves everything", async || {
+        let second = Timestamp::now().as_second() - 1;
+        old.second(second).requests > 50 && new.second(second).requests == 0
+    })
+    .await;
+    world.overwrite_weights(route, 0, 100).await.unwrap();
+    until("the new side serves everything", async || {
+        let second = Timestamp::now().as_second() - 1;
+        old.second(second).requests == 0 && new.second(second).requests > 50
+    })
+    .await;
+
+    let published = Timestamp::now().as_second();
+    let new_cluster = world.new.as_ref().unwrap();
+    until("CloudWatch has what the origins counted", async || {
+        let errors = sum(
+            &config,
+            &new_cluster.load_balancer,
+            "HTTPCode_Target_5XX_Count",
+            started,
+            published,
+        )
+        .await;
+        let requests =
+            sum(&config, &new_cluster.load_balancer, "RequestCount", started, published).await;
+        let served: u64 = (started..published).map(|second| new.second(second).requests).sum();
+        requests.total_cmp(&(served as f64)).is_eq() && errors.total_cmp(&requests).is_eq()
+    })
+    .await;
+    let old_errors =
+        sum(&config, &world.old.load_balancer, "HTTPCode_Target_5XX_Count", started, published)
+            .await;
+    assert!(old_errors.abs() < 0.5, "a side without errors has no series");
+    assert!(tasks.try_join_next().is_none(), "nothing broke");
+    emulator.stop().await.unwrap();
+}
+
+/// The sum of a load balancer's metric from one Unix second to another.
+async fn sum(config: &SdkConfig, load_balancer: &str, name: &str, from: i64, until: i64) -> f64 {
+    let dimension = Dimension::builder().name("LoadBalancer").value(load_balancer).build();
+    let metric = Metric::builder()
+        .namespace("AWS/ApplicationELB")
+        .metric_name(name)
+        .dimensions(dimension)
+        .build();
+    let stat = MetricStat::builder().metric(metric).period(1).stat("Sum").build();
+    let query = MetricDataQuery::builder().id("q").metric_stat(stat).build();
+    aws_sdk_cloudwatch::Client::new(config)
+        .get_metric_data()
+        .start_time(DateTime::from_secs(from))
+        .end_time(DateTime::from_secs(until))
+        .metric_data_queries(query)
+        .send()
+        .await
+        .unwrap()
+        .metric_data_results()[0]
+        .values()
+        .iter()
+        .sum()
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn emulator() -> (Emulator, SdkConfig) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    let venv = Venv::ready(&target).await.unwrap();
+    let emulator = Emulator::start(&venv, EmulatorOptions::default()).await.unwrap();
+    let config = sdk_config(&emulator.endpoint());
+    (emulator, config)
+}
+
+fn spec(routes: &[&str], records: RecordKind) -> WorldSpec {
+    let cluster = |name: &str, weight| ClusterSpec { name: name.to_owned(), targets: 3, weight };
+    WorldSpec {
+        routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+        records,
+        old: cluster("blue", 100),
+        new: cluster("green", 0),
+    }
+}

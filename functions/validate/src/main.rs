@@ -1,0 +1,65 @@
+//! `validate`: reads a request and the world, and gives the cutover, or everything that speaks
+//! against it. It only reads.
+
+use adapters::world::World;
+use adapters::{journal, runtime};
+use cutover_core::check::{Attempt, Survey};
+use cutover_core::{Action, Cutover, Execution, Failure, Next, Request, Start};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The state machine's input, and which execution it is.
+#[derive(Deserialize)]
+struct Event {
+    input: Value,
+    execution: Caller,
+}
+
+#[derive(Deserialize)]
+struct Caller {
+    arn: String,
+    name: String,
+    started_at: Timestamp,
+    state_machine_arn: String,
+}
+
+/// A cutover, or for an event that asks for nothing just what comes next.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Validated {
+    Cutover(Box<Cutover>),
+    Ignored { next: Next },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    runtime::init_logging();
+    let world = World::from_env().await?;
+    runtime::serve(async |event: Event| validate(&world, event, Timestamp::now()).await).await
+}
+
+/// Tells what is asked for, looks at everything that it depends on, and lets core decide.
+///
+/// # Errors
+/// `InvalidInput` with every problem, `NotReady` when all of them may pass by waiting;
+/// `TransientAws` or `AwsRefused` when the world could not be read.
+async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validated, Failure> {
+    let request = match Start::read(&event.input)? {
+        Start::Request(request) => request,
+        Start::Ignored(reason) => {
+            tracing::info!(execution = event.execution.name, reason, "ignored");
+            let next = Next { action: Action::Ignored, wait_s: 0, reason };
+            return Ok(Validated::Ignored { next });
+        }
+    };
+    let Caller { arn, name, started_at, state_machine_arn } = event.execution;
+    let request = Request::parse(&world.defaults().await?, &request)?;
+    let (zone, records) = world.zone(&request.hosted_zone).await?;
+    let survey = Survey::of(request, zone, &records);
+    let facts = world.facts(&survey, &state_machine_arn, &arn, now).await?;
+    let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
+    let cutover = survey.conclude(&facts, &attempt)?;
+    journal::tell(&cutover, now);
+    Ok(Validated::Cutover(Box::new(cutover)))
+}

@@ -1,0 +1,489 @@
+//! What the end-to-end tests share: one emulator with the real template deployed to it, and for
+//! every test a zone, two clusters and a history of requests of its own.
+//!
+//! The functions reach the emulator through a proxy, which tests use to count calls and to disturb
+//! their own: each world's names are unique, so tests run side by side.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a set-up that fails ends its test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use cutover_core::{Cutover, Report};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
+use lab::emulator::{Emulator, EmulatorOptions};
+use lab::proxy::Proxy;
+use lab::python::Venv;
+use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use lab::{aws, deploy, functions};
+use serde_json::{Value, json};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+/// Longest wait for anything: past it a test fails and says what it waited for.
+const DEADLINE: Duration = Duration::from_secs(240);
+const POLL: Duration = Duration::from_millis(200);
+/// Tests that run at a time: more make the functions of all of them slow on a small machine.
+const AT_A_TIME: usize = 6;
+/// Seconds of requests that a world has counted before a test, and will have counted after.
+const HISTORY_S: i64 = 40;
+const FUTURE_S: i64 = 200;
+/// Zone and sides of an execution that an event starts without naming any.
+const DEFAULT_ZONE: &str = "default.test";
+
+static ACCOUNT: OnceCell<Account> = OnceCell::const_new();
+static ROOM: Semaphore = Semaphore::const_new(AT_A_TIME);
+static WORLDS: AtomicU32 = AtomicU32::new(0);
+
+/// The emulated account. It ends with the test process: the emulator watches a pipe.
+#[derive(Debug)]
+struct Account {
+    proxy: Proxy,
+    emulator: Emulator,
+    stack: deploy::Stack,
+    default_zone: Zone,
+}
+
+impl Account {
+    async fn start() -> Self {
+        let root = root();
+        let venv = Venv::ready(&root.join("target")).await.expect("a Python environment");
+        let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default())
+            .await
+            .expect("an emulator");
+        let config = aws::sdk_config(&emulator.endpoint());
+        let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
+        let defaults = json!({"ramp": ramp(), "health": health()}).to_string();
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let parameters = [
+            ("HostedZoneId", default_zone.id.as_str()),
+            ("Defaults", defaults.as_str()),
+            ("CreateClusterEvents", "ENABLED"),
+            ("Architecture", architecture),
+        ];
+        let functions = functions::build(&root).await.expect("the functions");
+        let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)
+            .await
+            .expect("the stack");
+        Self { proxy, emulator, stack, default_zone }
+    }
+
+    fn output(&self, name: &str) -> &str {
+        self.stack.outputs.get(name).expect("an output of the template")
+    }
+}
+
+/// The root of the project.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A file of `events/`.
+#[must_use]
+pub fn event(file: &str) -> Value {
+    let path = root().join("events").join(file);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn ramp() -> Value {
+    json!([{"percent": 50, "bake_s": 2}, {"percent": 100, "bake_s": 1}])
+}
+
+fn health() -> Value {
+    json!({"period_s": 1, "metrics_delay_s": 1, "check_interval_s": 1, "requests_min": 10,
+           "hold_max_s": 3})
+}
+
+/// Requests and errors that a side counts every second.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Requests a second; none are published for 0, as AWS does.
+    pub requests: u32,
+    /// 5xx answers of targets a second.
+    pub errors: u32,
+}
+
+/// A side that does well.
+pub const FINE: Rate = Rate { requests: 100, errors: 0 };
+/// A side that fails three requests of ten.
+pub const FAILING: Rate = Rate { requests: 100, errors: 30 };
+/// A side without requests.
+pub const SILENT: Rate = Rate { requests: 0, errors: 0 };
+
+/// How an execution ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// `SUCCEEDED`, `FAILED`, …
+    pub status: String,
+    /// Name of the Fail state.
+    pub error: String,
+    /// The Fail state's cause.
+    pub cause: String,
+    /// The output.
+    pub output: Value,
+}
+
+impl End {
+    /// The report of an execution that ended by a decision.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let report = match self.status.as_str() {
+            "SUCCEEDED" => self.output.get("report").cloned().unwrap_or_default(),
+            _ => serde_json::from_str(&self.cause).unwrap_or_default(),
+        };
+        serde_json::from_value(report).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The codes of a refusal, sorted.
+    #[must_use]
+    pub fn codes(&self) -> Vec<String> {
+        let cause: Value =
+            serde_json::from_str(&self.cause).unwrap_or_else(|error| panic!("{error} in {self:?}"));
+        let problems = cause["problems"].as_array().cloned().unwrap_or_default();
+        let mut codes: Vec<String> =
+            problems.iter().filter_map(|p| Some(p["code"].as_str()?.to_owned())).collect();
+        codes.sort();
+        codes
+    }
+}
+
+/// One test's own part of the account.
+#[derive(Debug)]
+pub struct Case {
+    account: &'static Account,
+    config: SdkConfig,
+    /// The zone, clusters and records.
+    pub world: World,
+    _room: SemaphorePermit<'static>,
+}
+
+/// What a test's world is made of.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Number of routes.
+    pub routes: usize,
+    /// The form of the records.
+    pub records: RecordKind,
+    /// Targets of the old and the new side.
+    pub targets: (u16, u16),
+    /// Whether the new side is there from the start.
+    pub new_side: bool,
+    /// What the old and the new side count.
+    pub rates: (Rate, Rate),
+    /// Whether the world lies in the zone of the installation's defaults.
+    pub default_zone: bool,
+}
+
+impl Default for Given {
+    /// One route with plain records of a TTL of one second, and two sides that do well.
+    fn default() -> Self {
+        Self {
+            routes: 1,
+            records: RecordKind::Cname { ttl_s: 1 },
+            targets: (2, 2),
+            new_side: true,
+            rates: (FINE, FINE),
+            default_zone: false,
+        }
+    }
+}
+
+impl Given {
+    /// Makes it so, once there is room.
+    pub async fn case(self) -> Case {
+        let room = ROOM.acquire().await.expect("never closed");
+        let account = ACCOUNT.get_or_init(Account::start).await;
+        let config = aws::sdk_config(&account.emulator.endpoint());
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let zone = if self.default_zone {
+            account.default_zone.clone()
+        } else {
+            Zone::create(&config, &format!("world-{number}.test")).await.expect("a zone")
+        };
+        let route = |index: usize| format!("app-{index}.w{number}.{}", zone.name);
+        let cluster = |side: &str, targets, weight| ClusterSpec {
+            name: format!("{side}-{number}"),
+            targets,
+            weight,
+        };
+        let spec = WorldSpec {
+            routes: (0..self.routes).map(route).collect(),
+            records: self.records,
+            old: cluster("blue", self.targets.0, 100),
+            new: cluster("green", self.targets.1, 0),
+        };
+        let world = if self.new_side {
+            World::create(&config, &zone, spec).await.expect("a world")
+        } else {
+            World::create_old(&config, &zone, spec).await.expect("a world")
+        };
+        let case = Case { account, config, world, _room: room };
+        case.count(&case.world.old, self.rates.0).await;
+        if let Some(new) = &case.world.new {
+            case.count(new, self.rates.1).await;
+        }
+        case
+    }
+}
+
+impl Case {
+    /// The proxy between the functions and the emulator.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        &self.account.proxy
+    }
+
+    /// The name of the only or first route.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        self.world.routes().first().expect("a route")
+    }
+
+    /// The new side.
+    #[must_use]
+    pub fn new_side(&self) -> &Cluster {
+        self.world.new.as_ref().expect("the new side is there")
+    }
+
+    /// A request for this world: two steps, one-second periods.
+    #[must_use]
+    pub fn request(&self) -> Value {
+        let number = self.world.old.name.trim_start_matches("blue");
+        json!({"new": format!("green{number}"), "hosted_zone": self.world.zone.id,
+               "ramp": ramp(), "health": health(), "ready_timeout_s": 60})
+    }
+
+    /// Publishes what a side counted and will have counted, second by second.
+    pub async fn count(&self, side: &Cluster, rate: Rate) {
+        let now = Timestamp::now().as_second();
+        let client = aws_sdk_cloudwatch::Client::new(&self.config);
+        let dimension =
+            |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
+        let values = [
+            ("RequestCount", rate.requests),
+            ("HTTPCode_Target_5XX_Count", rate.errors),
+            ("HealthyHostCount", u32::from(side.targets)),
+        ];
+        for (metric, value) in values.into_iter().filter(|(_, value)| *value > 0) {
+            let datum = |second: i64| {
+                let datum = MetricDatum::builder()
+                    .metric_name(metric)
+                    .timestamp(DateTime::from_secs(second))
+                    .storage_resolution(1)
+                    .value(f64::from(value))
+                    .dimensions(dimension("LoadBalancer", &side.load_balancer));
+                if metric == "HealthyHostCount" {
+                    datum.dimensions(dimension("TargetGroup", &side.target_group)).build()
+                } else {
+                    datum.build()
+                }
+            };
+            let data = (now - HISTORY_S..now + FUTURE_S).map(datum).collect();
+            let put = client.put_metric_data().namespace("AWS/ApplicationELB");
+            put.set_metric_data(Some(data)).send().await.expect("metrics are published");
+        }
+    }
+
+    /// Starts an execution, as from the console, and gives its ARN.
+    pub async fn start(&self, input: &Value) -> String {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        let start = client.start_execution().input(input.to_string());
+        let started = start.state_machine_arn(self.account.output("StateMachineArn")).send().await;
+        started.expect("started").execution_arn
+    }
+
+    /// Puts one event on the default bus.
+    pub async fn put_event(&self, source: &str, detail_type: &str, detail: &Value) {
+        let entry = aws_sdk_eventbridge::types::PutEventsRequestEntry::builder()
+            .source(source)
+            .detail_type(detail_type)
+            .detail(detail.to_string())
+            .build();
+        let client = aws_sdk_eventbridge::Client::new(&self.config);
+        let put = client.put_events().entries(entry).send().await.expect("put");
+        assert_eq!(put.failed_entry_count, 0);
+    }
+
+    /// The ARN of the execution whose input holds this text, once there is one.
+    pub async fn started_by(&self, text: &str) -> String {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        let arn = self.account.output("StateMachineArn");
+        until(&format!("an execution for {text}"), async || {
+            let list =
+                client.list_executions().state_machine_arn(arn).send().await.expect("listed");
+            for execution in list.executions {
+                let arn = execution.execution_arn;
+                let found = client.describe_execution().execution_arn(&arn).send().await;
+                if found.expect("described").input().is_some_and(|input| input.contains(text)) {
+                    return Some(arn);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits for an execution's end.
+    pub async fn end(&self, arn: &str) -> End {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        until(&format!("the end of {arn}"), async || {
+            let now = client.describe_execution().execution_arn(arn).send().await.expect("there");
+            let status = now.status().as_str().to_owned();
+            (status != "RUNNING").then(|| End {
+                status,
+                error: now.error().unwrap_or_default().to_owned(),
+                cause: now.cause().unwrap_or_default().to_owned(),
+                output: serde_json::from_str(now.output().unwrap_or("null")).unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    /// Starts an execution and waits for its end.
+    pub async fn run(&self, input: &Value) -> End {
+        let arn = self.start(input).await;
+        self.end(&arn).await
+    }
+
+    /// The weights of the record sets of one type, in the order of the routes, from Route 53.
+    pub async fn live_of(&self, kind: &str) -> Vec<(i64, i64)> {
+        let client = aws_sdk_route53::Client::new(&self.config);
+        let mut sets = vec![];
+        let mut pages = client.list_resource_record_sets().hosted_zone_id(&self.world.zone.id);
+        loop {
+            let page = pages.clone().send().await.expect("listed");
+            sets.extend(page.resource_record_sets);
+            if !page.is_truncated {
+                break;
+            }
+            pages = pages
+                .set_start_record_name(page.next_record_name)
+                .set_start_record_type(page.next_record_type)
+                .set_start_record_identifier(page.next_record_identifier);
+        }
+        let weight = |route: &str, id: &str| {
+            let set = sets.iter().find(|set| {
+                set.name.trim_end_matches('.') == route
+                    && set.r#type.as_str() == kind
+                    && set.set_identifier() == Some(id)
+            });
+            set.and_then(|set| set.weight).unwrap_or(-1)
+        };
+        let (old, new) = (&self.world.old.name, self.world.old.name.replace("blue", "green"));
+        self.world.routes().iter().map(|route| (weight(route, old), weight(route, &new))).collect()
+    }
+
+    /// The weights of the only or first route, from Route 53.
+    pub async fn live(&self) -> (i64, i64) {
+        *self.live_of("CNAME").await.first().expect("a route")
+    }
+
+    /// Waits until the first route has these weights.
+    pub async fn until_live(&self, weights: (i64, i64)) {
+        until(&format!("weights {weights:?} of {}", self.route()), async || {
+            (self.live().await == weights).then_some(())
+        })
+        .await;
+    }
+
+    /// Invokes one of the functions directly, as a second try of its task would.
+    ///
+    /// # Errors
+    /// The function's error, `{"errorType", "errorMessage"}`.
+    pub async fn invoke(&self, output: &str, payload: &Value) -> Result<Value, Value> {
+        let function = self.account.output(output);
+        let endpoint = self.account.emulator.endpoint();
+        let uri = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
+        let request = hyper::Request::post(uri)
+            .body(Full::new(Bytes::from(payload.to_string())))
+            .expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.expect("an answer");
+        let failed = answer.headers().contains_key("x-amz-function-error");
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        let value = serde_json::from_slice(&body).expect("JSON");
+        if failed { Err(value) } else { Ok(value) }
+    }
+
+    /// What the state machine gives `validate` for an input.
+    #[must_use]
+    pub fn validation(&self, input: &Value) -> Value {
+        let machine = self.account.output("StateMachineArn");
+        json!({"input": input, "execution": {
+            "arn": format!("{machine}:direct").replace(":stateMachine:", ":execution:"),
+            "name": "direct", "started_at": Timestamp::now(), "state_machine_arn": machine}})
+    }
+
+    /// Validates a request with the real function.
+    pub async fn accepted(&self, request: &Value) -> Cutover {
+        let accepted = self.invoke("ValidateFunctionName", &self.validation(request)).await;
+        serde_json::from_value(accepted.expect("accepted")).expect("a cutover")
+    }
+
+    /// Takes every target away from the old side.
+    pub async fn deregister_old_targets(&self) {
+        use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+        let client = aws_sdk_elasticloadbalancingv2::Client::new(&self.config);
+        let groups = client.describe_target_groups().send().await.expect("listed").target_groups;
+        let of_old = |arn: &String| arn.ends_with(&self.world.old.target_group);
+        let arn = groups
+            .unwrap_or_default()
+            .into_iter()
+            .find_map(|group| group.target_group_arn.filter(of_old))
+            .expect("the old side's target group");
+        let health = client.describe_target_health().target_group_arn(&arn).send().await;
+        let targets: Vec<TargetDescription> = health
+            .expect("listed")
+            .target_health_descriptions()
+            .iter()
+            .filter_map(|described| described.target().cloned())
+            .collect();
+        let deregister = client.deregister_targets().target_group_arn(arn);
+        deregister.set_targets(Some(targets)).send().await.expect("deregistered");
+    }
+
+    /// Makes an alarm, in ALARM or not.
+    pub async fn set_alarm(&self, name: &str, in_alarm: bool) {
+        use aws_sdk_cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
+        let client = aws_sdk_cloudwatch::Client::new(&self.config);
+        let put = client
+            .put_metric_alarm()
+            .alarm_name(name)
+            .namespace("Shop")
+            .metric_name("FailedCheckouts")
+            .statistic(Statistic::Sum)
+            .period(60)
+            .evaluation_periods(1)
+            .threshold(1.0)
+            .comparison_operator(ComparisonOperator::GreaterThanThreshold);
+        put.send().await.expect("an alarm");
+        let state = if in_alarm { StateValue::Alarm } else { StateValue::Ok };
+        let set = client.set_alarm_state().alarm_name(name).state_value(state);
+        set.state_reason("a test says so").send().await.expect("its state");
+    }
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none in time.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begin.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(POLL).await;
+    }
+}

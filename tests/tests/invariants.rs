@@ -1,0 +1,94 @@
+//! What ARCHITECTURE.md calls an invariant and the compiler does not see.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a helper that cannot read the sources has no test to go on with"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust file under a directory of the repository, with its code: comments are left out.
+fn sources(directory: &str) -> Vec<(PathBuf, String)> {
+    let mut found = vec![];
+    let mut ahead = vec![root().join(directory)];
+    while let Some(path) = ahead.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a directory can be listed");
+            ahead.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source is text");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = code.collect::<Vec<_>>().join("\n");
+            found.push((path, code));
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {directory}");
+    found
+}
+
+fn assert_none_names(directory: &str, forbidden: &[&str]) {
+    for (path, code) in sources(directory) {
+        for name in forbidden {
+            assert!(!code.contains(name), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn core_names_no_clock_no_environment_and_no_sdk() {
+    assert_none_names(
+        "crates/core/src",
+        &[
+            "::now(",
+            "SystemTime",
+            "Instant",
+            "std::env",
+            "env!(",
+            "std::fs",
+            "std::io",
+            "std::net",
+            "std::process",
+            "std::thread",
+            "tokio",
+            "async ",
+            "aws_config",
+            "aws_sdk_",
+            "aws_smithy",
+        ],
+    );
+}
+
+#[test]
+fn functions_name_no_sdk_type() {
+    assert_none_names("functions", &["aws_config", "aws_sdk_", "aws_smithy"]);
+}
+
+#[test]
+fn a_main_of_a_function_is_wiring() {
+    for (path, _) in sources("functions") {
+        if path.ends_with("src/main.rs") {
+            let text = fs::read_to_string(&path).expect("a source is text");
+            let lines = text.lines().count();
+            assert!(lines < 80, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_event_is_used_by_a_test() {
+    let tests: Vec<String> = ["crates", "functions", "tests/src", "tests/tests"]
+        .into_iter()
+        .flat_map(sources)
+        .map(|(_, code)| code)
+        .collect();
+    for entry in fs::read_dir(root().join("events")).expect("events can be listed") {
+        let name = entry.expect("an entry can be read").file_name();
+        let name = name.to_str().expect("a name in ASCII");
+        assert!(tests.iter().any(|code| code.contains(name)), "no test uses events/{name}");
+    }
+}
