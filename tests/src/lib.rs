@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lab::emulator::{Emulator, EmulatorOptions};
 use lab::proxy::Proxy;
 use lab::python::Venv;
@@ -60,7 +60,10 @@ impl Account {
             .expect("an emulator");
         let config = aws::sdk_config(&emulator.endpoint());
         let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
-        let defaults = json!({"ramp": ramp(), "health": health()}).to_string();
+        let mut defaults = json!({"ramp": ramp(), "health": health()});
+        // The samples' long bakes, checked every second, would fill an execution's history.
+        defaults["health"]["check_interval_s"] = json!(2);
+        let defaults = defaults.to_string();
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let parameters = [
             ("HostedZoneId", default_zone.id.as_str()),
@@ -84,15 +87,6 @@ impl Account {
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// A file of `events/`.
-#[must_use]
-pub fn event(file: &str) -> Value {
-    let path = root().join("events").join(file);
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn ramp() -> Value {
@@ -415,13 +409,67 @@ impl Case {
         if failed { Err(value) } else { Ok(value) }
     }
 
-    /// What the state machine gives `validate` for an input.
+    /// What the state machine gives `validate` for an input, in an execution that has waited for
+    /// an hour: those of other tests began later, and do not stand in its way.
     #[must_use]
     pub fn validation(&self, input: &Value) -> Value {
         let machine = self.account.output("StateMachineArn");
+        let started_at = Timestamp::now() - SignedDuration::from_hours(1);
         json!({"input": input, "execution": {
             "arn": format!("{machine}:direct").replace(":stateMachine:", ":execution:"),
-            "name": "direct", "started_at": Timestamp::now(), "state_machine_arn": machine}})
+            "name": "direct", "started_at": started_at, "state_machine_arn": machine}})
+    }
+
+    /// A file of `events/` with this world's names and times in the place of its example's.
+    #[must_use]
+    pub fn event(&self, file: &str) -> Value {
+        let path = root().join("events").join(file);
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let ago = |seconds| (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string();
+        let (old, new) = (&self.world.old, self.new_side());
+        let second = self.world.routes().last().map_or("", String::as_str);
+        let names = [
+            ("chat.example.com", self.route().to_owned()),
+            ("api.example.com", second.to_owned()),
+            ("\"example.com\"", format!("\"{}\"", self.world.zone.name)),
+            ("Z0123456789EXAMPLE", self.world.zone.id.clone()),
+            ("app/k8s-blue/50dc6c495c0c9188", old.load_balancer.clone()),
+            ("app/k8s-green/8c5a1d3e7f902b46", new.load_balancer.clone()),
+            ("targetgroup/k8s-green/6d0ecf831eec9f09", new.target_group.clone()),
+            ("\"blue\"", format!("\"{}\"", old.name)),
+            ("\"green\"", format!("\"{}\"", new.name)),
+            ("\\\"green\\\"", format!("\\\"{}\\\"", new.name)),
+            ("arn:aws:states:eu-central-1:123456789012:stateMachine:cutover", {
+                self.account.output("StateMachineArn").to_owned()
+            }),
+            ("2026-03-17T09:30:00Z", ago(3600)),
+            ("2026-03-17T09:40:00Z", ago(20)),
+            ("2026-03-17T09:41:20Z", ago(10)),
+        ];
+        let text = names.iter().fold(text, |text, (example, here)| text.replace(example, here));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// What EventBridge does with an event that only AWS may put: hands it to the target of the
+    /// one enabled rule that it matches. Gives the ARN of the execution that this starts.
+    pub async fn deliver(&self, event: &Value) -> String {
+        let client = aws_sdk_eventbridge::Client::new(&self.config);
+        let mut targets = vec![];
+        for rule in client.list_rules().send().await.expect("listed").rules() {
+            let Some(pattern) = rule.event_pattern() else { continue };
+            let test = client.test_event_pattern().event_pattern(pattern).event(event.to_string());
+            let enabled = rule.state().is_some_and(|state| state.as_str() == "ENABLED");
+            if enabled && test.send().await.expect("tested").result {
+                let name = rule.name().expect("a name");
+                let of_rule = client.list_targets_by_rule().rule(name).send().await;
+                targets.extend(of_rule.expect("listed").targets.unwrap_or_default());
+            }
+        }
+        let arns: Vec<&str> = targets.iter().map(|target| target.arn.as_str()).collect();
+        assert_eq!(arns, [self.account.output("StateMachineArn")]);
+        assert!(targets.iter().all(|t| t.input.is_none() && t.input_transformer.is_none()));
+        self.start(event).await
     }
 
     /// Validates a request with the real function.

@@ -51,14 +51,13 @@ where
             let transient = status >= 500
                 || status == 429
                 || code.is_some_and(|code| TRANSIENT_CODES.contains(&code));
-            let mut message = match (code, service.err().message()) {
-                (Some(code), Some(text)) => format!("{what}: {code}: {text}"),
-                (Some(code), None) => format!("{what}: {code}"),
-                (None, _) => format!("{what}: HTTP status {status}"),
+            let said = match (code, service.err().message()) {
+                (Some(code), Some(text)) => format!("{code}: {text}"),
+                (Some(code), None) => code.to_owned(),
+                (None, _) => format!("HTTP status {status}"),
             };
-            if let Some(id) = error.request_id() {
-                message.push_str(&format!(" (request {id})"));
-            }
+            let request = error.request_id().map(|id| format!(" (request {id})"));
+            let message = format!("{what}: {said}{}", request.unwrap_or_default());
             if transient { Failure::TransientAws(message) } else { Failure::AwsRefused(message) }
         }
         SdkError::ConstructionFailure(_) => Failure::Internal(describe(what, error)),

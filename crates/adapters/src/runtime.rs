@@ -56,7 +56,7 @@ async fn answer<T, R>(
 where
     T: DeserializeOwned,
 {
-    let handled = match serde_json::from_value(event) {
+    let outcome = match serde_json::from_value(event) {
         // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
         // than the compiler follows.
         Ok(event) => Box::pin(handler(event)).await,
@@ -64,7 +64,7 @@ where
             Err(Failure::invalid("unreadable_event", format!("the event cannot be read: {error}")))
         }
     };
-    handled.map_err(|failure| {
+    outcome.map_err(|failure| {
         let error_message = failure.to_string();
         tracing::error!(error_type = failure.name(), error_message, "failed");
         Diagnostic { error_type: failure.name().to_owned(), error_message }

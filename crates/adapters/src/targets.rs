@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthStateEnum,
 };
@@ -99,9 +100,9 @@ impl Targets {
                 balancers.map(|lb| Balancer::new(what, lb)).collect::<Result<_, _>>().map(Some)
             }
             Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_load_balancer_not_found_exception()) =>
+                if error.as_service_error().is_some_and(
+                    DescribeLoadBalancersError::is_load_balancer_not_found_exception,
+                ) =>
             {
                 Ok(None)
             }

@@ -2,7 +2,7 @@
 
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
-use aws_sdk_route53::types::{HostedZone, ResourceRecordSet, RrType};
+use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
 use cutover_core::check::Zone;
 use cutover_core::facts::{Policy, Record, Target};
 use cutover_core::{Failure, RouteId};
@@ -61,7 +61,7 @@ async fn zone_by_name(client: &Client, wanted: &str) -> Result<ZoneLookup, Failu
     let reply = client.list_hosted_zones_by_name().dns_name(wanted).send().await;
     let reply = reply.map_err(|error| failure(&what, &error))?;
     let wanted = name(wanted);
-    let private = |listed: &HostedZone| listed.config().is_some_and(|config| config.private_zone());
+    let private = |listed: &HostedZone| listed.config().is_some_and(HostedZoneConfig::private_zone);
     let mut namesakes = reply.hosted_zones().iter().filter(|listed| name(listed.name()) == wanted);
     Ok(match (namesakes.next(), namesakes.next()) {
         (None, _) => ZoneLookup::None,

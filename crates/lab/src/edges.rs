@@ -144,15 +144,14 @@ impl Edge {
     }
 
     async fn resolve(&mut self, route: &str) -> Result<SocketAddr, LabError> {
-        let target = match self.resolver.cached(route, Instant::now()) {
-            Some(target) => target.to_owned(),
-            None => {
-                let sets = record_sets(&self.dns, &self.zone_id, Some(route)).await?;
-                let answers: Vec<Answer> = sets.iter().filter_map(Answer::of).collect();
-                self.resolver
-                    .choose(route, &answers, Instant::now())
-                    .ok_or_else(|| LabError::traffic(format!("{route} has no record")))?
-            }
+        let kept = self.resolver.cached(route, Instant::now()).map(ToOwned::to_owned);
+        let target = if let Some(target) = kept {
+            target
+        } else {
+            let sets = record_sets(&self.dns, &self.zone_id, Some(route)).await?;
+            let answers: Vec<Answer> = sets.iter().filter_map(Answer::of).collect();
+            let chosen = self.resolver.choose(route, &answers, Instant::now());
+            chosen.ok_or_else(|| LabError::traffic(format!("{route} has no record")))?
         };
         self.hosts.get(&target).ok_or_else(|| {
             LabError::traffic(format!(

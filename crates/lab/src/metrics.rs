@@ -19,30 +19,35 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 
 /// How long after a second its counts are taken: an answer given at its very end may still be on
 /// its way into them.
-const COUNTED_AFTER: Duration = Duration::from_millis(100);
+const COUNTED_AFTER_MS: i64 = 100;
 
 /// Distinct values that one datum may carry.
 /// Source: Amazon CloudWatch API reference, `MetricDatum`.
 const VALUES_MAX: usize = 150;
 
-/// The load balancers that publish, each with the origin that it stands for.
+/// The load balancers that publish.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<Vec<(Cluster, Arc<Origin>)>>>);
+pub struct Meters(Arc<Mutex<Vec<Meter>>>);
+
+/// A load balancer and the origin that it stands for.
+#[derive(Debug)]
+struct Meter {
+    cluster: Cluster,
+    origin: Arc<Origin>,
+}
 
 impl Meters {
     /// Lets a load balancer publish from now on; one that does already is replaced, so that
     /// its number of targets can change.
     pub fn insert(&self, cluster: &Cluster, origin: &Arc<Origin>) {
         let mut meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.retain(|(known, _)| known.name != cluster.name);
-        meters.push((cluster.clone(), Arc::clone(origin)));
+        meters.retain(|known| known.cluster.name != cluster.name);
+        meters.push(Meter { cluster: cluster.clone(), origin: Arc::clone(origin) });
     }
 
     fn data(&self, unix_s: i64) -> Vec<MetricDatum> {
         let meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |(cluster, origin): &(Cluster, Arc<Origin>)| {
-            data(cluster, &origin.second(unix_s), unix_s)
-        };
+        let of = |meter: &Meter| data(&meter.cluster, &meter.origin.second(unix_s), unix_s);
         meters.iter().flat_map(of).collect()
     }
 }
@@ -56,7 +61,7 @@ pub async fn publish(config: SdkConfig, meters: Meters) -> Result<Infallible, La
     let mut next_s = Timestamp::now().as_second();
     loop {
         // Catches up when a call took longer than a second: no period is left out.
-        counted(next_s).await;
+        tokio::time::sleep(left_until_counted(next_s)).await;
         let data = meters.data(next_s);
         if !data.is_empty() {
             cloudwatch
@@ -71,11 +76,11 @@ pub async fn publish(config: SdkConfig, meters: Meters) -> Result<Infallible, La
     }
 }
 
-/// Waits until the second that began at this Unix time is over and counted.
-pub async fn counted(unix_s: i64) {
-    let left_ms = (unix_s + 1) * 1000 - Timestamp::now().as_millisecond();
-    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
-    tokio::time::sleep(left + COUNTED_AFTER).await;
+/// How long it takes until the second that began at this Unix time is over and counted.
+pub(crate) fn left_until_counted(unix_s: i64) -> Duration {
+    let over_ms = (unix_s + 1) * 1000 + COUNTED_AFTER_MS;
+    let left_ms = over_ms - Timestamp::now().as_millisecond();
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
 /// One second of one load balancer.
@@ -100,6 +105,7 @@ fn data(cluster: &Cluster, second: &Second, unix_s: i64) -> Vec<MetricDatum> {
     if second.requests > 0 {
         data.push(count("RequestCount", second.requests).build());
         let mut time = datum("TargetResponseTime", StandardUnit::Seconds);
+        // More distinct latencies than fit are the slowest few: left out.
         for (latency_ms, times) in second.latencies_ms.iter().take(VALUES_MAX) {
             let as_f64 = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
             time = time.values(as_f64(*latency_ms) / 1000.0).counts(as_f64(*times));

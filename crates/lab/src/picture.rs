@@ -83,15 +83,14 @@ fn shares(svg: &mut Svg, recording: &Recording, time: &Axis) {
             svg.dot((x, y), NEW);
         }
     }
-    // The weights of a sample were read at the end of its second.
-    let intended = recording.samples.iter().map(|s| s.intended.map(|share| (s.at_s + 1.0, share)));
-    for run in unbroken(intended) {
-        let corners: Vec<(f64, f64)> = run
-            .iter()
-            .flat_map(|&(read_s, p)| [(read_s, p), (read_s + 1.0, p)])
-            .map(|(at_s, p)| (time.place(at_s), share.place(p * 100.0)))
-            .collect();
-        svg.line(&corners, INK, "stroke-width=\"2.2\"");
+    // Each share lasts until the next one.
+    let lasts = recording.intended.iter().skip(1).map(|next| next.at_s).chain([time.to]);
+    let corners = recording.intended.iter().zip(lasts).flat_map(|(intended, until_s)| {
+        let at = |at_s| Some((time.place(at_s), share.place(intended.share? * 100.0)));
+        [at(intended.at_s), at(until_s)]
+    });
+    for run in unbroken(corners) {
+        svg.line(&run, INK, "stroke-width=\"2.2\"");
     }
 }
 
@@ -106,12 +105,15 @@ fn errors(svg: &mut Svg, recording: &Recording, time: &Axis) {
         error_rates(&recording.samples, |s| (s.new.requests, s.new.errors)),
     );
     let highest = old.iter().chain(&new).flatten().map(|(_, rate)| *rate).fold(0.0, f64::max);
-    let top = nice_step(highest.max(limit.unwrap_or(0.0)) * 1.1 / 4.0) * 4.0;
+    let highest = highest.max(limit.unwrap_or(0.0)).max(1.0) * 1.1;
+    let step = nice_step(highest / 4.0);
+    let top = (highest / step).ceil() * step;
     let rate = Axis { from: 0.0, to: top, at: (ERRORS.1, ERRORS.0) };
     svg.title(ERRORS.0, &format!("Failed requests, %, mean of {ERROR_WINDOW} s"));
-    for quarter in [0.0, 1.0, 2.0, 3.0, 4.0] {
-        let value = top * quarter / 4.0;
-        svg.grid_line(rate.place(value), &format!("{}", (value * 100.0).round() / 100.0));
+    let mut value = 0.0;
+    while value <= top {
+        svg.grid_line(rate.place(value), &format!("{value}"));
+        value += step;
     }
     svg.legend(
         ERRORS.0,
@@ -410,21 +412,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::recording::{Check, End, StepSeen};
+    use crate::recording::{Check, End, Intended, StepSeen};
     use crate::scenario::Scenario;
 
     /// Five steps of ten seconds, the second of them held, and 15 % of errors on the new side.
     fn recording() -> Recording {
         let samples = (0_u32..56).map(|second| {
-            let share = f64::from(second.saturating_sub(3) / 10 + u32::from(second >= 3)) / 5.0;
-            let lump = f64::from(second * 7 % 5) / 20.0 - 0.1;
-            let new = f64::from(200) * (share + lump * share).min(1.0);
-            let (new, errors) = (new.round() as u64, (new * 0.15) as u64);
+            let tenths = 2 * ((second + 7) / 10).min(5);
+            let lump = second * 7 % 5;
+            let new = u64::from((20 * tenths + 4 * lump).min(200));
             Sample {
                 at_s: f64::from(second),
                 old: Counts { requests: 200 - new, errors: u64::from(second % 9 == 0) },
-                new: Counts { requests: new, errors },
-                intended: Some(share.min(1.0)),
+                new: Counts { requests: new, errors: new / 8 },
             }
         });
         let step = |number: u8| StepSeen {
@@ -456,6 +456,12 @@ mod tests {
             execution_arn: None,
             ramp: vec![20.0, 40.0, 60.0, 80.0, 100.0],
             samples: samples.collect(),
+            intended: vec![
+                Intended { at_s: 0.3, share: None },
+                Intended { at_s: 3.0, share: Some(0.2) },
+                Intended { at_s: 13.0, share: Some(0.4) },
+                Intended { at_s: 23.0, share: Some(1.0) },
+            ],
             steps: (1..=5).map(step).collect(),
             checks: (0..24).map(check).collect(),
             notes: vec![],
@@ -514,7 +520,6 @@ mod tests {
             at_s,
             old: Counts { requests, errors },
             new: Counts::default(),
-            intended: None,
         };
         let samples =
             [sample(0.0, 10, 1), sample(1.0, 0, 0), sample(2.0, 10, 0), sample(3.0, 10, 0)];

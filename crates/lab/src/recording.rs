@@ -33,6 +33,8 @@ pub struct Recording {
     pub ramp: Vec<f64>,
     /// One entry a second.
     pub samples: Vec<Sample>,
+    /// The shares that the weights asked for, one entry a change.
+    pub intended: Vec<Intended>,
     /// The steps that began, in order.
     pub steps: Vec<StepSeen>,
     /// The checks, in order.
@@ -52,8 +54,16 @@ pub struct Sample {
     pub old: Counts,
     /// What the new cluster did.
     pub new: Counts,
-    /// The new side's share by the live weights, 0–1: the mean over the routes that have both.
-    pub intended: Option<f64>,
+}
+
+/// A change of the weights in Route 53.
+#[derive(Clone, Debug, Serialize)]
+pub struct Intended {
+    /// When it was seen first.
+    pub at_s: f64,
+    /// The new side's share from then on, 0–1: the mean over the routes that have records of both
+    /// sides, `None` without any.
+    pub share: Option<f64>,
 }
 
 impl Sample {
@@ -128,6 +138,16 @@ impl Recording {
     /// Notes something.
     pub fn note(&mut self, at_s: f64, text: impl Into<String>) {
         self.notes.push(Note { at_s, text: text.into() });
+    }
+
+    /// The weights were read.
+    pub fn weights(&mut self, at_s: f64, live: &[LiveWeights]) {
+        let shares: Vec<f64> = live.iter().filter_map(LiveWeights::share).collect();
+        let routes = f64::from(u16::try_from(shares.len()).unwrap_or(u16::MAX));
+        let share = (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / routes);
+        if self.intended.last().is_none_or(|last| last.share != share) {
+            self.intended.push(Intended { at_s, share });
+        }
     }
 
     /// The request was accepted.

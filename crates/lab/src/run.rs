@@ -39,8 +39,10 @@ const REQUESTS_PER_S: f64 = 200.0;
 const WARM_UP: Duration = Duration::from_secs(6);
 /// Traffic after the end, longer than the TTL, so that the picture shows where it went.
 const AFTERGLOW: Duration = Duration::from_secs(5);
+/// How often the weights are read.
+const WEIGHTS_EVERY: Duration = Duration::from_millis(250);
 /// The longest that any scenario may take.
-const RUN_MAX: Duration = Duration::from_secs(240);
+const RUN_MAX: Duration = Duration::from_mins(4);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -218,6 +220,7 @@ impl Lab {
             execution_arn: None,
             ramp: vec![],
             samples: vec![],
+            intended: vec![],
             steps: vec![],
             checks: vec![],
             notes: vec![],
@@ -233,9 +236,8 @@ impl Lab {
         let mut second = started_at.as_second() + 1;
         let mut stop_at = Instant::now() + RUN_MAX;
         while Instant::now() < stop_at {
-            self.background.unbroken(metrics::counted(second)).await?;
-            let sample = self.sample(second, &recording).await?;
-            recording.samples.push(sample);
+            self.follow_weights(second, &mut recording).await?;
+            recording.samples.push(self.sample(second, &recording));
             second += 1;
             if recording.end.is_none()
                 && let Some(mut end) = watch.follow(&mut recording).await?
@@ -259,22 +261,36 @@ impl Lab {
         Ok(recording)
     }
 
+    /// Reads the weights again and again until a second is over and counted, so that the recording
+    /// tells closely when they changed.
+    async fn follow_weights(
+        &mut self,
+        second: i64,
+        recording: &mut Recording,
+    ) -> Result<(), LabError> {
+        loop {
+            let live = self.world.live_weights().await?;
+            recording.weights(recording.elapsed_s(Timestamp::now()), &live);
+            let left = metrics::left_until_counted(second);
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.background.unbroken(tokio::time::sleep(left.min(WEIGHTS_EVERY))).await?;
+        }
+    }
+
     /// What happened in the second that began at this Unix time.
-    async fn sample(&self, second: i64, recording: &Recording) -> Result<Sample, LabError> {
+    fn sample(&self, second: i64, recording: &Recording) -> Sample {
         let count = |origin: &Origin| {
             let counted = origin.second(second);
             Counts { requests: counted.requests, errors: counted.errors }
         };
         let began = Timestamp::from_second(second).unwrap_or(recording.started_at);
-        let live = self.world.live_weights().await?;
-        let shares: Vec<f64> = live.iter().filter_map(|route| route.share()).collect();
-        let routes = f64::from(u16::try_from(shares.len()).unwrap_or(u16::MAX));
-        Ok(Sample {
+        Sample {
             at_s: recording.elapsed_s(began),
             old: count(&self.clusters.old),
             new: count(&self.clusters.new),
-            intended: (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / routes),
-        })
+        }
     }
 
     /// Lets an incident happen, and says what it was.

@@ -187,11 +187,10 @@ fn share(recording: &Recording) -> String {
     let percent = |share: Option<f64>| {
         share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
     };
-    let newest = recording.samples.last();
     format!(
         "intended {}, measured {}",
-        percent(newest.and_then(|sample| sample.intended)),
-        percent(newest.and_then(Sample::measured))
+        percent(recording.intended.last().and_then(|intended| intended.share)),
+        percent(recording.samples.last().and_then(Sample::measured))
     )
 }
 

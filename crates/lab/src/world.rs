@@ -256,7 +256,7 @@ impl World {
                 _ => return None,
             };
             set.weight = Some(i64::from(weight));
-            routed.then(|| (ChangeAction::Upsert, set))
+            routed.then_some((ChangeAction::Upsert, set))
         });
         self.change(&format!("overwrite the weights of {route}"), changes.collect()).await
     }

@@ -1,1 +1,133 @@
-//! wip
+//! Every file in `events/` against the function or the bus that it is for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::{Case, FAILING, FINE, Given, root};
+
+/// The files that the tests here and in `starts` use.
+const USED: [&str; 20] = [
+    "check-health-baking.json",
+    "check-health-regressed.json",
+    "check-health-settling.json",
+    "put-events-cluster-ready.json",
+    "rollback-force.json",
+    "rollback-regressed.json",
+    "rollback-task-failed.json",
+    "shift-weight-already-shifted.json",
+    "shift-weight-first-step.json",
+    "start-cluster-ready.json",
+    "start-console.json",
+    "start-create-cluster-clustername.json",
+    "start-create-cluster-failed.json",
+    "start-create-cluster.json",
+    "start-dry-run.json",
+    "start-resume.json",
+    "validate-cluster-ready.json",
+    "validate-console.json",
+    "validate-mistakes.json",
+    "README.md",
+];
+
+#[test]
+fn every_file_is_used_by_a_test() {
+    let files = std::fs::read_dir(root().join("events")).expect("a directory");
+    let files: BTreeSet<String> = files
+        .map(|file| file.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(files, USED.map(str::to_owned).into());
+}
+
+/// Two routes in the zone of the defaults, as the examples have them.
+async fn example(rates: (tests::Rate, tests::Rate)) -> Case {
+    Given { routes: 2, default_zone: true, rates, ..Given::default() }.case().await
+}
+
+async fn validate(case: &Case, input: &Value) -> Value {
+    case.invoke("ValidateFunctionName", &case.validation(input)).await.expect("accepted")
+}
+
+#[tokio::test]
+async fn the_start_inputs_are_accepted() {
+    let case = example((FINE, FINE)).await;
+    case.set_alarm("chat-latency-high", false).await;
+    let table = [
+        ("start-console.json", "shift", 4),
+        ("start-cluster-ready.json", "shift", 10),
+        ("start-dry-run.json", "planned", 2),
+    ];
+    for (file, action, steps) in table {
+        let cutover = validate(&case, &case.event(file)).await;
+        assert_eq!(cutover["next"]["action"], action, "{file}");
+        assert_eq!(cutover["ramp"].as_array().map(Vec::len), Some(steps), "{file}");
+        assert_eq!(cutover["routes"].as_array().map(Vec::len), Some(2), "{file}");
+    }
+    case.world.overwrite_weights(case.route(), 98, 2).await.expect("overwritten");
+    let cutover = validate(&case, &case.event("start-resume.json")).await;
+    assert_eq!((&cutover["step"], &cutover["routes"][0]["last"]["new"]), (&json!(2), &json!(2)));
+    assert_eq!(cutover["routes"][0]["original"], json!({"old": 100, "new": 0}));
+}
+
+#[tokio::test]
+async fn the_events_of_validate_are_accepted_or_refused_with_every_mistake() {
+    let case = example((FINE, FINE)).await;
+    case.set_alarm("chat-latency-high", false).await;
+    for file in ["validate-console.json", "validate-cluster-ready.json"] {
+        let cutover = case.invoke("ValidateFunctionName", &case.event(file)).await;
+        assert_eq!(cutover.expect("accepted")["next"]["action"], "shift", "{file}");
+    }
+    let event = case.event("validate-mistakes.json");
+    let error = case.invoke("ValidateFunctionName", &event).await.expect_err("refused");
+    let cause = error["errorMessage"].as_str().expect("text");
+    for field in ["old is", "routs", "ramp.linear.step_percent is 0.3", "health.period_s is 7"] {
+        assert!(cause.contains(field), "{field} is not in {cause}");
+    }
+}
+
+#[tokio::test]
+async fn the_example_for_put_events_starts_a_cutover_of_its_cluster() {
+    let case = example((FINE, FINE)).await;
+    let entries = case.event("put-events-cluster-ready.json");
+    let entry = |field: &str| entries[0][field].as_str().expect("text").to_owned();
+    let mut detail: Value = serde_json::from_str(&entry("Detail")).expect("JSON");
+    detail["ramp"] = case.request()["ramp"].clone();
+    detail["routes"] = json!(case.world.routes());
+    case.put_event(&entry("Source"), &entry("DetailType"), &detail).await;
+    let arn = case.started_by(case.route()).await;
+    let end = case.end(&arn).await;
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+}
+
+#[tokio::test]
+async fn the_events_of_the_other_functions_do_what_they_are_examples_of() {
+    let case = example((FINE, FAILING)).await;
+    let invoke = async |function: &str, file: &str| {
+        let output = format!("{function}FunctionName");
+        let cutover = case.invoke(&output, &case.event(file)).await;
+        cutover.unwrap_or_else(|error| panic!("{file}: {error}"))["next"]["action"].clone()
+    };
+    assert_eq!(invoke("ShiftWeight", "shift-weight-first-step.json").await, "wait");
+    assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)]);
+    assert_eq!(invoke("ShiftWeight", "shift-weight-already-shifted.json").await, "wait");
+    assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)]);
+    assert_eq!(invoke("CheckHealth", "check-health-baking.json").await, "wait");
+    assert_eq!(invoke("CheckHealth", "check-health-regressed.json").await, "roll_back");
+    for file in ["rollback-regressed.json", "rollback-task-failed.json", "rollback-force.json"] {
+        for route in case.world.routes() {
+            case.world.overwrite_weights(route, 90, 10).await.expect("overwritten");
+        }
+        assert_eq!(invoke("Rollback", file).await, "rolled_back", "{file}");
+        assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)], "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_route_53_does_not_know_is_refused() {
+    // The example's change id is nobody's: AWS says NoSuchChange, and so does the emulator.
+    let case = example((FINE, FINE)).await;
+    let shift = case.event("shift-weight-first-step.json");
+    case.invoke("ShiftWeightFunctionName", &shift).await.expect("shifted");
+    let event = case.event("check-health-settling.json");
+    let error = case.invoke("CheckHealthFunctionName", &event).await.expect_err("refused");
+    assert_eq!(error["errorType"], "AwsRefused", "{error}");
+}

@@ -16,14 +16,9 @@ async fn a_cluster_ready_event_starts_a_cutover() {
 #[tokio::test]
 async fn a_create_cluster_call_starts_a_cutover_with_the_defaults_in_both_spellings() {
     // One after the other: both take every route of the default zone.
-    for parameter in ["name", "clusterName"] {
+    for file in ["start-create-cluster.json", "start-create-cluster-clustername.json"] {
         let case = Given { default_zone: true, ..Given::default() }.case().await;
-        let detail = json!({
-            "eventSource": "eks.amazonaws.com", "eventName": "CreateCluster",
-            "requestParameters": {parameter: case.new_side().name}, "errorCode": null
-        });
-        case.put_event("aws.eks", "AWS API Call via CloudTrail", &detail).await;
-        let arn = case.started_by(&case.new_side().name).await;
+        let arn = case.deliver(&case.event(file)).await;
         let end = case.end(&arn).await;
         assert_eq!(end.status, "SUCCEEDED", "{end:?}");
         assert_eq!(case.live().await, (0, 100));
@@ -33,21 +28,12 @@ async fn a_create_cluster_call_starts_a_cutover_with_the_defaults_in_both_spelli
 #[tokio::test]
 async fn a_create_cluster_call_that_failed_is_ignored() {
     let case = Given::default().case().await;
-    let detail = json!({
-        "eventSource": "eks.amazonaws.com", "eventName": "CreateCluster",
-        "requestParameters": {"name": case.new_side().name}, "errorCode": "ResourceInUseException"
-    });
-    case.put_event("aws.eks", "AWS API Call via CloudTrail", &detail).await;
-    let arn = case.started_by(&case.new_side().name).await;
+    let arn = case.deliver(&case.event("start-create-cluster-failed.json")).await;
     let end = case.end(&arn).await;
-    assert_eq!(
-        (end.status.as_str(), &end.output["next"]["action"]),
-        ("SUCCEEDED", &json!("ignored"))
-    );
-    assert!(
-        end.output["next"]["reason"].as_str().expect("text").contains("ResourceInUseException"),
-        "{end:?}"
-    );
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_eq!(end.output["next"]["action"], "ignored");
+    let reason = end.output["next"]["reason"].as_str().expect("text");
+    assert!(reason.contains("failed with \"ResourceInUseException\""), "{reason}");
     assert_eq!(case.live().await, (100, 0));
 }
 

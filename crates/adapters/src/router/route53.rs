@@ -7,7 +7,7 @@ use aws_sdk_route53::Client;
 use aws_sdk_route53::error::{BuildError, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types::{
-    Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecordSet, RrType,
+    Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::check::ALIAS_TTL_S;
@@ -17,17 +17,17 @@ use crate::errors::{failure, incomplete};
 use crate::router::Router;
 use crate::zone::{self, Cursor};
 
-/// `ResourceRecord` elements of one batch: an alias is one, another record set has one a value.
-/// Source: Route 53 API reference, `ChangeResourceRecordSets`, "Limits on ChangeResourceRecordSets
-/// requests".
-const BATCH_ELEMENTS_MAX: usize = 1000;
+/// `ResourceRecord` elements of one batch, round by round: an alias is one, another record set has
+/// one a value. 1,000 are allowed. A refused batch is sent once more after a second look, which settles
+/// lost replies and races; then in ever smaller parts, down to a route each, so that a route that is
+/// refused for good (its records may be protected) keeps no other from moving, least of all back.
+/// Source: Route 53 API reference, `ChangeResourceRecordSets`, limits on requests.
+const BATCH_ELEMENTS_MAX: [usize; 5] = [1000, 1000, 120, 16, 0];
 /// Characters of all `Value` elements of one batch; an alias has none. Source: as above.
 const BATCH_CHARACTERS_MAX: usize = 32_000;
-/// How often a route may be put into a batch: the second time tells a lost reply or a race from a
-/// refusal for good, the third is for a race that goes on.
-const ROUNDS_MAX: usize = 3;
 /// Pages that a listing may take beyond one a route.
 const PAGES_MAX: usize = 100;
+
 /// Splits by the weights of two record sets of each name and type, told apart by their set
 /// identifiers. A, AAAA and CNAME records count; others are not looked at.
 #[derive(Clone, Debug)]
@@ -184,10 +184,10 @@ impl Router for Route53 {
         let mut changes = Vec::new();
         let mut unconfirmed = false;
         let mut ttl_s = 0;
-        let mut refused = None;
-        for _ in 0..ROUNDS_MAX {
-            let open =
-                || moves.iter().enumerate().filter(|(index, _)| !outcome.contains_key(index));
+        let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+        for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
+            let is_open = |i: &usize| !outcome.contains_key(i) && !refused.contains_key(i);
+            let open = || moves.iter().enumerate().filter(|(index, _)| is_open(index));
             let found = self.record_sets(open().map(|(_, m)| &m.route).collect()).await?;
             let mut judged = Vec::new();
             let mut swaps = Vec::new();
@@ -207,32 +207,35 @@ impl Router for Route53 {
                 }
             }
             outcome.extend(judged);
-            refused = None;
-            for batch in batches(swaps) {
-                match self.change(&batch).await? {
-                    Ok(change) => {
+            let mut again = false;
+            for batch in batches(swaps, elements_max) {
+                match (self.change(&batch).await?, &batch[..]) {
+                    (Ok(change), _) => {
                         changes.push(change);
                         ttl_s = batch.iter().map(|swap| swap.live.ttl_s()).fold(ttl_s, u32::max);
                         outcome.extend(batch.iter().map(|swap| (swap.index, Moved::There)));
                     }
+                    // At its expected split, and refused alone after a second look: it is not
+                    // about the weights.
+                    (Err(why), [alone]) if round > 0 => drop(refused.insert(alone.index, why)),
                     // Nothing of the batch has changed, or all of it has and the reply was lost.
-                    Err(why) => refused = Some(why),
+                    (Err(_), _) => again = true,
                 }
             }
-            if refused.is_none() {
+            if !again {
                 break;
             }
         }
-        match refused {
-            // Every route was still at its expected split each time: it is not about the weights.
-            Some(why) => Err(Failure::AwsRefused(why)),
-            None => Ok(Shifted {
-                moves: moves.iter().map(|m| m.route.clone()).zip(outcome.into_values()).collect(),
-                changes,
-                unconfirmed,
-                ttl_s,
-            }),
+        if let Some(why) = refused.into_values().next() {
+            return Err(Failure::AwsRefused(why));
         }
+        if outcome.len() < moves.len() {
+            return Err(Failure::Internal(
+                "a batch of several routes was refused to the end".into(),
+            ));
+        }
+        let moves = moves.iter().map(|m| m.route.clone()).zip(outcome.into_values()).collect();
+        Ok(Shifted { moves, changes, unconfirmed, ttl_s })
     }
 
     async fn propagated(&self, changes: &[String]) -> Result<bool, Failure> {
@@ -297,12 +300,12 @@ impl Swap {
 
     /// Elements and characters that its changes add to a batch.
     fn size(&self) -> (usize, usize) {
-        let size = |set: &ResourceRecordSet| match set.alias_target() {
-            Some(_) => (1, 0),
-            None => {
-                let values = set.resource_records().iter().map(|record| record.value());
-                (set.resource_records().len(), values.map(|value| value.chars().count()).sum())
+        let size = |set: &ResourceRecordSet| {
+            if set.alias_target().is_some() {
+                return (1, 0);
             }
+            let values = set.resource_records().iter().map(ResourceRecord::value);
+            (values.len(), values.map(|value| value.chars().count()).sum())
         };
         let (elements, characters): (Vec<usize>, Vec<usize>) = self.live.sets().map(size).unzip();
         (2 * elements.iter().sum::<usize>(), 2 * characters.iter().sum::<usize>())
@@ -313,8 +316,9 @@ fn change(action: ChangeAction, set: ResourceRecordSet) -> Result<Change, BuildE
     Change::builder().action(action).resource_record_set(set).build()
 }
 
-/// Fills one batch after the other; a route is never divided between two.
-fn batches(swaps: Vec<Swap>) -> Vec<Vec<Swap>> {
+/// Fills one batch after the other. A route is never divided between two, and has one of its own
+/// when it is larger than that.
+fn batches(swaps: Vec<Swap>, elements_max: usize) -> Vec<Vec<Swap>> {
     let mut batches: Vec<Vec<Swap>> = Vec::new();
     let mut left = (0, 0);
     for swap in swaps {
@@ -322,7 +326,7 @@ fn batches(swaps: Vec<Swap>) -> Vec<Vec<Swap>> {
         match batches.last_mut() {
             Some(batch) if elements <= left.0 && characters <= left.1 => batch.push(swap),
             _ => {
-                left = (BATCH_ELEMENTS_MAX, BATCH_CHARACTERS_MAX);
+                left = (elements_max, BATCH_CHARACTERS_MAX);
                 batches.push(vec![swap]);
             }
         }

@@ -1,4 +1,4 @@
-//! The metrics of application load balancers, raw, by GetMetricData. What they mean is judged in
+//! The metrics of application load balancers, raw, by `GetMetricData`. What they mean is judged in
 //! `core`; here it is only told apart what was counted and what was not.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,7 +13,7 @@ use aws_smithy_types::DateTime;
 use cutover_core::{Counts, LoadBalancer, Series, Window};
 use jiff::Timestamp;
 
-use crate::fake::{Answer, Fake, client};
+use crate::fake::{Answer, Classes, Fake, client};
 
 const START_S: i64 = 60_000;
 
@@ -71,6 +71,7 @@ fn answering(answer: impl Fn(&GetMetricDataInput) -> Answer + Send + Sync + 'sta
     CloudWatch::new(client!(aws_sdk_cloudwatch, Fake::new().on(answer)))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a period, as a series has it")]
 const fn counts(requests: u64, errors: u64) -> Option<Counts> {
     Some(Counts { requests, errors })
 }
@@ -242,7 +243,7 @@ async fn what_cannot_be_a_count_is_a_broken_reply() {
 
 #[tokio::test]
 async fn each_class_of_error_has_its_name() {
-    let table: [(fn() -> Answer, &str); 3] = [
+    let table: Classes<3> = [
         (|| Answer::Lost, "TransientAws"),
         (|| Answer::Http(503, String::new()), "TransientAws"),
         (|| Answer::Http(403, String::new()), "AwsRefused"),

@@ -24,6 +24,9 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 
+/// Answers that a service may give, each with the name of the failure that it must become.
+pub type Classes<const N: usize> = [(fn() -> Answer, &'static str); N];
+
 /// What a service answers to one try of a call.
 pub enum Answer {
     Output(Output),
@@ -126,8 +129,8 @@ impl Intercept for Shared {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let input = context.input();
-        let kept = self.0.operations.iter().enumerate();
-        let kept = kept.filter_map(|(index, (keep, _))| Some((index, keep(input)?))).next();
+        let mut kept = self.0.operations.iter().enumerate();
+        let kept = kept.find_map(|(index, (keep, _))| Some((index, keep(input)?)));
         assert!(kept.is_some(), "unexpected call: {input:?}");
         *lock(&self.0.current) = kept;
         Ok(())

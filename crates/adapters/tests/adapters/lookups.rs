@@ -20,7 +20,7 @@ use cutover_core::facts::{Policy, Record, Running, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::fake::{Answer, Fake, client};
+use crate::fake::{Answer, Classes, Fake, client};
 use crate::zone::{FakeZone, alias, aliases, plain};
 
 fn hosted(id: &str, name: &str, private: bool) -> HostedZone {
@@ -123,7 +123,7 @@ async fn a_zone_too_large_to_read_is_refused() {
 
 #[tokio::test]
 async fn each_class_of_error_of_a_zone_has_its_name() {
-    let table: [(fn() -> Answer, &str); 3] = [
+    let table: Classes<3> = [
         (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
         (|| Answer::Lost, "TransientAws"),
         (|| Answer::xml_error(403, "AccessDenied", "not yours"), "AwsRefused"),
@@ -226,7 +226,7 @@ async fn more_executions_than_can_be_looked_at_are_refused() {
 
 #[tokio::test]
 async fn each_class_of_error_of_the_json_services_has_its_name() {
-    let table: [(fn() -> Answer, &str); 4] = [
+    let table: Classes<4> = [
         (|| Answer::json_error(400, "ThrottlingException", "slow down"), "TransientAws"),
         (|| Answer::json_error(500, "InternalServerError", "oops"), "TransientAws"),
         (|| Answer::Lost, "TransientAws"),

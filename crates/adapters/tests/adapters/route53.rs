@@ -13,7 +13,7 @@ use aws_sdk_route53::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::{Failure, Move, Moved, RouteId, Sides, Weights};
 
-use crate::fake::{Answer, Fake, client};
+use crate::fake::{Answer, Classes, Fake, client};
 use crate::zone::{FakeZone, NOTHING, alias, aliases, plain};
 
 const CHAT: &str = "chat.example.com";
@@ -404,9 +404,32 @@ async fn a_refusal_for_another_reason_than_the_weights_is_not_tried_forever() {
         assert_eq!(failure.name(), "AwsRefused");
         assert!(failure.to_string().contains("InvalidChangeBatch"), "{failure}");
         assert!(failure.to_string().contains("no match"), "what the service says: {failure}");
-        assert_eq!(zone.state().batches.len(), 3);
+        assert_eq!(zone.state().batches.len(), 2, "once more after a second look");
         assert_eq!(zone.weights(CHAT, "A"), (100, 0));
     }
+}
+
+#[tokio::test]
+async fn a_route_that_is_refused_for_good_keeps_no_other_from_moving() {
+    let names: Vec<String> = (0..130).map(|i| format!("r{i:03}.example.com")).collect();
+    let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 100, 0)));
+    zone.state().before_change = Box::new(|state| {
+        let sets = state.batches.last()?.iter().filter_map(|change| change.resource_record_set());
+        let is_protected = sets.into_iter().any(|set| set.name() == "r042.example.com.");
+        is_protected.then(|| Answer::xml_error(400, "InvalidChangeBatch", "[r042 is protected]"))
+    });
+    let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
+    let failure = router(&zone).shift(&moves).await.expect_err("one is refused");
+    assert_eq!(failure.name(), "AwsRefused");
+    assert!(failure.to_string().contains("r042 is protected"), "{failure}");
+    let splits = router(&zone).read(&routes(&names)).await.expect("read");
+    let still: Vec<&str> = splits
+        .iter()
+        .filter(|split| split.live != Ok(weights(90, 10)))
+        .map(|split| split.route.as_str())
+        .collect();
+    assert_eq!(still, ["r042.example.com"]);
+    assert!(zone.state().batches.len() < 25, "by parts, not one by one");
 }
 
 #[tokio::test]
@@ -443,7 +466,7 @@ async fn an_earlier_change_of_the_zone_and_a_throttle_are_waited_for() {
 
 #[tokio::test]
 async fn each_class_of_error_has_its_name_whatever_the_call() {
-    let table: [(fn() -> Answer, &str); 5] = [
+    let table: Classes<5> = [
         (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
         (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "TransientAws"),
         (|| Answer::Lost, "TransientAws"),

@@ -19,7 +19,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use cutover_core::facts::{FoundLoadBalancer, Group};
 
-use crate::fake::{Answer, Fake, client};
+use crate::fake::{Answer, Classes, Fake, client};
 
 const ARN: &str = "arn:aws:elasticloadbalancing:eu-central-1:123456789012";
 
@@ -210,7 +210,7 @@ async fn healthy_hosts_are_told_in_the_order_asked_and_0_for_what_is_gone() {
 
 #[tokio::test]
 async fn each_class_of_error_has_its_name_whatever_the_call() {
-    let table: [(fn() -> Answer, &str); 4] = [
+    let table: Classes<4> = [
         (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
         (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "TransientAws"),
         (|| Answer::Lost, "TransientAws"),

@@ -18,6 +18,9 @@ use aws_smithy_types::DateTime;
 
 use crate::fake::{Answer, Fake, client};
 
+/// May change the zone, or answer in its place.
+pub type Meddle = Box<dyn FnMut(&mut State) -> Option<Answer> + Send>;
+
 pub const NOTHING: fn(&mut State) -> Option<Answer> = |_| None;
 
 #[derive(Clone)]
@@ -33,10 +36,10 @@ pub struct State {
     pub page_max: usize,
     /// Where a name stands in the listing.
     pub order: fn(&str) -> String,
-    /// Comes before a batch is looked at: may change the zone, or answer in its place.
-    pub before_change: Box<dyn FnMut(&mut State) -> Option<Answer> + Send>,
+    /// Comes before a batch is looked at.
+    pub before_change: Meddle,
     /// Comes after a batch was applied, before the reply.
-    pub after_change: Box<dyn FnMut(&mut State) -> Option<Answer> + Send>,
+    pub after_change: Meddle,
 }
 
 /// Labels reversed, a dot after each: as documented.
