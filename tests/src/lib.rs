@@ -343,6 +343,12 @@ impl Case {
         .await
     }
 
+    /// Stops an execution, as from the console.
+    pub async fn stop(&self, arn: &str) {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        client.stop_execution().execution_arn(arn).send().await.expect("stopped");
+    }
+
     /// Starts an execution and waits for its end.
     pub async fn run(&self, input: &Value) -> End {
         let arn = self.start(input).await;

@@ -2,14 +2,19 @@
 
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::types::ExecutionStatus;
-use cutover_core::Failure;
 use cutover_core::facts::Running;
+use cutover_core::{Cutover, Failure};
 use jiff::Timestamp;
 
 use crate::errors::failure;
 
 /// Running executions that are looked at; each takes a call.
 const RUNNING_MAX: usize = 100;
+/// The Fail states of the state machine: an execution that ended in one has decided itself.
+const OWN_ENDS: [&str; 4] = ["Rejected", "RolledBack", "Drifted", "RollbackFailed"];
+/// Pages of a history that are looked at, newest first, 100 events each. The last state stands
+/// within the last round of the machine, a dozen events back; retries may be in between.
+const HISTORY_PAGES_MAX: usize = 5;
 
 /// The executions of a state machine that are running, but our own.
 ///
@@ -60,4 +65,40 @@ pub async fn running(
         running.push(Running { name, started_at, input: reply.input });
     }
     Ok(running)
+}
+
+/// The last [`Cutover`] of an execution that was stopped, timed out or crashed, and so could not
+/// roll back by itself. `None` when it came to an end of its own, or never had a cutover.
+///
+/// The live weights may be one shift ahead of it: a shift whose result was never recorded.
+///
+/// # Errors
+/// `TransientAws` when Step Functions could not be reached or throttles, `AwsRefused` when it
+/// refuses.
+pub async fn interrupted(client: &Client, execution_arn: &str) -> Result<Option<Cutover>, Failure> {
+    let what = format!("GetExecutionHistory of {execution_arn}");
+    let mut pages = client
+        .get_execution_history()
+        .execution_arn(execution_arn)
+        .reverse_order(true)
+        .max_results(100)
+        .into_paginator()
+        .send();
+    for _ in 0..HISTORY_PAGES_MAX {
+        let Some(page) = pages.next().await else { break };
+        for event in page.map_err(|error| failure(&what, &error))?.events {
+            let failed = event.execution_failed_event_details().and_then(|failed| failed.error());
+            let decided = failed.is_some_and(|error| OWN_ENDS.contains(&error));
+            if decided || event.execution_succeeded_event_details().is_some() {
+                return Ok(None);
+            }
+            let exited = event.state_exited_event_details().and_then(|state| state.output());
+            let entered = event.state_entered_event_details().and_then(|state| state.input());
+            let state = exited.or(entered).map(serde_json::from_str::<Cutover>);
+            if let Some(Ok(cutover)) = state {
+                return Ok(Some(cutover));
+            }
+        }
+    }
+    Ok(None)
 }

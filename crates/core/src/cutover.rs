@@ -238,7 +238,55 @@ pub struct TaskError {
     pub cause: String,
 }
 
+/// Who asks for a roll-back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RollbackStart {
+    /// The state machine, or a person.
+    Order(Box<Order>),
+    /// An event of Step Functions: this execution has ended, perhaps without its roll-back.
+    Ended {
+        /// The execution.
+        execution_arn: String,
+        /// How it ended, `ABORTED`, `TIMED_OUT` or `FAILED`.
+        status: String,
+    },
+}
+
+impl RollbackStart {
+    /// Tells an [`Order`] from the event of an execution's status change.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is neither.
+    pub fn read(event: serde_json::Value) -> Result<Self, Failure> {
+        let text = |pointer: &str| {
+            event.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
+        };
+        if text("/detail-type").as_deref() == Some("Step Functions Execution Status Change")
+            && let (Some(execution_arn), Some(status)) =
+                (text("/detail/executionArn"), text("/detail/status"))
+        {
+            return Ok(Self::Ended { execution_arn, status });
+        }
+        serde_json::from_value(event).map(|order| Self::Order(Box::new(order))).map_err(|error| {
+            Failure::invalid(
+                "unreadable_event",
+                format!(
+                    "this is neither {{\"cutover\", \"failure\", \"force\"}} nor the status change of \
+                     an execution: {error}"
+                ),
+            )
+        })
+    }
+}
+
 impl Order {
+    /// The order for an execution that ended without its roll-back.
+    #[must_use]
+    pub fn of_interrupted(cutover: Cutover, status: &str) -> Self {
+        let error = TaskError { error: status.to_owned(), cause: "the execution ended".to_owned() };
+        Self { cutover, failure: Some(error), force: false }
+    }
+
     /// The cutover with every route marked that must go back.
     #[must_use]
     pub fn into_cutover(self) -> Cutover {

@@ -19,7 +19,8 @@ pub mod start;
 pub mod verdict;
 
 pub use cutover::{
-    Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, Route, Status,
+    Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, RollbackStart, Route,
+    Status,
 };
 pub use evidence::{Counts, Evidence, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};

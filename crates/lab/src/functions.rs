@@ -30,10 +30,24 @@ pub struct Function {
 /// # Errors
 /// `Build` when cargo fails, which has then printed why; `Io` when a file cannot be read.
 pub async fn build(workspace_root: &Path) -> Result<Vec<Function>, LabError> {
+    let executables = cargo_build(workspace_root, &["--workspace", "--bins"], &NAMES).await?;
+    let mut packing = JoinSet::new();
+    for (name, executable) in NAMES.into_iter().zip(executables) {
+        packing.spawn_blocking(move || pack(name, &executable));
+    }
+    packing.join_all().await.into_iter().collect()
+}
+
+/// Runs `cargo build` with these arguments, and gives the path of each of the named executables.
+pub(crate) async fn cargo_build(
+    workspace_root: &Path,
+    arguments: &[&str],
+    names: &[&str],
+) -> Result<Vec<PathBuf>, LabError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--workspace", "--bins", "--locked"])
-        .arg("--message-format=json-render-diagnostics")
+        .args(["build", "--locked", "--message-format=json-render-diagnostics"])
+        .args(arguments)
         .current_dir(workspace_root)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -44,16 +58,12 @@ pub async fn build(workspace_root: &Path) -> Result<Vec<Function>, LabError> {
     if !output.status.success() {
         return Err(LabError::Build(format!("cargo ended with {}", output.status)));
     }
-
     let built = String::from_utf8_lossy(&output.stdout);
-    let mut packing = JoinSet::new();
-    for name in NAMES {
-        let executable = built.lines().find_map(|line| executable(line, name));
-        let executable = executable
-            .ok_or_else(|| LabError::Build(format!("cargo built no executable {name}")))?;
-        packing.spawn_blocking(move || pack(name, &executable));
-    }
-    packing.join_all().await.into_iter().collect()
+    let find = |name: &&str| {
+        let path = built.lines().find_map(|line| executable(line, name));
+        path.ok_or_else(|| LabError::Build(format!("cargo built no executable {name}")))
+    };
+    names.iter().map(find).collect()
 }
 
 /// One line of cargo's messages, as far as it matters here.
@@ -78,18 +88,17 @@ fn executable(message: &str, name: &str) -> Option<PathBuf> {
 fn pack(name: &str, executable: &Path) -> Result<Function, LabError> {
     let doing = || format!("pack {}", executable.display());
     let program = std::fs::read(executable).map_err(|error| LabError::io(doing(), error))?;
-    let zip = zip(&program).map_err(|error| LabError::io(doing(), error.into()))?;
+    // Not compressed: the file goes over loopback, once, and a debug build of a compressor takes
+    // five seconds for what the upload then saves a third of a second.
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let zip = zip(&program, options).map_err(|error| LabError::io(doing(), error.into()))?;
     Ok(Function { name: name.to_owned(), zip })
 }
 
-fn zip(program: &[u8]) -> zip::result::ZipResult<Vec<u8>> {
-    // Not compressed: the file goes over loopback, once, and a debug build of a compressor takes
-    // five seconds for what the upload then saves a third of a second.
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .unix_permissions(0o755);
+/// A zip file with the program in it, named `bootstrap`.
+pub(crate) fn zip(program: &[u8], options: SimpleFileOptions) -> zip::result::ZipResult<Vec<u8>> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file("bootstrap", options)?;
+    zip.start_file("bootstrap", options.unix_permissions(0o755))?;
     zip.write_all(program)?;
     Ok(zip.finish()?.into_inner())
 }
@@ -110,7 +119,8 @@ mod tests {
 
     #[test]
     fn packs_an_executable_named_bootstrap() {
-        let mut packed = zip::ZipArchive::new(Cursor::new(zip(b"program").unwrap())).unwrap();
+        let packed = zip(b"program", SimpleFileOptions::default()).unwrap();
+        let mut packed = zip::ZipArchive::new(Cursor::new(packed)).unwrap();
         let file = packed.by_name("bootstrap").unwrap();
         assert_eq!(file.unix_mode().map(|mode| mode & 0o777), Some(0o755));
         assert_eq!(file.size(), 7);

@@ -165,11 +165,12 @@ impl Lab {
         let set_up = SetUp::begin();
         set_up.step("Python environment (the first time: about a minute)");
         let venv = Venv::ready(&root.join("target")).await?;
-        set_up.step("building the functions");
-        let functions = functions::build(&root).await?;
+        // Before the build, which can take minutes: a port in use is told at once.
         set_up.step("starting the emulator");
         let emulator_options = EmulatorOptions { port: options.port, ..Default::default() };
         let emulator = Emulator::start(&venv, emulator_options).await?;
+        set_up.step("building the functions");
+        let functions = functions::build(&root).await?;
         let config = aws::sdk_config(&emulator.endpoint());
         set_up.step("creating the zone, load balancers, targets and records");
         let zone = Zone::create(&config, ZONE).await?;

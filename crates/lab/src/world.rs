@@ -266,38 +266,8 @@ impl World {
     async fn create_records(&self, cluster: &Cluster, weight: u16) -> Result<(), LabError> {
         let mut changes = Vec::new();
         for route in &self.spec.routes {
-            for kind in self.spec.records.types() {
-                let set = ResourceRecordSet::builder()
-                    .name(route)
-                    .r#type(kind.clone())
-                    .set_identifier(&cluster.name)
-                    .weight(i64::from(weight));
-                let set = match self.spec.records {
-                    RecordKind::Cname { ttl_s } => set
-                        .ttl(i64::from(ttl_s))
-                        .resource_records(value("the record's value", &cluster.dns_name)?),
-                    RecordKind::AliasAAndAaaa => set.alias_target(
-                        AliasTarget::builder()
-                            .hosted_zone_id(&cluster.alias_zone)
-                            .dns_name(&cluster.dns_name)
-                            .evaluate_target_health(true)
-                            .build()
-                            .map_err(|error| LabError::aws("build the alias", error))?,
-                    ),
-                };
-                let owner = ResourceRecordSet::builder()
-                    .name(format!("{}-{route}", kind.as_str().to_ascii_lowercase()))
-                    .r#type(RrType::Txt)
-                    .set_identifier(&cluster.name)
-                    .weight(i64::from(weight))
-                    .ttl(OWNERSHIP_TTL_S)
-                    .resource_records(value("the ownership record", &ownership(route, cluster))?);
-                for set in [set, owner] {
-                    let set =
-                        set.build().map_err(|error| LabError::aws("build a record", error))?;
-                    changes.push((ChangeAction::Create, set));
-                }
-            }
+            let sets = record_sets_of(route, self.spec.records, cluster, weight)?;
+            changes.extend(sets.into_iter().map(|set| (ChangeAction::Create, set)));
         }
         self.change(&format!("create the records of {}", cluster.name), changes).await
     }
@@ -307,29 +277,76 @@ impl World {
         what: &str,
         changes: Vec<(ChangeAction, ResourceRecordSet)>,
     ) -> Result<(), LabError> {
-        for part in changes.chunks(CHANGES_MAX) {
-            let part: Result<Vec<Change>, _> = part
-                .iter()
-                .map(|(action, set)| {
-                    Change::builder()
-                        .action(action.clone())
-                        .resource_record_set(set.clone())
-                        .build()
-                })
-                .collect();
-            let batch = part
-                .and_then(|changes| ChangeBatch::builder().set_changes(Some(changes)).build())
-                .map_err(|error| LabError::aws(what, error))?;
-            self.dns
-                .change_resource_record_sets()
-                .hosted_zone_id(&self.zone.id)
-                .change_batch(batch)
-                .send()
-                .await
-                .map_err(|error| LabError::aws(what, error))?;
-        }
-        Ok(())
+        change(&self.dns, &self.zone.id, what, changes).await
     }
+}
+
+/// One side of a route: its records, and beside each the TXT of external-dns.
+pub(crate) fn record_sets_of(
+    route: &str,
+    records: RecordKind,
+    cluster: &Cluster,
+    weight: u16,
+) -> Result<Vec<ResourceRecordSet>, LabError> {
+    let mut sets = Vec::new();
+    for kind in records.types() {
+        let set = ResourceRecordSet::builder()
+            .name(route)
+            .r#type(kind.clone())
+            .set_identifier(&cluster.name)
+            .weight(i64::from(weight));
+        let set = match records {
+            RecordKind::Cname { ttl_s } => set
+                .ttl(i64::from(ttl_s))
+                .resource_records(value("the record's value", &cluster.dns_name)?),
+            RecordKind::AliasAAndAaaa => set.alias_target(
+                AliasTarget::builder()
+                    .hosted_zone_id(&cluster.alias_zone)
+                    .dns_name(&cluster.dns_name)
+                    .evaluate_target_health(true)
+                    .build()
+                    .map_err(|error| LabError::aws("build the alias", error))?,
+            ),
+        };
+        let owner = ResourceRecordSet::builder()
+            .name(format!("{}-{route}", kind.as_str().to_ascii_lowercase()))
+            .r#type(RrType::Txt)
+            .set_identifier(&cluster.name)
+            .weight(i64::from(weight))
+            .ttl(OWNERSHIP_TTL_S)
+            .resource_records(value("the ownership record", &ownership(route, cluster))?);
+        for set in [set, owner] {
+            sets.push(set.build().map_err(|error| LabError::aws("build a record", error))?);
+        }
+    }
+    Ok(sets)
+}
+
+/// Makes changes, in as few batches as may be; `what` completes "Could not …".
+pub(crate) async fn change(
+    dns: &aws_sdk_route53::Client,
+    zone_id: &str,
+    what: &str,
+    changes: Vec<(ChangeAction, ResourceRecordSet)>,
+) -> Result<(), LabError> {
+    for part in changes.chunks(CHANGES_MAX) {
+        let part: Result<Vec<Change>, _> = part
+            .iter()
+            .map(|(action, set)| {
+                Change::builder().action(action.clone()).resource_record_set(set.clone()).build()
+            })
+            .collect();
+        let batch = part
+            .and_then(|changes| ChangeBatch::builder().set_changes(Some(changes)).build())
+            .map_err(|error| LabError::aws(what, error))?;
+        dns.change_resource_record_sets()
+            .hosted_zone_id(zone_id)
+            .change_batch(batch)
+            .send()
+            .await
+            .map_err(|error| LabError::aws(what, error))?;
+    }
+    Ok(())
 }
 
 /// What external-dns notes about a record that it owns.
@@ -347,7 +364,7 @@ fn value(what: &str, text: &str) -> Result<ResourceRecord, LabError> {
 
 /// A load balancer with one listener that forwards to one empty target group: what
 /// aws-load-balancer-controller makes of an Ingress.
-async fn create_cluster(
+pub(crate) async fn create_cluster(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     name: &str,
 ) -> Result<Cluster, LabError> {
@@ -408,7 +425,7 @@ async fn create_cluster(
     })
 }
 
-async fn register_targets(
+pub(crate) async fn register_targets(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     cluster: &mut Cluster,
     targets: u16,

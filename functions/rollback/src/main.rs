@@ -1,8 +1,11 @@
-//! `rollback`: gives the routes that must go back their original weights again.
+//! `rollback`: gives the routes that must go back their original weights again: those of a cutover
+//! that the state machine hands over, or all those of an execution that was stopped, timed out or
+//! crashed, and could not do so itself.
 
-use adapters::{Route53, Router, Targets, clients, journal, runtime};
-use cutover_core::{Cutover, Failure, Order, RollbackDone, RouteId};
+use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
+use cutover_core::{Cutover, Failure, Order, RollbackDone, RollbackStart, RouteId};
 use jiff::Timestamp;
+use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -10,12 +13,22 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = clients::sdk_config().await;
     let client = clients::route53(&config);
     let targets = Targets::new(clients::load_balancing(&config));
-    runtime::serve(async |order: Order| {
+    runtime::serve(async |event: Value| {
+        let order = match RollbackStart::read(event)? {
+            RollbackStart::Order(order) => *order,
+            RollbackStart::Ended { execution_arn, status } => {
+                let step_functions = clients::step_functions(&config);
+                match executions::interrupted(&step_functions, &execution_arn).await? {
+                    Some(cutover) => Order::of_interrupted(cutover, &status),
+                    None => return Ok(None),
+                }
+            }
+        };
         let force = order.force;
         let cutover = order.into_cutover();
         let router = Route53::of(&client, &cutover);
         let kept = if force { vec![] } else { dead_old_sides(&targets, &cutover).await };
-        roll_back(&router, cutover, kept, Timestamp::now()).await
+        roll_back(&router, cutover, kept, Timestamp::now()).await.map(Some)
     })
     .await
 }

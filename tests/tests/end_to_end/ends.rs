@@ -107,6 +107,19 @@ async fn external_dns_that_writes_the_weights_back_is_named() {
 }
 
 #[tokio::test]
+async fn an_execution_that_is_stopped_goes_back() {
+    let case = Given::default().case().await;
+    let mut request = case.request();
+    request["ramp"][0]["bake_s"] = json!(60);
+    let arn = case.start(&request).await;
+    case.until_live((50, 50)).await;
+    case.stop(&arn).await;
+    let end = case.end(&arn).await;
+    assert_eq!(end.status, "ABORTED");
+    case.until_live((100, 0)).await;
+}
+
+#[tokio::test]
 async fn traffic_stays_when_the_old_side_is_dead() {
     let case = Given { rates: (tests::FINE, FAILING), ..Given::default() }.case().await;
     let mut request = case.request();

@@ -1,0 +1,350 @@
+//! Calls of AWS: what each function asks for, counted by the proxy while the real functions run on
+//! the emulator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_route53::types::ChangeAction;
+use cutover_core::{Cutover, LoadBalancer};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::markdown;
+use crate::emulator::{Emulator, EmulatorOptions};
+use crate::error::LabError;
+use crate::proxy::{Calls, Proxy};
+use crate::python::Venv;
+use crate::world::{
+    Cluster, RecordKind, Zone, change, create_cluster, record_sets_of, register_targets,
+};
+use crate::{aws, deploy, functions};
+
+const OLD: &str = "blue";
+const NEW: &str = "green";
+const ALARM: &str = "checkout";
+
+const CHANGE: &str = "ChangeResourceRecordSets";
+const METRICS: &str = "GetMetricData";
+
+/// Routes with A and AAAA records that one change may move: DELETE and CREATE of two sides and two
+/// types are 8 of its 1,000 elements. Source: Route 53 API reference, `ChangeResourceRecordSets`.
+const ROUTES_PER_CHANGE: usize = 125;
+/// Source: CloudWatch API reference, `GetMetricData`.
+const QUERIES_PER_CALL: usize = 500;
+
+/// The cutovers that are measured: number of routes, and pairs of load balancers behind them. In
+/// this order, so that the load balancers of one hardly lengthen the listings of the next.
+const CASES: [(usize, usize); 5] = [(1, 1), (50, 1), (250, 1), (50, 50), (250, 250)];
+
+/// What one invocation of a function cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What ran.
+    pub task: &'static str,
+    /// Routes of the cutover, each with an A and an AAAA record a side.
+    pub routes: usize,
+    /// Pairs of load balancers, an old and a new one, behind these routes.
+    pub pairs: usize,
+    /// Number of calls by action.
+    pub calls: BTreeMap<String, u64>,
+    /// What the formulas say: an action and its number of calls.
+    pub expected: Option<(&'static str, u64)>,
+    /// Bytes of the state that the function gave back.
+    pub state_bytes: usize,
+}
+
+impl Row {
+    fn of(&self, action: &str) -> u64 {
+        self.calls.get(action).copied().unwrap_or_default()
+    }
+
+    /// Where the formula and the count differ, in a sentence.
+    #[must_use]
+    pub fn broken(&self) -> Option<String> {
+        let (action, expected) = self.expected?;
+        let counted = self.of(action);
+        let Self { task, routes, pairs, .. } = self;
+        (counted != expected).then(|| {
+            format!(
+                "{task} of {routes} routes on {pairs} pair(s) of load balancers made {counted} \
+                 calls of {action}, not {expected}"
+            )
+        })
+    }
+}
+
+/// Change calls of one shift: ⌈routes / 125⌉.
+fn change_calls(routes: usize) -> u64 {
+    u64::try_from(routes.div_ceil(ROUTES_PER_CHANGE)).unwrap_or(u64::MAX)
+}
+
+/// Metric calls of one check: ⌈distinct queries / 500⌉. Of each load balancer requests and two kinds
+/// of errors are asked for, and the healthy hosts of each target group that is watched.
+fn metric_calls(load_balancers: &[LoadBalancer]) -> u64 {
+    let distinct: BTreeSet<&str> = load_balancers.iter().map(|of| of.id.as_str()).collect();
+    let groups: usize = load_balancers.iter().map(|of| of.target_groups.len()).sum();
+    let queries = 3 * distinct.len() + groups;
+    u64::try_from(queries.div_ceil(QUERIES_PER_CALL)).unwrap_or(u64::MAX)
+}
+
+/// Runs every task of every case and counts; `say` hears what is going on.
+///
+/// # Errors
+/// Whatever keeps the emulator or a function from working.
+pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabError> {
+    let venv = Venv::ready(&root.join("target")).await?;
+    say("calls: building the functions");
+    let functions = functions::build(root).await?;
+    let (emulator, proxy) =
+        Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
+    let config = aws::sdk_config(&emulator.endpoint());
+    let home = Zone::create(&config, "bench.test").await?;
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
+    let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
+    let bench = Bench { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
+    bench.create_alarm().await?;
+    let mut rows = Vec::new();
+    for (routes, pairs) in CASES {
+        say(&format!("calls: {routes} route(s), {pairs} pair(s) of load balancers"));
+        rows.extend(bench.case(routes, pairs).await?);
+    }
+    emulator.stop().await?;
+    Ok(rows)
+}
+
+/// The rows as a table, with a column for every action that was called.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let actions: BTreeSet<&String> = rows.iter().flat_map(|row| row.calls.keys()).collect();
+    let mut header =
+        ["task", "routes", "pairs of load balancers"].map(str::to_owned).to_vec();
+    header.extend(actions.iter().map(|action| (*action).clone()));
+    header.push("state, bytes".to_owned());
+    let cells = |row: &Row| {
+        let mut cells = vec![row.task.to_owned(), row.routes.to_string(), row.pairs.to_string()];
+        cells.extend(actions.iter().map(|action| match row.of(action) {
+            0 => "–".to_owned(),
+            calls => calls.to_string(),
+        }));
+        cells.push(row.state_bytes.to_string());
+        cells
+    };
+    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// The functions, deployed.
+struct Bench {
+    config: SdkConfig,
+    proxy: Proxy,
+    endpoint: String,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Bench {
+    /// One cutover, from its validation over a shift and two checks to its roll-back.
+    async fn case(&self, routes: usize, pairs: usize) -> Result<Vec<Row>, LabError> {
+        let zone = self.create_world(routes, pairs).await?;
+        let row = |task, expected, (answer, calls): &(Value, Calls)| Row {
+            task,
+            routes,
+            pairs,
+            calls: calls.iter().map(|((_, action), calls)| (action.clone(), *calls)).collect(),
+            expected,
+            state_bytes: answer.to_string().len(),
+        };
+        let request = json!({
+            "new": NEW, "hosted_zone": zone.id, "health": {"alarms": [ALARM]},
+        });
+        let machine = self.output("StateMachineArn")?;
+        let event = json!({"input": request, "execution": {
+            "arn": format!("{machine}:bench").replace(":stateMachine:", ":execution:"),
+            "name": "bench", "started_at": Timestamp::now(), "state_machine_arn": machine}});
+        let validated = self.invoke("Validate", &event).await?;
+        let cutover: Cutover = serde_json::from_value(validated.0.clone())
+            .map_err(|error| LabError::aws("read what validate says", error))?;
+        let changes = Some((CHANGE, change_calls(routes)));
+        let metrics = Some((METRICS, metric_calls(&cutover.load_balancers)));
+
+        let shifted = self.invoke("ShiftWeight", &validated.0).await?;
+        // As if the shift had been a while ago: without a complete period there is nothing to ask.
+        let mut settling = shifted.0.clone();
+        let past = json!(Timestamp::now() - SignedDuration::from_mins(10));
+        settling["first_shift_at"] = past.clone();
+        settling["step_since"] = past.clone();
+        self.see_changes(&settling).await?;
+        let settled = self.invoke("CheckHealth", &settling).await?;
+        let mut baking = settled.0.clone();
+        baking["phase"] = json!({"baking": {"since": past}});
+        let checked = self.invoke("CheckHealth", &baking).await?;
+        let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
+        let back = self.invoke("Rollback", &order).await?;
+        Ok(vec![
+            row("validate", None, &validated),
+            row("shift-weight", changes, &shifted),
+            row("check-health, first after a shift", metrics, &settled),
+            row("check-health", metrics, &checked),
+            row("rollback", changes, &back),
+        ])
+    }
+
+    /// A zone with this many routes, whose records point at one of the pairs in turn.
+    async fn create_world(&self, routes: usize, pairs: usize) -> Result<Zone, LabError> {
+        let name = format!("r{routes}p{pairs}.test");
+        let zone = Zone::create(&self.config, &name).await?;
+        let mut old = Vec::new();
+        let mut sets = Vec::new();
+        for (side, weight) in [(OLD, 100), (NEW, 0)] {
+            let mut clusters = Vec::new();
+            for pair in 0..pairs {
+                clusters.push(self.create_cluster(side, &format!("{routes}-{pair}")).await?);
+            }
+            for (route, cluster) in (0..routes).zip(clusters.iter().cycle()) {
+                let route = format!("app-{route}.{name}");
+                sets.extend(record_sets_of(&route, RecordKind::AliasAAndAaaa, cluster, weight)?);
+            }
+            if side == OLD {
+                old = clusters;
+            }
+        }
+        let changes = sets.into_iter().map(|set| (ChangeAction::Create, set)).collect();
+        let dns = aws_sdk_route53::Client::new(&self.config);
+        change(&dns, &zone.id, &format!("create the records of {name}"), changes).await?;
+        self.count_requests(&old).await?;
+        Ok(zone)
+    }
+
+    /// A load balancer with one target, of the side that its records name.
+    async fn create_cluster(&self, side: &str, suffix: &str) -> Result<Cluster, LabError> {
+        let balancers = aws_sdk_elasticloadbalancingv2::Client::new(&self.config);
+        let mut cluster = create_cluster(&balancers, &format!("{side}-{suffix}")).await?;
+        register_targets(&balancers, &mut cluster, 1).await?;
+        side.clone_into(&mut cluster.name);
+        Ok(cluster)
+    }
+
+    /// A cutover wants traffic to compare with.
+    async fn count_requests(&self, clusters: &[Cluster]) -> Result<(), LabError> {
+        let at = (Timestamp::now() - SignedDuration::from_mins(5)).as_second();
+        let data = clusters.iter().map(|cluster| {
+            let of = Dimension::builder().name("LoadBalancer").value(&cluster.load_balancer);
+            MetricDatum::builder()
+                .metric_name("RequestCount")
+                .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_secs(at))
+                .value(100.0)
+                .dimensions(of.build())
+                .build()
+        });
+        let put = aws_sdk_cloudwatch::Client::new(&self.config).put_metric_data();
+        let put = put.namespace("AWS/ApplicationELB").set_metric_data(Some(data.collect()));
+        put.send().await.map(drop).map_err(|error| LabError::aws("publish metrics", error))
+    }
+
+    async fn create_alarm(&self) -> Result<(), LabError> {
+        use aws_sdk_cloudwatch::types::{ComparisonOperator, Statistic};
+        let put = aws_sdk_cloudwatch::Client::new(&self.config).put_metric_alarm();
+        let put = put
+            .alarm_name(ALARM)
+            .namespace("Shop")
+            .metric_name("FailedCheckouts")
+            .statistic(Statistic::Sum)
+            .period(60)
+            .evaluation_periods(1)
+            .threshold(1.0)
+            .comparison_operator(ComparisonOperator::GreaterThanThreshold);
+        put.send().await.map(drop).map_err(|error| LabError::aws("create the alarm", error))
+    }
+
+    /// Looks at each change of a shift once. The emulator calls a change live from the second
+    /// look on; a check stops at the first that is not live, and this one shall look at all of them.
+    async fn see_changes(&self, cutover: &Value) -> Result<(), LabError> {
+        let client = aws_sdk_route53::Client::new(&self.config);
+        let changes = cutover["phase"]["settling"]["changes"].as_array();
+        for id in changes.into_iter().flatten().filter_map(Value::as_str) {
+            let seen = client.get_change().id(id).send().await;
+            seen.map_err(|error| LabError::aws(format!("look at the change {id}"), error))?;
+        }
+        Ok(())
+    }
+
+    /// Invokes a function, and gives its answer and the calls that it made.
+    async fn invoke(&self, function: &str, event: &Value) -> Result<(Value, Calls), LabError> {
+        let cannot = |reason: String| LabError::Aws { doing: format!("invoke {function}"), reason };
+        let name = self.output(&format!("{function}FunctionName"))?;
+        let uri = format!("{}/2015-03-31/functions/{name}/invocations", self.endpoint);
+        let request = hyper::Request::post(uri).body(Full::new(Bytes::from(event.to_string())));
+        let request = request.map_err(|error| cannot(error.to_string()))?;
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let before = self.proxy.calls();
+        let answer = client.request(request).await.map_err(|error| cannot(error.to_string()))?;
+        let mut calls = self.proxy.calls();
+        for (action, made) in &mut calls {
+            *made -= before.get(action).copied().unwrap_or_default();
+        }
+        calls.retain(|_, made| *made > 0);
+        let failed = answer.headers().contains_key("x-amz-function-error");
+        let body = answer.into_body().collect().await.map_err(|error| cannot(error.to_string()))?;
+        let body = body.to_bytes();
+        if failed {
+            return Err(cannot(String::from_utf8_lossy(&body).into_owned()));
+        }
+        let answer = serde_json::from_slice(&body).map_err(|error| cannot(error.to_string()))?;
+        Ok((answer, calls))
+    }
+
+    fn output(&self, name: &str) -> Result<&str, LabError> {
+        let output = self.outputs.get(name).map(String::as_str);
+        output.ok_or_else(|| LabError::Deploy {
+            stack: "cutover".to_owned(),
+            reason: format!("the template has no output {name}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_balancer(id: usize, groups: usize) -> LoadBalancer {
+        let group = |group| format!("targetgroup/{id}/{group}");
+        LoadBalancer { id: format!("app/{id}"), target_groups: (0..groups).map(group).collect() }
+    }
+
+    #[test]
+    fn a_change_moves_125_routes_and_a_metric_call_asks_500_queries() {
+        let changes = [(1, 1), (125, 1), (126, 2), (250, 2), (251, 3)];
+        for (routes, calls) in changes {
+            assert_eq!(change_calls(routes), calls, "{routes} routes");
+        }
+        // A pair has 3 queries for the old side, 3 and a target group for the new one.
+        let pairs = |pairs: usize| {
+            let side = |of: usize| load_balancer(of, of % 2);
+            (0..2 * pairs).map(side).collect::<Vec<_>>()
+        };
+        for (count, calls) in [(1, 1), (71, 1), (72, 2), (250, 4)] {
+            assert_eq!(metric_calls(&pairs(count)), calls, "{count} pairs");
+        }
+    }
+
+    #[test]
+    fn a_count_that_breaks_its_formula_is_told() {
+        let row = |calls: u64| Row {
+            task: "shift-weight",
+            routes: 250,
+            pairs: 1,
+            calls: [(CHANGE.to_owned(), calls)].into(),
+            expected: Some((CHANGE, 2)),
+            state_bytes: 0,
+        };
+        assert_eq!(row(2).broken(), None);
+        let broken = row(3).broken().unwrap();
+        assert!(broken.contains("made 3 calls of ChangeResourceRecordSets, not 2"), "{broken}");
+    }
+}
