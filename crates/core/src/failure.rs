@@ -76,9 +76,15 @@ impl Failure {
     }
 }
 
-/// Characters of a Cause that Step Functions keeps; longer ones are an error of their own.
-/// Source: Step Functions API reference, `HistoryEvent` (`cause`, at most 32,768).
-pub(crate) const CAUSE_BYTES_MAX: usize = 24 * 1024;
+/// Bytes of a text that goes into a Cause, which holds 32,768 characters: Lambda wraps a function's
+/// message into JSON, with every quote of it escaped.
+/// Source: Step Functions API reference, `HistoryEvent` (`cause`).
+pub(crate) const CAUSE_BYTES_MAX: usize = 30 * 1024;
+
+/// Bytes that a text takes as a JSON string.
+pub(crate) fn escaped_bytes(text: &str) -> usize {
+    serde_json::Value::from(text).to_string().len()
+}
 
 /// `{"problems":[{"code","route","message"}…]}`, cut to what a Cause holds: `omitted` then says
 /// how many are missing.
@@ -93,10 +99,11 @@ fn problems_json(problems: &[Problem]) -> String {
             serde_json::json!({ "problems": shown, "omitted": omitted })
         }
         .to_string();
-        if json.len() <= CAUSE_BYTES_MAX || kept == 0 {
+        let bytes = escaped_bytes(&json);
+        if bytes <= CAUSE_BYTES_MAX || kept == 0 {
             return json;
         }
-        kept = (kept * CAUSE_BYTES_MAX / json.len()).min(kept - 1);
+        kept = (kept * CAUSE_BYTES_MAX / bytes).min(kept - 1);
     }
 }
 
@@ -121,7 +128,7 @@ mod tests {
     fn more_problems_than_a_cause_holds_are_counted() {
         let many = vec![Problem::new("no_record", "x".repeat(100)); 1000];
         let cause = Failure::InvalidInput(many).to_string();
-        assert!(cause.len() <= CAUSE_BYTES_MAX);
+        assert!(escaped_bytes(&cause) <= CAUSE_BYTES_MAX);
         let parsed: serde_json::Value = serde_json::from_str(&cause).expect("still JSON");
         let shown = parsed["problems"].as_array().expect("a list").len() as u64;
         assert!(shown > 100, "as many as fit, not {shown}");

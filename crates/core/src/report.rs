@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cutover::{Action, Cutover, Status};
-use crate::failure::CAUSE_BYTES_MAX;
+use crate::failure::{CAUSE_BYTES_MAX, escaped_bytes};
 use crate::plan::Plan;
 use crate::split::{RouteId, Split, Weights};
 
@@ -80,7 +80,8 @@ impl Report {
 
     /// Leaves out routes from the end until the report fits into a Cause.
     pub(crate) fn fit(&mut self) {
-        let bytes = |report: &Self| serde_json::to_string(report).map_or(0, |json| json.len());
+        let bytes =
+            |report: &Self| serde_json::to_string(report).map_or(0, |json| escaped_bytes(&json));
         loop {
             let size = bytes(self);
             if size <= CAUSE_BYTES_MAX || self.routes.is_empty() {

@@ -102,8 +102,7 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
     let venv = Venv::ready(&root.join("target")).await?;
     say("calls: building the functions");
     let functions = functions::build(root).await?;
-    let (emulator, proxy) =
-        Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
+    let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
     let config = aws::sdk_config(&emulator.endpoint());
     let home = Zone::create(&config, "bench.test").await?;
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
@@ -124,8 +123,7 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let actions: BTreeSet<&String> = rows.iter().flat_map(|row| row.calls.keys()).collect();
-    let mut header =
-        ["task", "routes", "pairs of load balancers"].map(str::to_owned).to_vec();
+    let mut header = ["task", "routes", "pairs of load balancers"].map(str::to_owned).to_vec();
     header.extend(actions.iter().map(|action| (*action).clone()));
     header.push("state, bytes".to_owned());
     let cells = |row: &Row| {

@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod cold_start;
+mod stubs;
 
 /// A table in Markdown; the first column is text, the others are numbers.
 fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
