@@ -1,7 +1,7 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Cutover, Side, Verdict, VerdictKind};
+use cutover_core::{Cutover, Route, Side, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -34,26 +34,12 @@ pub fn tell(cutover: &Cutover, now: Timestamp) {
         );
     }
     for route in &cutover.routes {
-        let percent = |share: Option<f64>| share.map(|share| share * 100.0);
         let verdict = route.verdict.as_ref();
-        let rate = |side| percent(verdict.and_then(|verdict| error_rate(verdict, side)));
-        let regressed = verdict.map(|v| f64::from(u8::from(v.kind == VerdictKind::Regressed)));
-        let values = [
-            ("IntendedShare", Unit::Percent, percent(route.last.share())),
-            ("MeasuredShare", Unit::Percent, percent(verdict.and_then(Verdict::measured_share))),
-            ("ErrorRateOld", Unit::Percent, rate(Side::Old)),
-            ("ErrorRateNew", Unit::Percent, rate(Side::New)),
-            ("Regressed", Unit::Count, regressed),
-        ];
-        let metrics: Vec<Metric<'_>> = values
-            .into_iter()
-            .filter_map(|(name, unit, value)| value.map(|value| Metric { name, unit, value }))
-            .collect();
         let reason = route.reason.as_deref().or(verdict.map(|verdict| verdict.reason.as_str()));
         emf(
             now,
             &[("Route", route.name.as_str())],
-            &metrics,
+            &metrics(route),
             &[
                 ("execution", json!(cutover.execution.name)),
                 ("step", json!(cutover.step)),
@@ -66,9 +52,72 @@ pub fn tell(cutover: &Cutover, now: Timestamp) {
     }
 }
 
+/// What is known of a route, as metrics.
+fn metrics(route: &Route) -> Vec<Metric<'static>> {
+    let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+    let verdict = route.verdict.as_ref();
+    let rate = |side| percent(verdict.and_then(|verdict| error_rate(verdict, side)));
+    let regressed = verdict.map(|v| f64::from(u8::from(v.kind == VerdictKind::Regressed)));
+    [
+        ("IntendedShare", Unit::Percent, percent(route.last.share())),
+        ("MeasuredShare", Unit::Percent, percent(verdict.and_then(Verdict::measured_share))),
+        ("ErrorRateOld", Unit::Percent, rate(Side::Old)),
+        ("ErrorRateNew", Unit::Percent, rate(Side::New)),
+        ("Regressed", Unit::Count, regressed),
+    ]
+    .into_iter()
+    .filter_map(|(name, unit, value)| value.map(|value| Metric { name, unit, value }))
+    .collect()
+}
+
 fn error_rate(verdict: &Verdict, side: Side) -> Option<f64> {
     match side {
         Side::Old => verdict.old.error_rate(),
         Side::New => verdict.new.error_rate(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_core::{Counts, RouteId, Status, Weights};
+
+    use super::*;
+
+    #[test]
+    fn a_route_tells_its_shares_its_error_rates_and_its_verdict() {
+        let mut route = Route {
+            name: RouteId::from("chat.example.com"),
+            original: Weights { old: 100, new: 0 },
+            last: Weights { old: 90, new: 10 },
+            status: Status::Active,
+            old_lb: 0,
+            new_lb: 1,
+            external_dns: false,
+            verdict: None,
+            reason: None,
+        };
+        let told = |route: &Route| -> Vec<String> {
+            metrics(route)
+                .iter()
+                .map(|metric| format!("{} {}", metric.name, metric.value))
+                .collect()
+        };
+        assert_eq!(told(&route), ["IntendedShare 10"], "no verdict, no rates");
+        route.verdict = Some(Verdict {
+            kind: VerdictKind::Regressed,
+            old: Counts { requests: 300, errors: 3 },
+            new: Counts { requests: 100, errors: 50 },
+            reason: String::new(),
+        });
+        assert_eq!(
+            told(&route),
+            [
+                "IntendedShare 10",
+                "MeasuredShare 25",
+                "ErrorRateOld 1",
+                "ErrorRateNew 50",
+                "Regressed 1"
+            ]
+        );
     }
 }

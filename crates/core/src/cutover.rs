@@ -470,7 +470,8 @@ impl Cutover {
         let since = match &self.phase {
             Phase::Baking { since } => *since,
             Phase::Shifting | Phase::Settling(_) => {
-                return wait(interval_s, format!("{}: settling", self.intended()));
+                let verdict = self.worst_verdict();
+                return wait(interval_s, format!("{}: settling; {verdict}", self.intended()));
             }
         };
         let bake_s = self.current_step().map_or(0, |step| i64::from(step.bake_s));

@@ -409,11 +409,9 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use cutover_core::Counts;
-    use serde_json::json;
 
     use super::*;
     use crate::recording::{Check, End, Intended, StepSeen};
-    use crate::scenario::Scenario;
 
     /// Five steps of ten seconds, the second of them held, and 15 % of errors on the new side.
     fn recording() -> Recording {
@@ -446,15 +444,7 @@ mod tests {
             measured: None,
         };
         Recording {
-            scenario: Scenario::Healthy,
-            seed: 1,
-            old: "blue".to_owned(),
             new: "green & <co>".to_owned(),
-            routes: vec!["chat.lab.example.com".to_owned()],
-            request: json!({"health": {"error_rate_max": 0.05}}),
-            started_at: jiff::Timestamp::UNIX_EPOCH,
-            execution_arn: None,
-            ramp: vec![20.0, 40.0, 60.0, 80.0, 100.0],
             samples: samples.collect(),
             intended: vec![
                 Intended { at_s: 0.3, share: None },
@@ -464,13 +454,13 @@ mod tests {
             ],
             steps: (1..=5).map(step).collect(),
             checks: (0..24).map(check).collect(),
-            notes: vec![],
             end: Some(End {
                 at_s: 53.2,
                 name: "Completed".to_owned(),
                 reason: "every step was passed & \"all\" < 5 %".to_owned(),
                 weights: vec![],
             }),
+            ..Recording::for_test()
         }
     }
 

@@ -2,7 +2,7 @@
 //! picture draws and `run.json` holds.
 
 use cutover_core::verdict::VerdictKind;
-use cutover_core::{Counts, Cutover, Route, Status};
+use cutover_core::{Counts, Cutover, Route, Status, Step};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -29,8 +29,8 @@ pub struct Recording {
     pub started_at: Timestamp,
     /// The execution that the event started.
     pub execution_arn: Option<String>,
-    /// Shares of the ramp in percent, once the request was accepted.
-    pub ramp: Vec<f64>,
+    /// The ramp, once the request was accepted.
+    pub ramp: Vec<Step>,
     /// One entry a second.
     pub samples: Vec<Sample>,
     /// The shares that the weights asked for, one entry a change.
@@ -152,7 +152,7 @@ impl Recording {
 
     /// The request was accepted.
     pub fn accepted(&mut self, at_s: f64, cutover: &Cutover) {
-        self.ramp = cutover.ramp.steps().iter().map(|step| f64::from(step.percent)).collect();
+        self.ramp = cutover.ramp.steps().to_vec();
         let routes: Vec<&str> = cutover.routes.iter().map(|route| route.name.as_str()).collect();
         let sides = &cutover.sides;
         self.note(
@@ -225,28 +225,21 @@ impl Recording {
         (old + new > 0).then(|| new as f64 / (old + new) as f64)
     }
 
-    /// Seconds that the rest of the ramp is likely to take, judged by the steps so far; `None`
-    /// while nothing is known.
+    /// Seconds that the rest of the ramp is likely to take when nothing holds it; `None` before its
+    /// first step.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a ramp has few steps")]
     pub fn remaining_s(&self, now_s: f64) -> Option<f64> {
         let current = self.steps.last()?;
-        let done: Vec<f64> =
-            self.steps.iter().filter_map(|s| s.until_s.map(|until_s| until_s - s.from_s)).collect();
-        let bake_s = self.request.pointer("/ramp/linear/bake_s").and_then(Value::as_f64)?;
-        let usual_s = if done.is_empty() {
-            bake_s + SETTLE_S
-        } else {
-            done.iter().sum::<f64>() / done.len() as f64
-        };
-        let later = self.ramp.len().saturating_sub(current.number) as f64;
-        Some((usual_s - (now_s - current.from_s)).max(0.0) + later * usual_s)
+        let mut ahead = self.ramp.iter().skip(current.number.saturating_sub(1));
+        let likely_s = |step: &Step| f64::from(step.bake_s) + BESIDE_BAKE_S;
+        let of_this_s = ahead.next().map_or(0.0, likely_s) - (now_s - current.from_s);
+        Some(of_this_s.max(0.0) + ahead.map(likely_s).sum::<f64>())
     }
 }
 
-/// What a step takes beside its bake until one was seen, in seconds: INSYNC, the TTL, the rest of
-/// a check's interval.
-const SETTLE_S: f64 = 6.0;
+/// What a step takes beside its bake, in seconds: until the change is in sync, the TTL, and the
+/// rest of a check's interval.
+const BESIDE_BAKE_S: f64 = 6.5;
 
 /// A kind of verdict as people read it.
 #[must_use]
@@ -256,5 +249,76 @@ pub const fn verdict_words(kind: VerdictKind) -> &'static str {
         VerdictKind::Regressed => "regressed",
         VerdictKind::NotEnoughData => "not enough data",
         VerdictKind::MetricsBroken => "metrics broken",
+    }
+}
+
+#[cfg(test)]
+impl Recording {
+    /// A recording that began with the Unix epoch, with nothing in it.
+    pub(crate) fn for_test() -> Self {
+        Self {
+            scenario: Scenario::Healthy,
+            seed: 1,
+            old: "blue".to_owned(),
+            new: "green".to_owned(),
+            routes: vec!["chat.lab.example.com".to_owned()],
+            request: serde_json::json!({"health": {"error_rate_max": 0.05}}),
+            started_at: Timestamp::UNIX_EPOCH,
+            execution_arn: None,
+            ramp: vec![],
+            samples: vec![],
+            intended: vec![],
+            steps: vec![],
+            checks: vec![],
+            notes: vec![],
+            end: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cutover_core::Percent;
+
+    use super::*;
+
+    #[test]
+    fn the_rest_of_the_ramp_is_told_from_its_bakes() {
+        let mut recording = Recording::for_test();
+        assert_eq!(recording.remaining_s(1.0), None);
+        recording.ramp = [40, 100, 200]
+            .map(|halves| Step { percent: Percent::from_halves(halves).unwrap(), bake_s: 10 })
+            .to_vec();
+        let step =
+            StepSeen { number: 2, percent: 50.0, from_s: 20.0, until_s: None, verdict: None };
+        recording.steps.push(step);
+        let whole_s = 10.0 + BESIDE_BAKE_S;
+        let left_s = |now_s| recording.remaining_s(now_s).unwrap();
+        assert!((left_s(25.0) - (2.0 * whole_s - 5.0)).abs() < 1e-9);
+        assert!((left_s(999.0) - whole_s).abs() < 1e-9, "a held step takes no time off the next");
+    }
+
+    #[test]
+    fn weights_are_kept_when_they_change_as_the_mean_over_the_routes() {
+        let live = |old, new| LiveWeights { route: "r".to_owned(), old, new };
+        let both = [live(Some(100), Some(0)), live(Some(60), Some(40))];
+        let mut recording = Recording::for_test();
+        recording.weights(1.0, &[live(Some(100), None)]);
+        recording.weights(2.0, &both);
+        recording.weights(3.0, &both);
+        let kept: Vec<_> = recording.intended.iter().map(|i| (i.at_s, i.share)).collect();
+        assert_eq!(kept, [(1.0, None), (2.0, Some(0.2))]);
+    }
+
+    #[test]
+    fn the_measured_share_of_a_time_is_taken_over_its_seconds() {
+        let mut recording = Recording::for_test();
+        let counts = |requests| Counts { requests, errors: 0 };
+        for (at_s, new) in [(0.0, 0), (1.0, 10), (2.0, 30)] {
+            recording.samples.push(Sample { at_s, old: counts(20), new: counts(new) });
+        }
+        let share = recording.measured_between(1.0, 3.0).unwrap();
+        assert!((share - 0.5).abs() < 1e-9);
+        assert_eq!(recording.measured_between(5.0, 6.0), None);
     }
 }

@@ -88,6 +88,9 @@ pub async fn run(options: &Options) -> Result<Played, LabError> {
     for difference in &differences {
         say(&format!("not as expected: {difference}"));
     }
+    if !differences.is_empty() {
+        say(&format!("log of the emulator: {}", lab.emulator.log().display()));
+    }
     Ok(Played { differences, recording, lab })
 }
 
@@ -96,25 +99,30 @@ impl Played {
     #[must_use]
     pub fn commands(&self) -> String {
         let endpoint = self.lab.emulator.endpoint();
+        let aws = format!("aws --endpoint-url {endpoint}");
         let zone = &self.lab.world.zone.id;
         let machine = &self.lab.state_machine_arn;
         let execution = self.recording.execution_arn.as_deref().unwrap_or("ARN");
-        let request = &self.recording.request;
-        let region = aws::REGION;
-        format!(
-            "\nThe emulator serves all of AWS at {endpoint} (log: {log}); requests still flow.\n\
-             For the commands below: export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
-             AWS_DEFAULT_REGION={region}\n\
-             the execution:      aws --endpoint-url {endpoint} stepfunctions describe-execution \
-             --execution-arn {execution}\n\
-             the weights:        aws --endpoint-url {endpoint} route53 list-resource-record-sets \
-             --hosted-zone-id {zone}\n\
-             another dry run:    aws --endpoint-url {endpoint} stepfunctions start-execution \
-             --state-machine-arn {machine} --input '{dry_run}'\n\
-             Ctrl-C stops everything.",
-            log = self.lab.emulator.log().display(),
-            dry_run = dry_run(request),
-        )
+        let again = dry_run(&self.recording);
+        [
+            &format!("\nThe emulator serves all of AWS at {endpoint}, and requests still flow."),
+            &format!("Its log: {}", self.lab.emulator.log().display()),
+            "Credentials for the commands below:",
+            "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
+            &format!("  export AWS_DEFAULT_REGION={}", aws::REGION),
+            "The execution, and its history:",
+            &format!("  {aws} stepfunctions describe-execution --execution-arn {execution}"),
+            &format!("  {aws} stepfunctions get-execution-history --execution-arn {execution}"),
+            "The weights:",
+            &format!("  {aws} route53 list-resource-record-sets --hosted-zone-id {zone}"),
+            "The same request again, to the side without weight, as a dry run:",
+            &format!(
+                "  {aws} stepfunctions start-execution --state-machine-arn {machine} \
+                 --input '{again}'"
+            ),
+            "Ctrl-C stops everything.",
+        ]
+        .join("\n")
     }
 
     /// Keeps everything running for as long as it works.
@@ -132,10 +140,16 @@ impl Played {
     }
 }
 
-/// The request for a dry run of the way back.
-fn dry_run(request: &serde_json::Value) -> serde_json::Value {
-    let zone = request.get("hosted_zone").cloned().unwrap_or_default();
-    serde_json::json!({ "new": OLD, "hosted_zone": zone, "dry_run": true })
+/// The request for a dry run to the side that has no weight now.
+fn dry_run(recording: &Recording) -> serde_json::Value {
+    let weights = recording.end.iter().flat_map(|end| &end.weights);
+    let on_new = weights.filter_map(|live| live.new).any(|weight| weight > 0);
+    let mut request = recording.request.clone();
+    if let Some(fields) = request.as_object_mut() {
+        fields.insert("new".to_owned(), if on_new { OLD } else { NEW }.into());
+        fields.insert("dry_run".to_owned(), true.into());
+    }
+    request
 }
 
 /// Everything that runs.
@@ -209,24 +223,8 @@ impl Lab {
         plan: &Plan,
         view: &mut View,
     ) -> Result<Recording, LabError> {
-        let started_at = Timestamp::now();
-        let mut recording = Recording {
-            scenario: options.scenario,
-            seed: options.seed,
-            old: OLD.to_owned(),
-            new: NEW.to_owned(),
-            routes: self.world.routes().to_vec(),
-            request: plan.request.clone(),
-            started_at,
-            execution_arn: None,
-            ramp: vec![],
-            samples: vec![],
-            intended: vec![],
-            steps: vec![],
-            checks: vec![],
-            notes: vec![],
-            end: None,
-        };
+        let mut recording = recording(options.scenario, options.seed, &plan.request);
+        let started_at = recording.started_at;
         watch::send_event(&self.config, &plan.request).await?;
         recording.note(0.0, format!("Cluster Ready event sent: {}", plan.request));
         let found = Watch::find(&self.config, &self.state_machine_arn, started_at).await?;
@@ -378,6 +376,27 @@ fn spec() -> WorldSpec {
     }
 }
 
+/// A recording that begins now, with nothing in it.
+fn recording(scenario: Scenario, seed: u64, request: &serde_json::Value) -> Recording {
+    Recording {
+        scenario,
+        seed,
+        old: OLD.to_owned(),
+        new: NEW.to_owned(),
+        routes: ROUTES.map(ToOwned::to_owned).to_vec(),
+        request: request.clone(),
+        started_at: Timestamp::now(),
+        execution_arn: None,
+        ramp: vec![],
+        samples: vec![],
+        intended: vec![],
+        steps: vec![],
+        checks: vec![],
+        notes: vec![],
+        end: None,
+    }
+}
+
 /// Writes the picture and the samples, and gives the path of the picture.
 fn save(out: &Path, recording: &Recording) -> Result<PathBuf, LabError> {
     let write = |name: &str, text: String| {
@@ -416,5 +435,70 @@ fn differences(plan: &Plan, recording: &Recording) -> Vec<String> {
             ));
         }
     }
+    differences.extend(stray_requests(plan, recording));
     differences
+}
+
+/// Requests that still reach a side which has got no weight: the traffic must follow.
+fn stray_requests(plan: &Plan, recording: &Recording) -> Option<String> {
+    let last = recording.samples.last()?;
+    let (side, requests) = match (plan.first_route, plan.other_routes) {
+        ((0, _), (0, _)) => (OLD, last.old.requests),
+        ((_, 0), (_, 0)) => (NEW, last.new.requests),
+        _ => return None,
+    };
+    (requests > 0).then(|| format!("{side} still got {requests} requests in the last second"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recording::End;
+    use crate::world::LiveWeights;
+
+    use super::*;
+
+    fn ended(name: &str, weights: [(i64, i64); 2], last: (u64, u64)) -> Recording {
+        let counts = |requests| Counts { requests, errors: 0 };
+        let mut recording = recording(Scenario::Drift, 1, &serde_json::json!({}));
+        recording.execution_arn = Some("arn".to_owned());
+        let (old, new) = (counts(last.0), counts(last.1));
+        recording.samples.push(Sample { at_s: 0.0, old, new });
+        let live = |(route, (old, new)): (&str, (i64, i64))| LiveWeights {
+            route: route.to_owned(),
+            old: Some(old),
+            new: Some(new),
+        };
+        recording.end = Some(End {
+            at_s: 1.0,
+            name: name.to_owned(),
+            reason: String::new(),
+            weights: ROUTES.into_iter().zip(weights).map(live).collect(),
+        });
+        recording
+    }
+
+    #[test]
+    fn a_run_differs_by_its_end_its_weights_and_its_traffic() {
+        let plan = |scenario: Scenario| scenario.plan(ZONE, NEW);
+        let (forth, back) = ((0, 100), (100, 0));
+        let told = |scenario, name: &str, weights, last| {
+            differences(&plan(scenario), &ended(name, weights, last))
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(told(Scenario::Healthy, "Completed", [forth; 2], (0, 9)), none);
+        assert_eq!(told(Scenario::Drift, "Drifted", [(70, 30), back], (5, 5)), none);
+        assert_eq!(
+            told(Scenario::Healthy, "RolledBack", [back, forth], (3, 9)),
+            [
+                "it ended as RolledBack, not as Completed",
+                "chat.lab.example.com has the weights blue 100, green 0, not blue 0, green 100",
+                "blue still got 3 requests in the last second",
+            ]
+        );
+        let never = Recording { execution_arn: None, ..ended("", [forth; 2], (0, 9)) };
+        assert_eq!(
+            differences(&plan(Scenario::Healthy), &never),
+            ["the event started no execution"]
+        );
+    }
 }

@@ -75,7 +75,7 @@ impl View {
         if let Some(terminal) = &self.terminal {
             terminal.update(recording, now_s);
         } else if now_s >= self.status_due_s {
-            self.line(&format!("run    {now_s:5.1} s    {}", status(recording)));
+            self.line(&format!("run    {now_s:5.1} s    {}", status(recording, now_s)));
             self.status_due_s = now_s + STATUS_EVERY_S;
         }
     }
@@ -202,11 +202,15 @@ fn verdict(recording: &Recording) -> String {
 }
 
 /// The state of things in one line.
-fn status(recording: &Recording) -> String {
+fn status(recording: &Recording, now_s: f64) -> String {
     let (old, new) = rates(&recording.samples);
     let verdict = recording.checks.last().map_or("no verdict", |c| verdict_words(c.verdict));
+    let left = match recording.remaining_s(now_s) {
+        Some(left_s) if recording.end.is_none() => format!("; about {left_s:.0} s left"),
+        _ => String::new(),
+    };
     format!(
-        "{}; {}; {}: {}; {}: {}; {verdict}",
+        "{}; {}; {}: {}; {}: {}; {verdict}{left}",
         step(recording),
         share(recording),
         recording.old,

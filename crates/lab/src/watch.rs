@@ -47,12 +47,7 @@ pub struct Watch {
     sfn: aws_sdk_sfn::Client,
     /// The execution.
     pub execution_arn: String,
-    /// Id of the newest event that was read.
-    seen: i64,
-    /// The state that the execution is in.
-    state: String,
-    /// What the last function that succeeded left to do, in one sentence.
-    reason: String,
+    reader: Reader,
 }
 
 impl Watch {
@@ -79,8 +74,7 @@ impl Watch {
             let started = executions.into_iter().find(|e| e.start_date.secs() >= since.as_second());
             if let Some(execution) = started {
                 let execution_arn = execution.execution_arn;
-                let (state, reason) = (String::new(), String::new());
-                return Ok(Some(Self { sfn, execution_arn, seen: 0, state, reason }));
+                return Ok(Some(Self { sfn, execution_arn, reader: Reader::default() }));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -94,13 +88,8 @@ impl Watch {
     /// `Aws` when the history cannot be read, or tells of a state that is no `Cutover`.
     pub async fn follow(&mut self, recording: &mut Recording) -> Result<Option<End>, LabError> {
         for event in self.news().await? {
-            let at_s = event.timestamp.to_millis().ok().and_then(|ms| {
-                Timestamp::from_millisecond(ms).ok().map(|at| recording.elapsed_s(at))
-            });
-            let end = self.read(&event, at_s.unwrap_or_default(), recording)?;
-            self.seen = self.seen.max(event.id);
-            if end.is_some() {
-                return Ok(end);
+            if let Some(end) = self.reader.read(&event, recording)? {
+                return Ok(Some(end));
             }
         }
         Ok(None)
@@ -122,8 +111,8 @@ impl Watch {
                 .send()
                 .await
                 .map_err(|error| LabError::aws("read the execution's history", error))?;
-            let reached = page.events.iter().any(|event| event.id <= self.seen);
-            news.extend(page.events.into_iter().filter(|event| event.id > self.seen));
+            let reached = page.events.iter().any(|event| event.id <= self.reader.seen);
+            news.extend(page.events.into_iter().filter(|event| event.id > self.reader.seen));
             token = page.next_token;
             if reached || token.is_none() {
                 news.reverse();
@@ -131,13 +120,29 @@ impl Watch {
             }
         }
     }
+}
 
+/// Makes sense of a history, event by event.
+#[derive(Debug, Default)]
+struct Reader {
+    /// Id of the newest event that was read.
+    seen: i64,
+    /// The state that the execution is in.
+    state: String,
+    /// What the last function that succeeded left to do, in one sentence.
+    reason: String,
+}
+
+impl Reader {
     fn read(
         &mut self,
         event: &HistoryEvent,
-        at_s: f64,
         recording: &mut Recording,
     ) -> Result<Option<End>, LabError> {
+        self.seen = self.seen.max(event.id);
+        let at = event.timestamp.to_millis().ok();
+        let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let at_s = at.map_or(0.0, |at| recording.elapsed_s(at));
         if let Some(entered) = &event.state_entered_event_details {
             self.state.clone_from(&entered.name);
         }
@@ -231,7 +236,122 @@ fn sentence(cause: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sfn::primitives::DateTime;
+    use aws_sdk_sfn::types::builders::HistoryEventBuilder;
+    use aws_sdk_sfn::types::{
+        ExecutionFailedEventDetails, StateEnteredEventDetails, TaskFailedEventDetails,
+        TaskSucceededEventDetails,
+    };
+    use cutover_core::verdict::VerdictKind;
+    use serde_json::json;
+
     use super::*;
+
+    const CUTOVER: &str = include_str!("../../../events/check-health-baking.json");
+
+    /// Reads events that happen a second apart, and gives the end.
+    fn read(recording: &mut Recording, events: Vec<HistoryEventBuilder>) -> Option<End> {
+        let mut reader = Reader::default();
+        let mut end = None;
+        for (id, event) in (1..).zip(events) {
+            let event = event.id(id).timestamp(DateTime::from_secs(id)).build().unwrap();
+            end = reader.read(&event, recording).unwrap();
+        }
+        end
+    }
+
+    fn entered(state: &str) -> HistoryEventBuilder {
+        let details = StateEnteredEventDetails::builder().name(state).build().unwrap();
+        HistoryEvent::builder()
+            .r#type(HistoryEventType::TaskStateEntered)
+            .state_entered_event_details(details)
+    }
+
+    fn succeeded(cutover: &Value) -> HistoryEventBuilder {
+        let details = TaskSucceededEventDetails::builder()
+            .resource_type("lambda")
+            .resource("arn")
+            .output(cutover.to_string())
+            .build()
+            .unwrap();
+        HistoryEvent::builder()
+            .r#type(HistoryEventType::TaskSucceeded)
+            .task_succeeded_event_details(details)
+    }
+
+    fn failed(error: &str, cause: &str) -> HistoryEventBuilder {
+        let details = TaskFailedEventDetails::builder()
+            .resource_type("lambda")
+            .resource("arn")
+            .error(error)
+            .cause(cause)
+            .build()
+            .unwrap();
+        HistoryEvent::builder()
+            .r#type(HistoryEventType::TaskFailed)
+            .task_failed_event_details(details)
+    }
+
+    #[test]
+    fn a_history_becomes_steps_checks_notes_and_an_end() {
+        let cutover: Value = serde_json::from_str(CUTOVER).unwrap();
+        let mut judged = cutover.clone();
+        judged["routes"][1]["verdict"] = json!({
+            "kind": "regressed",
+            "old": {"requests": 90, "errors": 0},
+            "new": {"requests": 10, "errors": 5},
+        });
+        judged["next"] = json!({"action": "roll_back", "wait_s": 0, "reason": "half failed"});
+        let end = ExecutionFailedEventDetails::builder()
+            .error("RolledBack")
+            .cause(r#"{"outcome":"rolled_back","reason":"half failed","routes":[]}"#)
+            .build();
+        let mut recording = Recording::for_test();
+        let end = read(
+            &mut recording,
+            vec![
+                entered("Validate"),
+                failed("NotReady", r#"{"problems":[{"code":"a","message":"no records"}]}"#),
+                succeeded(&cutover),
+                entered("ShiftWeight"),
+                succeeded(&cutover),
+                entered("CheckHealth"),
+                succeeded(&judged),
+                entered("RollBack"),
+                succeeded(&judged),
+                HistoryEvent::builder()
+                    .r#type(HistoryEventType::ExecutionFailed)
+                    .execution_failed_event_details(end),
+            ],
+        )
+        .expect("an end");
+
+        assert_eq!((end.name.as_str(), end.reason.as_str()), ("RolledBack", "half failed"));
+        let said: Vec<&str> = recording.notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "not ready yet: no records",
+                "accepted: chat.example.com, api.example.com from blue to green in 3 steps",
+                "step 1 of 3: 10 %",
+                "verdict regressed: half failed",
+                "rolled back: half failed",
+            ]
+        );
+        let [step] = recording.steps.as_slice() else { panic!("{:?}", recording.steps) };
+        assert_eq!(step.verdict, Some(VerdictKind::Regressed));
+        assert!((step.from_s - 5.0).abs() < 1e-9);
+        assert!((step.until_s.unwrap() - 9.0).abs() < 1e-9);
+        let [check] = recording.checks.as_slice() else { panic!("{:?}", recording.checks) };
+        assert!((check.measured.unwrap() - 0.1).abs() < 1e-9, "of the worst route");
+    }
+
+    #[test]
+    fn a_success_ends_in_the_state_that_was_entered_last() {
+        let succeeded = HistoryEvent::builder().r#type(HistoryEventType::ExecutionSucceeded);
+        let end = read(&mut Recording::for_test(), vec![entered("Completed"), succeeded]);
+        assert_eq!(end.expect("an end").name, "Completed");
+    }
 
     #[test]
     fn a_cause_is_told_in_words() {

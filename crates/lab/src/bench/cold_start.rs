@@ -45,7 +45,7 @@ const RUN_MAX: Duration = Duration::from_secs(30);
 /// calls before the first is answered, but for `check-health`, which asks CloudWatch beside it.
 const FUNCTIONS: [(&str, &str, FirstCall); 4] = [
     ("validate", "validate-mistakes.json", FirstCall::GetParameter),
-    ("shift-weight", "shift-weight-already-shifted.json", FirstCall::ListResourceRecordSets),
+    ("shift-weight", "shift-weight-first-step.json", FirstCall::ListResourceRecordSets),
     ("check-health", "check-health-baking.json", FirstCall::ListResourceRecordSets),
     ("rollback", "rollback-regressed.json", FirstCall::DescribeLoadBalancers),
 ];
@@ -286,7 +286,7 @@ pub fn table(rows: &[Row]) -> String {
             targets,
         ]
     };
-    markdown(&HEADER.map(str::to_owned), &rows.iter().map(cells).collect::<Vec<_>>())
+    markdown(&HEADER, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
