@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cutover_core::check::EXECUTION_S_MAX;
+use cutover_core::cutover::SHIFT_S_MAX;
 use cutover_core::ramp::NOT_READY_RETRY_S;
 use cutover_core::{Action, Failure};
 use serde_json::{Map, Value};
@@ -158,6 +160,14 @@ fn validation_is_tried_again_at_the_pace_and_for_the_time_that_core_counts_with(
     assert_eq!(retrier["BackoffRate"], 1.0);
     let attempts = retrier["MaxAttempts"].as_u64().expect("a literal number of attempts");
     assert!(attempts * interval_s >= READY_TIMEOUT_S_MAX, "validate must be the one to give up");
+}
+
+#[test]
+fn it_may_take_as_long_as_core_counts_with() {
+    let definition: Value = serde_json::from_str(DEFINITION).expect("JSON");
+    assert_eq!(definition["TimeoutSeconds"].as_u64(), Some(EXECUTION_S_MAX));
+    let shift = &states()["ShiftWeight"]["TimeoutSeconds"];
+    assert_eq!(shift.as_i64(), Some(SHIFT_S_MAX));
 }
 
 #[test]

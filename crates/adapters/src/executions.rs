@@ -67,15 +67,19 @@ pub async fn running(
     Ok(running)
 }
 
-/// The last [`Cutover`] of an execution that was stopped, timed out or crashed, and so could not
-/// roll back by itself. `None` when it came to an end of its own, or never had a cutover.
+/// The last [`Cutover`] of an execution that has ended. `None` when it never had one, or when
+/// `decided` is false and it came to an end of its own, a roll-back included.
 ///
 /// The live weights may be one shift ahead of it: a shift whose result was never recorded.
 ///
 /// # Errors
 /// `TransientAws` when Step Functions could not be reached or throttles, `AwsRefused` when it
 /// refuses.
-pub async fn interrupted(client: &Client, execution_arn: &str) -> Result<Option<Cutover>, Failure> {
+pub async fn last_cutover(
+    client: &Client,
+    execution_arn: &str,
+    decided: bool,
+) -> Result<Option<Cutover>, Failure> {
     let what = format!("GetExecutionHistory of {execution_arn}");
     let mut pages = client
         .get_execution_history()
@@ -88,8 +92,9 @@ pub async fn interrupted(client: &Client, execution_arn: &str) -> Result<Option<
         let Some(page) = pages.next().await else { break };
         for event in page.map_err(|error| failure(&what, &error))?.events {
             let failed = event.execution_failed_event_details().and_then(|failed| failed.error());
-            let decided = failed.is_some_and(|error| OWN_ENDS.contains(&error));
-            if decided || event.execution_succeeded_event_details().is_some() {
+            let has_decided = failed.is_some_and(|error| OWN_ENDS.contains(&error))
+                || event.execution_succeeded_event_details().is_some();
+            if has_decided && !decided {
                 return Ok(None);
             }
             let exited = event.state_exited_event_details().and_then(|state| state.output());

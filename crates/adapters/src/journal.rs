@@ -1,18 +1,49 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Cutover, Route, Side, Verdict, VerdictKind};
+use cutover_core::{Cutover, Route, Side, Status, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::runtime::{Metric, Unit, emf};
 
-/// Logs what comes next and how every route stands.
+/// Logs what comes next and the weights of every route.
 ///
-/// Metrics, by `Route`: `IntendedShare` (what the live weights ask for), and once there is a
-/// verdict `MeasuredShare`, `ErrorRateOld`, `ErrorRateNew` (all in percent, over the current step)
-/// and `Regressed` (1 or 0). The verdict itself and its sentence are properties of the line.
+/// Metric by `Route`: `IntendedShare` (what the weights written last ask for, in percent).
 pub fn tell(cutover: &Cutover, now: Timestamp) {
+    tell_next(cutover);
+    for route in &cutover.routes {
+        tell_route(cutover, route, &weights(route), now);
+    }
+}
+
+/// Logs what comes next and how every route stands after a check.
+///
+/// Beside `IntendedShare`, for the routes that the check has judged: `MeasuredShare`, `ErrorRateOld`,
+/// `ErrorRateNew` (all in percent, since the step has settled) and `Regressed` (1 or 0). The verdict and its
+/// sentence are properties of the line.
+pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
+    tell_next(cutover);
+    for route in &cutover.routes {
+        let judged = matches!(route.status, Status::Active | Status::RollingBack);
+        let metrics = if judged { with_verdict(route) } else { weights(route) };
+        tell_route(cutover, route, &metrics, now);
+    }
+}
+
+/// Logs what validation found worth saying.
+pub fn tell_warnings(cutover: &Cutover) {
+    for warning in &cutover.warnings {
+        tracing::warn!(
+            execution = cutover.execution.name,
+            code = warning.code,
+            message = warning.message,
+            "warning"
+        );
+    }
+}
+
+fn tell_next(cutover: &Cutover) {
     let next = &cutover.next;
     tracing::info!(
         execution = cutover.execution.name,
@@ -25,49 +56,51 @@ pub fn tell(cutover: &Cutover, now: Timestamp) {
         reason = next.reason,
         "next"
     );
-    for warning in &cutover.warnings {
-        tracing::warn!(
-            execution = cutover.execution.name,
-            code = warning.code,
-            message = warning.message,
-            "warning"
-        );
-    }
-    for route in &cutover.routes {
-        let verdict = route.verdict.as_ref();
-        let reason = route.reason.as_deref().or(verdict.map(|verdict| verdict.reason.as_str()));
-        emf(
-            now,
-            &[("Route", route.name.as_str())],
-            &metrics(route),
-            &[
-                ("execution", json!(cutover.execution.name)),
-                ("step", json!(cutover.step)),
-                ("status", json!(route.status)),
-                ("weights", json!(route.last)),
-                ("verdict", json!(verdict.map(|verdict| verdict.kind.name()))),
-                ("reason", json!(reason)),
-            ],
-        );
-    }
 }
 
-/// What is known of a route, as metrics.
-fn metrics(route: &Route) -> Vec<Metric<'static>> {
-    let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+fn tell_route(cutover: &Cutover, route: &Route, metrics: &[Metric<'_>], now: Timestamp) {
+    let verdict = route.verdict.as_ref();
+    let reason = route.reason.as_deref().or(verdict.map(|verdict| verdict.reason.as_str()));
+    emf(
+        now,
+        &[("Route", route.name.as_str())],
+        metrics,
+        &[
+            ("execution", json!(cutover.execution.name)),
+            ("step", json!(cutover.step)),
+            ("status", json!(route.status)),
+            ("weights", json!(route.last)),
+            ("verdict", json!(verdict.map(|verdict| verdict.kind.name()))),
+            ("reason", json!(reason)),
+        ],
+    );
+}
+
+fn weights(route: &Route) -> Vec<Metric<'static>> {
+    known([("IntendedShare", Unit::Percent, percent(route.last.share()))])
+}
+
+fn with_verdict(route: &Route) -> Vec<Metric<'static>> {
     let verdict = route.verdict.as_ref();
     let rate = |side| percent(verdict.and_then(|verdict| error_rate(verdict, side)));
     let regressed = verdict.map(|v| f64::from(u8::from(v.kind == VerdictKind::Regressed)));
-    [
+    known([
         ("IntendedShare", Unit::Percent, percent(route.last.share())),
         ("MeasuredShare", Unit::Percent, percent(verdict.and_then(Verdict::measured_share))),
         ("ErrorRateOld", Unit::Percent, rate(Side::Old)),
         ("ErrorRateNew", Unit::Percent, rate(Side::New)),
         ("Regressed", Unit::Count, regressed),
-    ]
-    .into_iter()
-    .filter_map(|(name, unit, value)| value.map(|value| Metric { name, unit, value }))
-    .collect()
+    ])
+}
+
+fn known<const N: usize>(values: [(&'static str, Unit, Option<f64>); N]) -> Vec<Metric<'static>> {
+    let metric =
+        |(name, unit, value): (_, _, Option<f64>)| Some(Metric { name, unit, value: value? });
+    values.into_iter().filter_map(metric).collect()
+}
+
+fn percent(share: Option<f64>) -> Option<f64> {
+    share.map(|share| share * 100.0)
 }
 
 fn error_rate(verdict: &Verdict, side: Side) -> Option<f64> {
@@ -79,7 +112,7 @@ fn error_rate(verdict: &Verdict, side: Side) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use cutover_core::{Counts, RouteId, Status, Weights};
+    use cutover_core::{Counts, RouteId, Weights};
 
     use super::*;
 
@@ -97,7 +130,7 @@ mod tests {
             reason: None,
         };
         let told = |route: &Route| -> Vec<String> {
-            metrics(route)
+            with_verdict(route)
                 .iter()
                 .map(|metric| format!("{} {}", metric.name, metric.value))
                 .collect()

@@ -56,6 +56,7 @@ async fn answer<T, R>(
 where
     T: DeserializeOwned,
 {
+    let told = Told::by(&event);
     let outcome = match serde_json::from_value(event) {
         // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
         // than the compiler follows.
@@ -66,9 +67,27 @@ where
     };
     outcome.map_err(|failure| {
         let error_message = failure.to_string();
-        tracing::error!(error_type = failure.name(), error_message, "failed");
+        let Told { execution, step } = &told;
+        tracing::error!(execution, step, error_type = failure.name(), error_message, "failed");
         Diagnostic { error_type: failure.name().to_owned(), error_message }
     })
+}
+
+/// What an event tells of where it belongs, for the log of a failure. The event may be anything.
+struct Told {
+    execution: Option<String>,
+    step: Option<u64>,
+}
+
+impl Told {
+    fn by(event: &Value) -> Self {
+        let either = |a, b| event.pointer(a).or_else(|| event.pointer(b));
+        let name = either("/execution/name", "/cutover/execution/name");
+        Self {
+            execution: name.and_then(Value::as_str).map(str::to_owned),
+            step: either("/step", "/cutover/step").and_then(Value::as_u64),
+        }
+    }
 }
 
 /// Unit of a [`Metric`], as CloudWatch names it.

@@ -2,14 +2,15 @@
 //! targets are healthy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthStateEnum,
 };
-use cutover_core::Failure;
 use cutover_core::facts::{FoundLoadBalancer, Group, dns_key};
+use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
 
@@ -21,6 +22,9 @@ const NAMES_MAX: usize = 20;
 /// Up to so many load balancers are asked for their target groups one by one. For more, all target
 /// groups are listed: an account's few hundred are one or two pages.
 const ONE_BY_ONE_MAX: usize = 8;
+
+/// How long a roll-back waits to hear of the old side's targets.
+const DEAD_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Load balancers and their targets.
 #[derive(Clone, Debug)]
@@ -79,6 +83,29 @@ impl Targets {
             })
             .collect();
         Ok(load_balancer_ids.iter().map(|id| *healthy.get(id.as_str()).unwrap_or(&0)).collect())
+    }
+
+    /// The routes that cannot go back, because the load balancer of their old side, named beside
+    /// them, has no healthy target.
+    ///
+    /// When the targets cannot be told, or not soon, there are none: an old side that served a
+    /// moment ago is a better guess than a new one that failed, and traffic waits.
+    pub async fn dead(&self, going_back: impl Iterator<Item = (RouteId, String)>) -> Vec<RouteId> {
+        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
+        let told = tokio::time::timeout(DEAD_WAIT_MAX, self.healthy_hosts(&ids)).await;
+        let untold = match told {
+            Ok(Ok(healthy)) => {
+                let both = routes.into_iter().zip(healthy);
+                return both.filter(|(_, hosts)| *hosts == 0).map(|(route, _)| route).collect();
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("no answer within {} s", DEAD_WAIT_MAX.as_secs()),
+        };
+        tracing::warn!(
+            reason = untold,
+            "the old side's targets cannot be told: all routes go back"
+        );
+        Vec::new()
     }
 
     /// The load balancers of these ids by their names, in one call. `None` when that cannot be

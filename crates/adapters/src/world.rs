@@ -28,7 +28,8 @@ impl World {
     /// and `HOSTED_ZONE_ID` (for a request that names no zone) as well.
     ///
     /// # Errors
-    /// `Internal` when one of the two variables is missing: the function was deployed wrongly.
+    /// `Internal` when one of the two variables is missing: the function was deployed wrongly. It
+    /// ends then, and Lambda calls that `Runtime.ExitError`.
     pub async fn from_env() -> Result<Self, Failure> {
         let variable = |name: &str| {
             std::env::var(name)
@@ -112,7 +113,7 @@ impl World {
         Ok(Facts { load_balancers, requests, alarms, running })
     }
 
-    /// The requests that each old load balancer (and, to resume, each new one) counted of late.
+    /// The requests that each of the load balancers counted of late.
     async fn requests(
         &self,
         survey: &Survey,

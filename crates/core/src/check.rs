@@ -18,7 +18,7 @@ use crate::load_balancer::LoadBalancer;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::{ExternalDns, Request};
-use crate::split::{RouteId, Sides, Weights};
+use crate::split::{RouteId, Sides, WEIGHT_MAX, Weights};
 use crate::start::Start;
 
 /// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
@@ -33,6 +33,11 @@ pub const TRAFFIC_PERIODS: u32 = 15;
 pub const STATE_BYTES_MAX: usize = 220 * 1024;
 /// Bytes that a verdict takes per route.
 const VERDICT_BYTES_MAX: usize = 160;
+/// Seconds since the start during which names without records of the new side are waited for, when
+/// the routes are discovered.
+pub const LEFT_OUT_WAIT_S: u32 = 600;
+/// Seconds that an execution may take: the time-out of the state machine.
+pub const EXECUTION_S_MAX: u64 = 1_209_600;
 /// Names listed in a sentence about many routes.
 const NAMES_SHOWN: usize = 5;
 
@@ -49,8 +54,18 @@ pub struct Zone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
     problem: Problem,
-    /// It may pass by waiting.
-    not_yet: bool,
+    remedy: Remedy,
+}
+
+/// What helps against a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// Waiting: the new side is being built.
+    Wait,
+    /// A person; but it is looked at again if there is something to wait for anyway.
+    MayPass,
+    /// A person.
+    Person,
 }
 
 /// A route whose records are as they must be.
@@ -71,6 +86,8 @@ pub struct Survey {
     zone: Zone,
     sides: Option<Sides>,
     candidates: Vec<Candidate>,
+    /// Names that have records of the old side alone: left where they are, or not written yet.
+    left_out: Option<Problem>,
     findings: Vec<Finding>,
     warnings: Vec<Problem>,
 }
@@ -86,6 +103,12 @@ pub struct Attempt {
     pub now: Timestamp,
 }
 
+impl Attempt {
+    fn waited_s(&self) -> i64 {
+        self.now.as_second() - self.started_at.as_second()
+    }
+}
+
 impl Survey {
     /// Finds the routes in the zone's records, and the old side if the request names none.
     #[must_use]
@@ -95,6 +118,7 @@ impl Survey {
             zone,
             sides: None,
             candidates: Vec::new(),
+            left_out: None,
             findings: Vec::new(),
             warnings: Vec::new(),
         };
@@ -102,8 +126,12 @@ impl Survey {
         for record in records.iter().filter(|record| carries_traffic(record)) {
             by_name.entry(&record.name).or_default().push(record);
         }
+        let asked_for = survey.routes_asked_for(&by_name);
         let Some(sides) = survey.find_sides(&by_name) else { return survey };
-        let routes = survey.find_routes(&by_name, &sides);
+        let routes = match asked_for {
+            Some(routes) => routes,
+            None => survey.discover(&by_name, &sides),
+        };
         let owned = owned_by_external_dns(records, &sides);
         for route in routes {
             let records = by_name.get(&route).map_or(&[][..], Vec::as_slice);
@@ -123,19 +151,6 @@ impl Survey {
         self.candidates.iter().flat_map(of_route).collect()
     }
 
-    /// The old side's load balancers among those found: their traffic is looked at.
-    #[must_use]
-    pub fn old_load_balancers(
-        &self,
-        found: &BTreeMap<String, FoundLoadBalancer>,
-    ) -> Vec<LoadBalancer> {
-        let ids: BTreeSet<&String> =
-            self.candidates.iter().filter_map(|c| Some(&found.get(&c.old_dns)?.id)).collect();
-        ids.into_iter()
-            .map(|id| LoadBalancer { id: id.clone(), target_groups: Vec::new() })
-            .collect()
-    }
-
     /// The request that is being validated.
     #[must_use]
     pub const fn request(&self) -> &Request {
@@ -143,11 +158,15 @@ impl Survey {
     }
 
     fn refuse(&mut self, problem: Problem) {
-        self.findings.push(Finding { problem, not_yet: false });
+        self.findings.push(Finding { problem, remedy: Remedy::Person });
+    }
+
+    fn refuse_for_now(&mut self, problem: Problem) {
+        self.findings.push(Finding { problem, remedy: Remedy::MayPass });
     }
 
     fn not_yet(&mut self, problem: Problem) {
-        self.findings.push(Finding { problem, not_yet: true });
+        self.findings.push(Finding { problem, remedy: Remedy::Wait });
     }
 
     /// The two set identifiers: the old one from the request, or the one beside the new that
@@ -200,23 +219,35 @@ impl Survey {
         }
     }
 
-    /// The routes asked for, or every name that has weighted records of both sides.
-    fn find_routes(
+    /// The routes that the request names, but for those that cannot be any.
+    fn routes_asked_for(
+        &mut self,
+        by_name: &BTreeMap<&RouteId, Vec<&Record>>,
+    ) -> Option<Vec<RouteId>> {
+        let suffix = format!(".{}", self.zone.name);
+        let mut routes = self.request.routes.clone()?;
+        routes.retain(|route| {
+            let name = route.as_str();
+            let (code, message) = if name != self.zone.name && !name.ends_with(&suffix) {
+                ("route_outside_zone", format!("it is not a name of the zone {}", self.zone.name))
+            } else if !by_name.contains_key(route) {
+                ("no_record", "it has no record of type A, AAAA or CNAME".to_owned())
+            } else {
+                return true;
+            };
+            let problem = Problem::of(route, code, message);
+            self.findings.push(Finding { problem, remedy: Remedy::Person });
+            false
+        });
+        Some(routes)
+    }
+
+    /// Every name that has weighted records of both sides.
+    fn discover(
         &mut self,
         by_name: &BTreeMap<&RouteId, Vec<&Record>>,
         sides: &Sides,
     ) -> Vec<RouteId> {
-        if let Some(routes) = self.request.routes.clone() {
-            let suffix = format!(".{}", self.zone.name);
-            let inside =
-                |r: &RouteId| r.as_str() == self.zone.name || r.as_str().ends_with(&suffix);
-            let (inside, outside): (Vec<_>, Vec<_>) = routes.into_iter().partition(inside);
-            for route in outside {
-                let message = format!("it is not a name of the zone {}", self.zone.name);
-                self.refuse(Problem::of(&route, "route_outside_zone", message));
-            }
-            return inside;
-        }
         let has = |records: &[&Record], id: &String| {
             records.iter().any(|record| record.set_identifier.as_ref() == Some(id))
         };
@@ -237,13 +268,13 @@ impl Survey {
             self.not_yet(Problem::new("no_routes", message));
         } else if !only_old.is_empty() {
             let message = format!(
-                "{} name(s) have records of {:?} but none of {:?} and stay where they are: {}",
+                "{} name(s) have records of {:?} but none of {:?}: {}",
                 only_old.len(),
                 sides.old,
                 sides.new,
                 listed(&only_old)
             );
-            self.warnings.push(Problem::new("left_out", message));
+            self.left_out = Some(Problem::new("left_out", message));
         }
         both
     }
@@ -445,6 +476,8 @@ impl Survey {
         self.check_alarms(&facts.alarms);
         self.check_running(&facts.running, attempt);
         self.check_external_dns();
+        self.check_left_out(attempt);
+        self.check_resumed();
         self.warn_without_effect();
         let ttl_s = self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S);
         let history = self.request.ramp.check_history(
@@ -455,6 +488,7 @@ impl Survey {
         if let Err(problem) = history {
             self.refuse(problem);
         }
+        self.check_duration(ttl_s);
         let cutover = self.cutover(facts, attempt, ttl_s);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.findings.is_empty()) {
             self.check_size(cutover);
@@ -574,7 +608,7 @@ impl Survey {
                 }
                 Some((_, true)) => {
                     let message = format!("the alarm {name:?} is in ALARM already");
-                    self.refuse(Problem::new("alarm_already", message));
+                    self.refuse_for_now(Problem::new("alarm_already", message));
                 }
                 Some((_, false)) => {}
             }
@@ -589,7 +623,8 @@ impl Survey {
             let shared = match Wanted::by(other.input.as_deref()) {
                 Wanted::Nothing => continue,
                 Wanted::Unknown => "routes that cannot be told".to_owned(),
-                Wanted::Zone(zone) => {
+                Wanted::Zone { new, .. } if new != self.request.new => continue,
+                Wanted::Zone { zone, .. } => {
                     let zone = zone.or_else(|| self.request.default_zone.clone());
                     let (id, name) = (&self.zone.id, &self.zone.name);
                     if zone.is_some_and(|z| z != *id && z.trim_end_matches('.') != name) {
@@ -607,7 +642,7 @@ impl Survey {
                 }
             };
             let message = format!("execution {:?} is running for {shared}", other.name);
-            self.refuse(Problem::new("already_running", message));
+            self.refuse_for_now(Problem::new("already_running", message));
         }
     }
 
@@ -632,6 +667,66 @@ impl Survey {
         match self.request.external_dns {
             ExternalDns::Warn => self.warnings.push(problem),
             ExternalDns::Refuse => self.refuse(problem),
+        }
+    }
+
+    /// external-dns writes the names of a new cluster one after the other: those that are missing
+    /// are given some time before they are taken for names that stay.
+    fn check_left_out(&mut self, attempt: &Attempt) {
+        let Some(problem) = self.left_out.take() else { return };
+        let patience_s = LEFT_OUT_WAIT_S.min(self.request.ready_timeout_s);
+        if attempt.waited_s() < i64::from(patience_s) && !self.request.dry_run {
+            self.not_yet(problem);
+        } else {
+            self.warnings.push(problem);
+        }
+    }
+
+    /// Routes that are there already are left out of a resumed cutover, and the others must have one
+    /// split: some would jump otherwise.
+    fn check_resumed(&mut self) {
+        if !self.request.resume || self.candidates.is_empty() {
+            return;
+        }
+        let (there, open): (Vec<_>, Vec<_>) =
+            self.candidates.drain(..).partition(|candidate| candidate.live.old == 0);
+        self.candidates = open;
+        let names: Vec<String> = there.iter().map(|c| c.route.to_string()).collect();
+        if self.candidates.is_empty() {
+            let message = "every route has all its weight on the new side already";
+            self.refuse(Problem::new("nothing_to_do", message));
+        } else if !names.is_empty() {
+            let message = format!("all weight is on the new side already: {}", listed(&names));
+            self.warnings.push(Problem::new("already_there", message));
+        }
+        let shares: BTreeSet<String> = self
+            .candidates
+            .iter()
+            .filter_map(|candidate| candidate.live.share())
+            .map(crate::verdict::percent)
+            .collect();
+        if shares.len() > 1 {
+            let shares: Vec<String> = shares.into_iter().collect();
+            let message = format!(
+                "the routes have different live shares: {}; resume those of one share at a time, \
+                 with routes",
+                listed(&shares)
+            );
+            self.refuse(Problem::new("splits_differ", message));
+        }
+    }
+
+    fn check_duration(&mut self, ttl_s: u32) {
+        let request = &self.request;
+        let longest_s = request.ramp.duration_s(ttl_s)
+            + u64::from(request.ready_timeout_s)
+            + u64::from(request.health.hold_max_s);
+        if longest_s > EXECUTION_S_MAX {
+            let message = format!(
+                "ready_timeout_s, hold_max_s and the ramp come to {longest_s} s; an execution may \
+                 take {EXECUTION_S_MAX} s"
+            );
+            self.refuse(Problem::new("ramp_too_slow", message));
         }
     }
 
@@ -674,11 +769,12 @@ impl Survey {
         for candidate in &self.candidates {
             let old = facts.load_balancers.get(&candidate.old_dns)?;
             let new = facts.load_balancers.get(&candidate.new_dns)?;
-            // Resumed: going back means all weight on the old side, not the split found.
-            let sum = candidate.live.old + candidate.live.new;
+            // Resumed: going back means all weight on the old side, not the split found. Any
+            // weight beside 0 does.
+            let all = candidate.live.old.saturating_add(candidate.live.new).min(WEIGHT_MAX);
             routes.push(Route {
                 name: candidate.route.clone(),
-                original: Weights { old: sum, new: 0 },
+                original: Weights { old: all, new: 0 },
                 last: candidate.live,
                 status: Status::Active,
                 old_lb: index_of(old, false),
@@ -705,7 +801,6 @@ impl Survey {
             ready_timeout_s: request.ready_timeout_s,
             started_at: attempt.now,
             first_shift_at: None,
-            step_since: None,
             checks: 0,
             load_balancers,
             routes,
@@ -723,23 +818,18 @@ impl Survey {
         Some(cutover)
     }
 
-    /// The first step above every route's live share; `None`, and a finding, when there is none.
-    fn first_step(&mut self) -> Option<usize> {
-        let shares = self.candidates.iter().filter_map(|candidate| candidate.live.share());
-        let highest = shares.fold(0.0, f64::max);
-        let all_there = self.candidates.iter().all(|candidate| candidate.live.old == 0);
-        if all_there && !self.candidates.is_empty() {
-            let message = "every route has all its weight on the new side already";
-            self.refuse(Problem::new("nothing_to_do", message));
-            return None;
-        }
+    /// The first step above the live share; the last one when none is.
+    fn first_step(&self) -> Option<usize> {
+        let share = self.candidates.iter().find_map(|candidate| candidate.live.share());
+        let live = share.unwrap_or(0.0);
         let steps = self.request.ramp.steps();
-        let above = steps.iter().position(|step| f64::from(step.percent) / 100.0 > highest);
+        let above = steps.iter().position(|step| f64::from(step.percent) / 100.0 > live);
         above.or_else(|| steps.len().checked_sub(1))
     }
 
     fn failure(self, attempt: &Attempt) -> Failure {
-        let not_yet = self.findings.iter().all(|finding| finding.not_yet);
+        let any = |remedy| self.findings.iter().any(|finding| finding.remedy == remedy);
+        let not_yet = any(Remedy::Wait) && !any(Remedy::Person);
         let mut problems: Vec<Problem> = self.findings.into_iter().map(|f| f.problem).collect();
         if problems.is_empty() {
             return Failure::Internal("validation found neither routes nor a problem".to_owned());
@@ -747,9 +837,8 @@ impl Survey {
         if !not_yet || self.request.dry_run {
             return Failure::InvalidInput(problems);
         }
-        let waited_s = attempt.now.as_second() - attempt.started_at.as_second();
         let timeout_s = self.request.ready_timeout_s;
-        if waited_s < i64::from(timeout_s) {
+        if attempt.waited_s() < i64::from(timeout_s) {
             return Failure::NotReady(problems);
         }
         let message = format!("not ready within ready_timeout_s, {timeout_s} s");
@@ -798,8 +887,13 @@ fn owned_by_external_dns(records: &[Record], sides: &Sides) -> BTreeSet<RouteId>
 enum Wanted {
     Nothing,
     Routes(BTreeSet<RouteId>),
-    /// It discovers its routes in this zone; `None`: in that of the defaults.
-    Zone(Option<String>),
+    /// It discovers the routes of a new side.
+    Zone {
+        /// In this zone; `None`: in that of the defaults.
+        zone: Option<String>,
+        /// The set identifier of the new side.
+        new: String,
+    },
     /// Its input cannot be read.
     Unknown,
 }
@@ -821,7 +915,8 @@ impl Wanted {
                 Self::Routes(routes.iter().filter_map(Value::as_str).map(RouteId::from).collect())
             }
             None => {
-                Self::Zone(request.get("hosted_zone").and_then(Value::as_str).map(str::to_owned))
+                let text = |name| request.get(name).and_then(Value::as_str).map(str::to_owned);
+                Self::Zone { zone: text("hosted_zone"), new: text("new").unwrap_or_default() }
             }
         }
     }
@@ -936,6 +1031,8 @@ mod tests {
     fn routes_and_the_old_side_are_discovered() {
         let mut given = Given::fine();
         given.records.push(alias("only-old.example.com", "A", "blue", 100));
+        assert_eq!(given.refused(), ("NotReady", BTreeSet::from(["left_out".to_owned()])));
+        given.waited_s = i64::from(LEFT_OUT_WAIT_S);
         let cutover = given.validate().expect("accepted");
         let names: Vec<&str> = cutover.routes.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["chat.example.com", "shop.example.com"]);
@@ -953,7 +1050,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_wrong_is_refused_by_its_code() {
         type Break = fn(&mut Given);
-        let table: [(&str, &str, Break); 30] = [
+        let table: [(&str, &str, Break); 33] = [
             ("InvalidInput", "simple_record", |g| g.records[0].policy = Policy::Simple),
             ("InvalidInput", "other_policy", |g| g.records[0].policy = Policy::Other),
             ("InvalidInput", "third_identifier", |g| {
@@ -1007,6 +1104,18 @@ mod tests {
             ("InvalidInput", "many_targets", |g| {
                 g.records[0].target = Target::Values(vec!["192.0.2.1".into(), "192.0.2.2".into()]);
             }),
+            ("InvalidInput", "no_record", |g| {
+                g.request["routes"] = json!(["chat.example.com", "tyop.example.com"]);
+            }),
+            ("InvalidInput", "splits_differ", |g| {
+                g.request["resume"] = json!(true);
+                let of_shop = |record: &&mut Record| record.name.as_str().starts_with("shop");
+                g.records.iter_mut().filter(of_shop).for_each(|record| record.weight = Some(50));
+            }),
+            ("InvalidInput", "ramp_too_slow", |g| {
+                g.request["health"] = json!({"check_interval_s": 3600});
+                g.request["ramp"] = json!({"linear": {"step_percent": 50, "bake_s": 604_800}});
+            }),
             ("InvalidInput", "route_outside_zone", |g| {
                 g.request["routes"] = json!(["chat.example.com", "chat.example.org"]);
             }),
@@ -1030,7 +1139,7 @@ mod tests {
                 g.facts.alarms = vec![("5xx".to_owned(), true)];
             }),
             ("InvalidInput", "ramp_too_long", |g| {
-                g.request["ramp"] = json!({"linear": {"step_percent": 1, "bake_s": 86400}});
+                g.request["ramp"] = json!({"linear": {"step_percent": 1, "bake_s": 10_000}});
             }),
             ("InvalidInput", "nothing_to_do", |g| {
                 g.request["resume"] = json!(true);
@@ -1089,6 +1198,30 @@ mod tests {
         assert_eq!(f64::from(cutover.intended()).to_string(), "40");
         assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
         assert_eq!(cutover.routes[0].last, Weights { old: 70, new: 30 });
+
+        for record in &mut given.records {
+            let shop = record.name.as_str().starts_with("shop");
+            let new = record.set_identifier.as_deref() == Some("green");
+            record.weight = Some(if new || !shop { 200 } else { 0 });
+        }
+        let cutover = given.validate().expect("accepted");
+        let names: Vec<&str> = cutover.routes.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["chat.example.com"], "one that is there already is left out");
+        assert_eq!(cutover.warnings[0].code, "already_there");
+        assert_eq!(
+            cutover.routes[0].original,
+            Weights { old: 255, new: 0 },
+            "a weight it can have"
+        );
+    }
+
+    #[test]
+    fn what_may_pass_is_looked_at_again_while_something_is_waited_for_anyway() {
+        let mut given = Given::fine().with("health", json!({"alarms": ["5xx"]}));
+        given.facts.alarms = vec![("5xx".to_owned(), true)];
+        assert_eq!(given.refused().0, "InvalidInput");
+        green(&mut given).active = false;
+        assert_eq!(given.refused().0, "NotReady");
     }
 
     #[test]
@@ -1120,6 +1253,7 @@ mod tests {
             (running("a", 999, r#"{"new":"green","hosted_zone":"example.com."}"#), true),
             (running("a", 999, r#"{"new":"green","hosted_zone":"Z1"}"#), true),
             (running("a", 999, r#"{"new":"green","hosted_zone":"example.org"}"#), false),
+            (running("a", 999, r#"{"new":"red"}"#), false),
             (running("a", 999, r#"{"new":"green","dry_run":true}"#), false),
             (running("a", 999, "not JSON"), true),
             (running("a", 1000, r#"{"new":"green"}"#), true),

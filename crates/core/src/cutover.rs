@@ -74,6 +74,15 @@ pub struct Next {
     pub reason: String,
 }
 
+/// Longest reason of what comes next, in characters: it travels, and ends in a Cause.
+const NEXT_REASON_CHARS_MAX: usize = 1_000;
+
+impl Next {
+    fn new(action: Action, wait_s: u32, reason: &str) -> Self {
+        Self { action, wait_s, reason: reason.chars().take(NEXT_REASON_CHARS_MAX).collect() }
+    }
+}
+
 /// Which execution this is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
@@ -110,7 +119,8 @@ pub enum Status {
     RolledBack,
     /// Somebody else changed its split: it is left alone.
     Drifted,
-    /// It should go back, but its old side has no healthy target: its traffic stays.
+    /// It should go back and could not: its old side has no healthy target, or the service refused.
+    /// Its traffic stays.
     Kept,
 }
 
@@ -146,7 +156,8 @@ pub const REASON_CHARS_MAX: usize = 160;
 /// The whole state of one cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`]; a state of another version is refused.
+    #[serde(deserialize_with = "known_schema")]
     pub schema: u32,
     /// Which execution this is.
     pub execution: Execution,
@@ -173,8 +184,6 @@ pub struct Cutover {
     pub started_at: Timestamp,
     /// When the first weights were written: evidence begins here.
     pub first_shift_at: Option<Timestamp>,
-    /// When the current step's weights were written.
-    pub step_since: Option<Timestamp>,
     /// Checks made so far: bounds the execution's history.
     pub checks: u32,
     /// Every load balancer of the routes, once.
@@ -196,8 +205,8 @@ pub struct Cutover {
 pub struct Checked {
     /// While settling: whether every change is live everywhere.
     pub propagated: bool,
-    /// The live splits of the active routes.
-    pub splits: Vec<Split>,
+    /// The live splits of the routes, or why they could not be read.
+    pub splits: Result<Vec<Split>, String>,
     /// The evidence, or why the telemetry failed.
     pub observed: Result<Observed, String>,
 }
@@ -241,38 +250,57 @@ pub struct TaskError {
 /// Who asks for a roll-back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RollbackStart {
-    /// The state machine, or a person.
+    /// The state machine.
     Order(Box<Order>),
+    /// A person: roll back what this execution has done, however it ended.
+    Execution {
+        /// The execution.
+        execution_arn: String,
+        /// Even where the old side has no healthy target.
+        force: bool,
+    },
     /// An event of Step Functions: this execution has ended, perhaps without its roll-back.
     Ended {
         /// The execution.
         execution_arn: String,
         /// How it ended, `ABORTED`, `TIMED_OUT` or `FAILED`.
         status: String,
+        /// When it ended.
+        stopped_at: Option<Timestamp>,
     },
 }
 
+/// Seconds that a shift may go on after its execution was stopped: the time-out of its task.
+pub const SHIFT_S_MAX: i64 = 150;
+
 impl RollbackStart {
-    /// Tells an [`Order`] from the event of an execution's status change.
+    /// Tells an [`Order`], `{"execution_arn", "force"}` and the event of an execution's status
+    /// change apart.
     ///
     /// # Errors
-    /// `InvalidInput` when it is neither.
+    /// `InvalidInput` when it is none of them.
     pub fn read(event: serde_json::Value) -> Result<Self, Failure> {
-        let text = |pointer: &str| {
-            event.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned)
-        };
+        use serde_json::Value;
+        let at = |pointer: &str| event.pointer(pointer);
+        let text = |pointer: &str| at(pointer).and_then(Value::as_str).map(str::to_owned);
         if text("/detail-type").as_deref() == Some("Step Functions Execution Status Change")
             && let (Some(execution_arn), Some(status)) =
                 (text("/detail/executionArn"), text("/detail/status"))
         {
-            return Ok(Self::Ended { execution_arn, status });
+            let stopped_at = at("/detail/stopDate").and_then(Value::as_i64);
+            let stopped_at = stopped_at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            return Ok(Self::Ended { execution_arn, status, stopped_at });
+        }
+        if let Some(execution_arn) = text("/execution_arn") {
+            let force = at("/force").and_then(Value::as_bool).unwrap_or_default();
+            return Ok(Self::Execution { execution_arn, force });
         }
         serde_json::from_value(event).map(|order| Self::Order(Box::new(order))).map_err(|error| {
             Failure::invalid(
                 "unreadable_event",
                 format!(
-                    "this is neither {{\"cutover\", \"failure\", \"force\"}} nor the status change of \
-                     an execution: {error}"
+                    "this is neither {{\"cutover\", \"failure\", \"force\"}} nor {{\"execution_arn\", \
+                     \"force\"}} nor the status change of an execution: {error}"
                 ),
             )
         })
@@ -280,20 +308,37 @@ impl RollbackStart {
 }
 
 impl Order {
-    /// The order for an execution that ended without its roll-back.
+    /// The order to take back everything that an execution has done.
     #[must_use]
-    pub fn of_interrupted(cutover: Cutover, status: &str) -> Self {
-        let error = TaskError { error: status.to_owned(), cause: "the execution ended".to_owned() };
-        Self { cutover, failure: Some(error), force: false }
+    pub fn of_execution(cutover: Cutover, why: &str, force: bool) -> Self {
+        let error = TaskError { error: why.to_owned(), cause: "the execution ended".to_owned() };
+        Self { cutover: Cutover { report: None, ..cutover }, failure: Some(error), force }
     }
 
-    /// The cutover with every route marked that must go back.
+    /// The cutover with every route marked that must go back: with `force`, those that could not
+    /// go back before as well.
     #[must_use]
     pub fn into_cutover(self) -> Cutover {
-        let Some(TaskError { error, cause }) = self.failure else { return self.cutover };
+        let mut cutover = self.cutover;
+        if self.force {
+            for route in cutover.routes.iter_mut().filter(|r| r.status == Status::Kept) {
+                route.status = Status::RollingBack;
+            }
+        }
+        let Some(TaskError { error, cause }) = self.failure else { return cutover };
         let payload = serde_json::from_str::<serde_json::Value>(&cause).ok();
         let message = payload.as_ref().and_then(|p| p.get("errorMessage")?.as_str());
-        self.cutover.give_up(&format!("could not go on: {error}: {}", message.unwrap_or(&cause)))
+        cutover.give_up(&format!("could not go on: {error}: {}", message.unwrap_or(&cause)))
+    }
+}
+
+impl Cutover {
+    /// Whether a shift of an execution that was stopped then may still be under way: its function
+    /// goes on, and may write after a roll-back has looked.
+    #[must_use]
+    pub fn may_be_shifting(&self, stopped_at: Option<Timestamp>, now: Timestamp) -> bool {
+        self.phase == Phase::Shifting
+            && stopped_at.is_some_and(|stopped_at| now < later(stopped_at, SHIFT_S_MAX))
     }
 }
 
@@ -351,11 +396,11 @@ impl Cutover {
             };
             match moved {
                 Moved::There => route.last = to,
+                Moved::Refused(why) => route.must_go_back(why),
                 Moved::Drifted(live) => route.drifted(live),
             }
         }
         self.first_shift_at = self.first_shift_at.or(Some(now));
-        self.step_since = Some(now);
         self.phase = Phase::Settling(Settling {
             changes: shifted.changes.clone(),
             unconfirmed: shifted.unconfirmed,
@@ -363,9 +408,9 @@ impl Cutover {
             shifted_at: now,
         });
         if !self.fail_or_go_on() {
-            let wait_s = self.health.check_interval_s;
+            let wait_s = self.health.check_interval_s.min(INSYNC_S);
             let reason = format!("{} asked for; settling", self.intended());
-            self.next = Next { action: Action::Wait, wait_s, reason };
+            self.next = Next::new(Action::Wait, wait_s, &reason);
         }
         self
     }
@@ -392,7 +437,7 @@ impl Cutover {
             return self;
         }
         self.checks = self.checks.saturating_add(1);
-        for split in &checked.splits {
+        for split in checked.splits.iter().flatten() {
             let route = self.routes.iter_mut().find(|route| route.name == split.route);
             if let Some(route) = route.filter(|route| route.status == Status::Active)
                 && split.live.as_ref() != Ok(&route.last)
@@ -406,16 +451,16 @@ impl Cutover {
             self.roll_back_active("the execution's history is nearly full");
         }
         if !self.fail_or_go_on() {
-            self.next = self.after_verdicts(now);
+            self.next = self.after_verdicts(checked.splits.as_ref().err(), now);
             if self.fail_or_go_on() {
                 return self;
             }
-            match self.next.action {
-                Action::Shift => {
+            match (self.next.action, &checked.splits) {
+                (Action::Shift, _) => {
                     self.step += 1;
                     self.phase = Phase::Shifting;
                 }
-                Action::Complete => self.complete(),
+                (Action::Complete, Ok(splits)) => self.complete(splits),
                 _ => {}
             }
         }
@@ -442,7 +487,10 @@ impl Cutover {
     }
 
     fn judge_routes(&mut self, observed: &Result<Observed, String>) {
-        let step_since = self.step_since.unwrap_or(self.started_at);
+        let settled_at = match self.phase {
+            Phase::Baking { since } => Some(since),
+            Phase::Shifting | Phase::Settling(_) => None,
+        };
         let none = Series::default();
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             let verdict = match observed {
@@ -450,7 +498,7 @@ impl Cutover {
                 Ok(observed) => {
                     let of = |index: usize| observed.series.get(index).unwrap_or(&none);
                     let (old, new) = (of(route.old_lb), of(route.new_lb));
-                    judge(&self.health, &Evidence::new(observed, old, new, step_since))
+                    judge(&self.health, &Evidence::new(observed, old, new, settled_at))
                 }
             };
             if verdict.kind == VerdictKind::Regressed {
@@ -460,12 +508,13 @@ impl Cutover {
         }
     }
 
-    /// What comes next when no route has failed: stay, go on or end.
-    fn after_verdicts(&mut self, now: Timestamp) -> Next {
+    /// What comes next when no route has failed: stay, go on or end. `unread`: why the live
+    /// weights could not be read; a step is not passed without them.
+    fn after_verdicts(&mut self, unread: Option<&String>, now: Timestamp) -> Next {
         let interval_s = i64::from(self.health.check_interval_s);
         let wait = |left_s: i64, reason: String| {
             let wait_s = u32::try_from(left_s.clamp(1, interval_s.max(1))).unwrap_or(1);
-            Next { action: Action::Wait, wait_s, reason }
+            Next::new(Action::Wait, wait_s, &reason)
         };
         let since = match &self.phase {
             Phase::Baking { since } => *since,
@@ -490,13 +539,16 @@ impl Cutover {
                 now < hold_end || self.health.on_no_data == OnNoData::RollBack
             }
         };
-        let held = self.active().filter(|route| unknown(route)).count();
+        let held = self.active().filter(|route| unread.is_some() || unknown(route)).count();
+        let why = match unread {
+            Some(why) => format!("the live weights cannot be read: {why}"),
+            None => self.worst_verdict(),
+        };
         if held > 0 && now < hold_end {
             let left_s = hold_end.as_second() - now.as_second();
             let reason = format!(
-                "{}: held for up to {left_s} s more because {held} route(s) cannot be judged; {}",
-                self.intended(),
-                self.worst_verdict()
+                "{}: held for up to {left_s} s more because {held} route(s) cannot be judged; {why}",
+                self.intended()
             );
             return wait(left_s, reason);
         }
@@ -504,22 +556,29 @@ impl Cutover {
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             let Some(verdict) = &route.verdict else { continue };
             let goes_back = match verdict.kind {
+                _ if unread.is_some() => true,
                 VerdictKind::MetricsBroken => true,
                 VerdictKind::NotEnoughData => on_no_data == OnNoData::RollBack,
                 VerdictKind::Healthy | VerdictKind::Regressed => false,
             };
             if goes_back {
-                let reason = format!("still not judged after {hold_max_s} s: {}", verdict.reason);
+                let why = if unread.is_some() { &why } else { &verdict.reason };
+                let reason = format!("still not judged after {hold_max_s} s: {why}");
                 route.must_go_back(&reason);
             }
         }
         let verdict = self.worst_verdict();
         if self.step + 1 >= self.ramp.steps().len() {
-            let reason = format!("every step was passed; {verdict}");
-            return Next { action: Action::Complete, wait_s: 0, reason };
+            let left_behind = self.routes.len() - self.active().count();
+            let reason = if left_behind == 0 {
+                format!("every step was passed; {verdict}")
+            } else {
+                let why = self.why_failed();
+                format!("every step was passed, but {left_behind} route(s) are not there; {why}")
+            };
+            return Next::new(Action::Complete, 0, &reason);
         }
-        let reason = format!("{} passed; {verdict}", self.intended());
-        Next { action: Action::Shift, wait_s: 0, reason }
+        Next::new(Action::Shift, 0, &format!("{} passed; {verdict}", self.intended()))
     }
 
     /// The sentence of the active route that stands worst, with its name when there are several.
@@ -551,7 +610,7 @@ impl Cutover {
         let going_back = self.with_status(Status::RollingBack).count();
         let ordered = going_back > 0 || self.active().next().is_none();
         if ordered {
-            self.next = Next { action: Action::RollBack, wait_s: 0, reason: why };
+            self.next = Next::new(Action::RollBack, 0, &why);
         }
         ordered
     }
@@ -576,15 +635,16 @@ impl Cutover {
     pub fn give_up(mut self, reason: &str) -> Self {
         self.roll_back_active(reason);
         if self.report.is_none() {
-            self.next = Next { action: Action::RollBack, wait_s: 0, reason: reason.to_owned() };
+            self.next = Next::new(Action::RollBack, 0, reason);
         }
         self
     }
 
-    /// The routes that must go back, each with its old side's load balancer.
-    pub fn going_back(&self) -> impl Iterator<Item = (&RouteId, Option<&LoadBalancer>)> {
-        self.with_status(Status::RollingBack)
-            .map(|route| (&route.name, self.load_balancers.get(route.old_lb)))
+    /// The routes that must go back, each with the id of its old side's load balancer.
+    pub fn going_back(&self) -> impl Iterator<Item = (RouteId, String)> {
+        self.with_status(Status::RollingBack).filter_map(|route| {
+            Some((route.name.clone(), self.load_balancers.get(route.old_lb)?.id.clone()))
+        })
     }
 
     /// What a roll-back has to do, but for the routes in `kept`: to the original weights, from
@@ -607,9 +667,7 @@ impl Cutover {
     pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
-                route.status = Status::Kept;
-                let why = route.reason.take().unwrap_or_default();
-                route.say(&format!("its old side has no healthy target; should go back: {why}"));
+                route.kept("its old side has no healthy target");
                 continue;
             }
             match done.shifted.moves.iter().find(|(name, _)| name == &route.name) {
@@ -617,6 +675,7 @@ impl Cutover {
                     route.status = Status::RolledBack;
                     route.last = route.original;
                 }
+                Some((_, Moved::Refused(why))) => route.kept(why),
                 Some((_, Moved::Drifted(live))) => route.drifted(live),
                 None => {}
             }
@@ -629,7 +688,7 @@ impl Cutover {
                 }
             };
             let reason = format!("the other routes go on; {}", self.next.reason);
-            self.next = Next { action, wait_s, reason };
+            self.next = Next::new(action, wait_s, &reason);
             return self;
         }
         let first = |status| self.with_status(status).next();
@@ -647,22 +706,20 @@ impl Cutover {
             }
             None => self.next.reason.clone(),
         };
-        self.next = Next { action, wait_s: 0, reason };
+        self.next = Next::new(action, 0, &reason);
         self.report = Some(Report::of(&self, &done.splits));
         self
     }
 
-    /// The failure of a roll-back, told with what is known of every route.
+    /// The failure of a roll-back, told with what is known of every route. `splits`: what could
+    /// still be read.
     #[must_use]
-    pub fn rollback_failure(&self, failure: &Failure) -> Failure {
+    pub fn rollback_failure(&self, failure: &Failure, splits: &[Split]) -> Failure {
         let mut failed = self.clone();
-        failed.next = Next {
-            action: Action::RollbackFailed,
-            wait_s: 0,
-            reason: format!("{}; the roll-back failed: {failure}", self.next.reason),
-        };
-        let report = serde_json::to_string(&Report::of(&failed, &[]));
-        let message = report.unwrap_or_else(|error| format!("{failure}; no report: {error}"));
+        let reason = format!("the roll-back failed: {failure}; it was for: {}", self.next.reason);
+        failed.next = Next::new(Action::RollbackFailed, 0, &reason);
+        let report = serde_json::to_string(&Report::of(&failed, splits));
+        let message = report.unwrap_or_else(|error| format!("{reason}; no report: {error}"));
         match failure {
             Failure::TransientAws(_) => Failure::TransientAws(message),
             Failure::AwsRefused(_) => Failure::AwsRefused(message),
@@ -672,22 +729,39 @@ impl Cutover {
         }
     }
 
-    /// Ends well, unless some route had to be kept on a new side that failed.
-    fn complete(&mut self) {
-        if self.routes.iter().any(|route| route.status == Status::Kept) {
-            self.next = Next {
-                action: Action::RollbackFailed,
-                wait_s: 0,
-                reason: format!("the other routes completed; {}", self.why_failed()),
-            };
+    /// For a roll-back that no state machine watches: only one that is done is no failure.
+    ///
+    /// # Errors
+    /// `TransientAws` when a shift may still be under way (`again`), so that it is done once more;
+    /// `AwsRefused` with the report when some route has not its original weights.
+    pub fn undone(self, again: bool) -> Result<Self, Failure> {
+        if again {
+            let why = "a shift of the stopped execution may still be under way: once more";
+            return Err(Failure::TransientAws(why.to_owned()));
         }
-        // A check has just found every active route's live split to be the one written last.
-        let splits: Vec<Split> = self
-            .active()
-            .map(|route| Split { route: route.name.clone(), live: Ok(route.last) })
-            .collect();
-        self.report = Some(Report::of(self, &splits));
+        if self.next.action == Action::RolledBack {
+            return Ok(self);
+        }
+        let report = serde_json::to_string(&self.report);
+        Err(Failure::AwsRefused(report.unwrap_or_else(|error| format!("no report: {error}"))))
     }
+
+    /// Ends well, unless some route had to be kept on a new side that failed.
+    fn complete(&mut self, splits: &[Split]) {
+        if self.routes.iter().any(|route| route.status == Status::Kept) {
+            let reason = format!("the other routes completed; {}", self.why_failed());
+            self.next = Next::new(Action::RollbackFailed, 0, &reason);
+        }
+        self.report = Some(Report::of(self, splits));
+    }
+}
+
+fn known_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let schema = u32::deserialize(deserializer)?;
+    if schema == SCHEMA {
+        return Ok(schema);
+    }
+    Err(serde::de::Error::custom(format!("schema {schema} is not known; allowed: {SCHEMA}")))
 }
 
 impl Route {
@@ -698,6 +772,12 @@ impl Route {
     fn must_go_back(&mut self, reason: &str) {
         self.status = Status::RollingBack;
         self.say(reason);
+    }
+
+    fn kept(&mut self, cause: &str) {
+        self.status = Status::Kept;
+        let why = self.reason.take().unwrap_or_default();
+        self.say(&format!("could not go back, {cause}; should: {why}"));
     }
 
     fn drifted(&mut self, live: &Result<Weights, String>) {
@@ -769,7 +849,6 @@ mod tests {
             ready_timeout_s: 7200,
             started_at: at(0),
             first_shift_at: None,
-            step_since: None,
             checks: 0,
             load_balancers: (0..2 * routes).map(lb).collect(),
             routes: (0..routes).map(route).collect(),
@@ -806,6 +885,7 @@ mod tests {
             let outcome = |asked: &Move| {
                 let index =
                     cutover.routes.iter().position(|r| r.name == asked.route).expect("known");
+                assert!(asked.to.old.max(asked.to.new) <= crate::split::WEIGHT_MAX);
                 let live = &mut self.live[index];
                 if *live == asked.to {
                     return (asked.route.clone(), Moved::There);
@@ -849,7 +929,7 @@ mod tests {
                 Action::Wait => {
                     let checked = Checked {
                         propagated: true,
-                        splits: self.splits(&cutover),
+                        splits: Ok(self.splits(&cutover)),
                         observed: Ok(self.observed(&cutover)),
                     };
                     cutover.after_check(&checked, at(self.now))
@@ -940,38 +1020,27 @@ mod tests {
         }
 
         #[test]
-        fn a_repeated_transition_changes_nothing(ramp in ramps(), transitions in 0_usize..100) {
-            let mut cutover = accepted(2, ramp);
-            let mut world = World::of(&cutover, &[FINE, FINE]);
+        fn a_repeated_transition_changes_nothing(
+            ramp in ramps(), transitions in 0_usize..100, isolate in any::<bool>(),
+            new in prop::collection::vec(prop::sample::select(vec![FINE, BAD, QUIET]), 3),
+        ) {
+            let mut cutover = accepted(3, ramp);
+            cutover.isolate = isolate;
+            let mut world = World::of(&cutover, &new);
             for _ in 0..transitions {
                 if cutover.report.is_some() {
                     break;
                 }
-                world.now += i64::from(cutover.next.wait_s);
-                let now = at(world.now);
-                let checked = Checked {
-                    propagated: true,
-                    splits: world.splits(&cutover),
-                    observed: Ok(world.observed(&cutover)),
-                };
-                cutover = if cutover.next.action == Action::Shift {
-                    let before = cutover.clone();
-                    let first = world.shift(&cutover, &cutover.pending_moves());
-                    let once = cutover.after_shift(&first, now);
-                    // The function is run again with the state it was given.
-                    let second = world.shift(&before, &before.pending_moves());
-                    prop_assert_eq!(&before.after_shift(&second, now), &once);
-                    prop_assert_eq!(&once.clone().after_shift(&second, now), &once);
-                    prop_assert!(once.pending_moves().is_empty());
-                    once
-                } else {
-                    let once = cutover.clone().after_check(&checked, now);
-                    prop_assert_eq!(&cutover.after_check(&checked, now), &once);
-                    if matches!(once.next.action, Action::Shift | Action::Complete) {
-                        prop_assert_eq!(&once.clone().after_check(&checked, now), &once);
-                    }
-                    once
-                };
+                let (before, began) = (cutover.clone(), world.now);
+                let once = world.obey(cutover);
+                let (live, ended) = (world.live.clone(), world.now);
+                // The function is run again with the state that it was given.
+                world.now = began;
+                let again = world.obey(before.clone());
+                prop_assert_eq!(&again, &once, "after {:?}", before.next);
+                prop_assert_eq!(&world.live, &live);
+                world.now = ended;
+                cutover = once;
             }
         }
     }
@@ -1040,7 +1109,7 @@ mod tests {
         let mut now = 0;
         while cutover.next.action == Action::Wait {
             now += i64::from(cutover.next.wait_s);
-            let splits = world.splits(&cutover);
+            let splits = Ok(world.splits(&cutover));
             let observed = Err("TransientAws: no answer".to_owned());
             let checked = Checked { propagated: true, splits, observed };
             cutover = cutover.after_check(&checked, at(now));
@@ -1085,11 +1154,92 @@ mod tests {
     }
 
     #[test]
+    fn force_takes_back_a_route_that_was_kept() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let cutover = world.obey(accepted(1, two_steps())).give_up("CheckHealth could not go on");
+        let shifted = world.shift(&cutover, &[]);
+        let (kept, splits) = (vec![name(0)], world.splits(&cutover));
+        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+        assert_eq!(end.next.action, Action::RollbackFailed);
+        let order = |force| Order::of_execution(end.clone(), "by hand", force).into_cutover();
+        assert!(order(false).rollback_moves(&[]).is_empty());
+        let end = world.roll_back(order(true));
+        assert_eq!(end.next.action, Action::RolledBack);
+        assert_eq!(world.live[0], Weights { old: 255, new: 0 });
+    }
+
+    #[test]
+    fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
+        let mut cutover = accepted(3, two_steps());
+        cutover.isolate = true;
+        let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+        while cutover.next.action != Action::RollBack {
+            cutover = world.obey(cutover);
+        }
+        let mut shifted = world.shift(&cutover, &[]);
+        shifted.moves = vec![(name(1), Moved::Refused("its records are protected".to_owned()))];
+        let splits = world.splits(&cutover);
+        let done = RollbackDone { kept: vec![], shifted, splits };
+        let end = world.run(cutover.after_rollback(&done));
+        assert_eq!(end.next.action, Action::RollbackFailed);
+        assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);
+        let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+        assert_eq!(live, [100, 10, 100]);
+    }
+
+    #[test]
+    fn a_step_is_not_passed_while_the_live_weights_cannot_be_read() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let mut cutover = world.obey(accepted(1, two_steps()));
+        while cutover.next.action == Action::Wait {
+            world.now += i64::from(cutover.next.wait_s);
+            let observed = Ok(world.observed(&cutover));
+            let splits = Err("no answer".to_owned());
+            let checked = Checked { propagated: true, splits, observed };
+            cutover = cutover.after_check(&checked, at(world.now));
+        }
+        assert_eq!(cutover.next.action, Action::RollBack);
+        assert!(cutover.next.reason.contains("no answer"), "{}", cutover.next.reason);
+        assert!(world.now >= 3900, "held to the end: {}", world.now);
+    }
+
+    #[test]
+    fn a_shift_may_be_under_way_for_a_while_after_its_execution_was_stopped() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let shifting = accepted(1, two_steps());
+        assert!(shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX - 1)));
+        assert!(!shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX)));
+        assert!(!world.obey(shifting).may_be_shifting(Some(at(0)), at(1)));
+    }
+
+    #[test]
+    fn the_three_ways_to_ask_for_a_roll_back_are_told_apart() {
+        use serde_json::json;
+        let read = |event| RollbackStart::read(event).map_err(|failure| failure.name());
+        let by_hand = json!({"execution_arn": "arn:e", "force": true});
+        let execution_arn = "arn:e".to_owned();
+        assert_eq!(
+            read(by_hand),
+            Ok(RollbackStart::Execution { execution_arn: execution_arn.clone(), force: true })
+        );
+        let event = json!({"detail-type": "Step Functions Execution Status Change",
+            "detail": {"executionArn": "arn:e", "status": "ABORTED", "stopDate": 5000}});
+        let (status, stopped_at) = ("ABORTED".to_owned(), Some(at(5)));
+        assert_eq!(read(event), Ok(RollbackStart::Ended { execution_arn, status, stopped_at }));
+        let order = json!({"cutover": accepted(1, two_steps()), "failure": null});
+        assert!(matches!(read(order), Ok(RollbackStart::Order(_))));
+        assert_eq!(read(json!({"force": true})), Err("InvalidInput"));
+        let mut other = json!({"cutover": accepted(1, two_steps())});
+        other["cutover"]["schema"] = json!(2);
+        assert_eq!(read(other), Err("InvalidInput"), "a state of another version");
+    }
+
+    #[test]
     fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
         let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
         let mut cutover = world.obey(accepted(1, two_steps()));
         let check = |cutover: Cutover, world: &World, propagated, now| {
-            let (splits, observed) = (world.splits(&cutover), Ok(world.observed(&cutover)));
+            let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
             cutover.after_check(&Checked { propagated, splits, observed }, at(now))
         };
         assert_eq!(cutover.unsettled_changes(), ["C1"]);
@@ -1119,7 +1269,7 @@ mod tests {
     fn a_change_that_never_gets_in_sync_goes_back() {
         let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
         let cutover = world.obey(accepted(1, two_steps()));
-        let (splits, observed) = (world.splits(&cutover), Ok(world.observed(&cutover)));
+        let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
         let checked = Checked { propagated: false, splits, observed };
         let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
         assert_eq!(cutover.next.action, Action::RollBack);

@@ -121,8 +121,9 @@ pub struct Period {
 pub struct Evidence<'a> {
     /// Complete periods since the cutover's first shift, oldest first.
     pub periods: Vec<Period>,
-    /// When the weights of the current step were written.
-    pub step_since: Timestamp,
+    /// When the current step's weights were live everywhere and no former answer was cached any
+    /// more; `None` while it settles. What came before tells nothing of this step's share.
+    pub settled_at: Option<Timestamp>,
     /// Healthy hosts of the new side; `None` when not told.
     pub healthy_hosts_new: Option<u32>,
     /// Named alarms in ALARM.
@@ -136,7 +137,7 @@ impl Evidence<'_> {
         observed: &'a Observed,
         old: &Series,
         new: &Series,
-        step_since: Timestamp,
+        settled_at: Option<Timestamp>,
     ) -> Evidence<'a> {
         let at = |series: &Series, index: u32| {
             usize::try_from(index).ok().and_then(|i| series.counts.get(i).copied()).flatten()
@@ -150,16 +151,17 @@ impl Evidence<'_> {
             .collect();
         Evidence {
             periods,
-            step_since,
+            settled_at,
             healthy_hosts_new: new.healthy_hosts,
             alarms: &observed.alarms,
         }
     }
 
-    /// Both sides added up over the periods that began in the current step.
+    /// Both sides added up over the periods since the current step has settled.
     #[must_use]
     pub fn step_total(&self) -> (Counts, Counts) {
-        let of_step = || self.periods.iter().filter(|p| p.start >= self.step_since);
+        let settled = |p: &&Period| self.settled_at.is_some_and(|since| p.start >= since);
+        let of_step = || self.periods.iter().filter(settled);
         (of_step().filter_map(|p| p.old).sum(), of_step().filter_map(|p| p.new).sum())
     }
 }

@@ -67,9 +67,11 @@ impl Plan {
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn of(cutover: &Cutover, ttl_s: u32) -> Self {
         let settle_s = INSYNC_S.saturating_add(ttl_s);
+        let ahead = cutover.ramp.steps().iter().skip(cutover.step);
         let mut at_s = 0;
+        let mut checks = 0;
         let mut steps = Vec::new();
-        for step in cutover.ramp.steps().iter().skip(cutover.step) {
+        for step in ahead {
             steps.push(PlannedStep {
                 shift_at_s: at_s,
                 percent: step.percent,
@@ -78,8 +80,8 @@ impl Plan {
                 bake_s: step.bake_s,
             });
             at_s += u64::from(settle_s) + u64::from(step.bake_s);
+            checks += step.checks(cutover.health.check_interval_s, ttl_s);
         }
-        let checks = cutover.ramp.checks(cutover.health.check_interval_s, ttl_s);
         let groups: usize = cutover.load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
         let metrics_per_check = SERIES_PER_LOAD_BALANCER * cutover.load_balancers.len() + groups;
         let transitions =

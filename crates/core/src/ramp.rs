@@ -18,6 +18,15 @@ pub struct Step {
     pub bake_s: u32,
 }
 
+impl Step {
+    /// Checks that the step takes when nothing holds it.
+    #[must_use]
+    pub fn checks(&self, check_interval_s: u32, ttl_s: u32) -> u64 {
+        let step_s = u64::from(settle_s(ttl_s)) + u64::from(self.bake_s);
+        step_s.div_ceil(u64::from(check_interval_s.max(1))) + 1
+    }
+}
+
 /// The steps of a cutover: at least one, strictly rising, the last at 100 %.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Step>", into = "Vec<Step>")]
@@ -197,16 +206,6 @@ impl Ramp {
         self.0.iter().map(|step| u64::from(settle_s(ttl_s)) + u64::from(step.bake_s)).sum()
     }
 
-    /// Checks that the ramp takes when nothing holds it.
-    #[must_use]
-    pub fn checks(&self, check_interval_s: u32, ttl_s: u32) -> u64 {
-        let interval_s = u64::from(check_interval_s.max(1));
-        let of_step = |step: &Step| {
-            (u64::from(settle_s(ttl_s)) + u64::from(step.bake_s)).div_ceil(interval_s) + 1
-        };
-        self.0.iter().map(of_step).sum()
-    }
-
     /// Events in the execution's history when nothing holds the ramp and validation has to wait
     /// as long as it may.
     #[must_use]
@@ -215,7 +214,7 @@ impl Ramp {
         let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
         TASK_EVENTS * (steps + 1)
             + RETRY_EVENTS * tries
-            + ROUND_EVENTS * self.checks(check_interval_s, ttl_s)
+            + ROUND_EVENTS * self.0.iter().map(|s| s.checks(check_interval_s, ttl_s)).sum::<u64>()
     }
 
     /// Refuses a ramp whose history would not fit into one execution, with numbers that would.

@@ -57,6 +57,10 @@ pub struct Sides {
     pub new: String,
 }
 
+/// The highest weight that every router can write. Source: Route 53 API reference,
+/// `ResourceRecordSet` (`Weight`, 0–255).
+pub const WEIGHT_MAX: u16 = 255;
+
 /// The weights of a route's two sides. In JSON `{"old":90,"new":10}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {
@@ -132,6 +136,8 @@ pub struct Move {
 pub enum Moved {
     /// The route has the split it shall have: moved now, or by an earlier try.
     There,
+    /// The service refused this move for good, for the reason given; the route is where it was.
+    Refused(String),
     /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.
     Drifted(Result<Weights, String>),
 }

@@ -37,7 +37,7 @@ impl VerdictKind {
 pub struct Verdict {
     /// What the evidence says.
     pub kind: VerdictKind,
-    /// What the old side did since the step's weights were written.
+    /// What the old side did since the step has settled.
     pub old: Counts,
     /// What the new side did since then.
     pub new: Counts,
@@ -69,17 +69,20 @@ impl Verdict {
     }
 }
 
-/// Periods that the hard limit on errors looks at, and how many of them must be over it: one bad
+/// Stretches that the hard limit on errors looks at, and how many of them must be over it: one bad
 /// period alone never goes back.
-const PERIODS_LOOKED_AT: usize = 3;
-const PERIODS_OVER: usize = 2;
+const STRETCHES_LOOKED_AT: usize = 3;
+const STRETCHES_OVER: usize = 2;
 
 /// Judges one route by hard limits: a named alarm in ALARM, no healthy target, an error rate over
 /// `error_rate_max` in two of the last three complete periods of at least `requests_min` requests
-/// on the new side while the old side is not over it. Then whether there was enough to see.
+/// on the new side while the old side is not over it. Then whether there was enough to see since
+/// the step has settled.
 ///
-/// Once the old side gets no requests (at 100 %) there is nothing to compare with, and the limit
-/// stands alone.
+/// Periods with fewer requests are added up until they have as many, so that a side that fails
+/// a little traffic is found as well. The old side excuses the new one only with as many requests: of a
+/// handful that stray there, any rate may fail. Where it has fewer, as at 100 %, the limit stands alone.
+/// A step that is over the limit as a whole is not passed, even if only one period is.
 #[must_use]
 pub fn judge(health: &Health, evidence: &Evidence<'_>) -> Verdict {
     let (old, new) = evidence.step_total();
@@ -97,37 +100,59 @@ pub fn judge(health: &Health, evidence: &Evidence<'_>) -> Verdict {
     }
     if new.requests < health.requests_min {
         let reason = format!(
-            "{} of the {} requests needed have been counted on the new side in this step",
+            "{} of the {} requests needed have been counted on the new side since the step settled",
             grouped(new.requests),
             grouped(health.requests_min)
         );
         return with(VerdictKind::NotEnoughData, reason);
     }
-    with(VerdictKind::Healthy, compared(old, new))
+    let sentence = compared(old, new);
+    if is_over(health, old, new) {
+        let reason = format!("{sentence}, but in one period: another one decides");
+        return with(VerdictKind::NotEnoughData, reason);
+    }
+    with(VerdictKind::Healthy, sentence)
+}
+
+/// Whether the new side is over the limit, and the old side is not known to be.
+fn is_over(health: &Health, old: Counts, new: Counts) -> bool {
+    let over = |side: Counts| side.error_rate().is_some_and(|rate| rate > health.error_rate_max);
+    over(new) && !(old.requests >= health.requests_min && over(old))
 }
 
 fn over_the_limit(health: &Health, periods: &[Period]) -> Option<String> {
-    let enough =
-        |period: &&Period| period.new.is_some_and(|counts| counts.requests >= health.requests_min);
-    let over = |counts: Counts| counts.error_rate().is_some_and(|r| r > health.error_rate_max);
-    let looked_at: Vec<&Period> =
-        periods.iter().rev().filter(enough).take(PERIODS_LOOKED_AT).collect();
-    let bad: Vec<&Period> = looked_at
-        .iter()
-        .copied()
-        .filter(|p| p.new.is_some_and(over) && !p.old.is_some_and(over))
-        .collect();
-    (bad.len() >= PERIODS_OVER).then(|| {
-        let new = bad.iter().filter_map(|p| p.new).sum();
-        let old = bad.iter().filter_map(|p| p.old).sum();
+    let stretches = stretches(periods, health.requests_min);
+    let looked_at = stretches.iter().rev().take(STRETCHES_LOOKED_AT);
+    let over: Vec<&(Counts, Counts)> =
+        looked_at.clone().filter(|(old, new)| is_over(health, *old, *new)).collect();
+    (over.len() >= STRETCHES_OVER).then(|| {
+        let old = over.iter().map(|(old, _)| *old).sum();
+        let new = over.iter().map(|(_, new)| *new).sum();
         format!(
             "{} in {} of the last {} periods; the limit is {}",
             compared(old, new),
-            bad.len(),
+            over.len(),
             looked_at.len(),
             percent(health.error_rate_max)
         )
     })
+}
+
+/// Both sides, old and new, of each period in which the new side had requests; periods with fewer
+/// than `requests_min` of them are added to the next ones until they have as many.
+fn stretches(periods: &[Period], requests_min: u64) -> Vec<(Counts, Counts)> {
+    let mut stretches = Vec::new();
+    let (mut old, mut new) = (Counts::default(), Counts::default());
+    for period in periods {
+        let Some(counts) = period.new.filter(|counts| counts.requests > 0) else { continue };
+        new = new + counts;
+        old = old + period.old.unwrap_or_default();
+        if new.requests >= requests_min {
+            stretches.push((old, new));
+            (old, new) = (Counts::default(), Counts::default());
+        }
+    }
+    stretches
 }
 
 /// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
@@ -179,7 +204,7 @@ mod tests {
         let periods = (0..).zip(periods);
         Evidence {
             periods: periods.map(|(i, &(old, new))| Period { start: at(i), old, new }).collect(),
-            step_since: at(0),
+            settled_at: Some(at(0)),
             healthy_hosts_new: None,
             alarms: &[],
         }
@@ -187,24 +212,32 @@ mod tests {
 
     #[test]
     fn two_of_the_last_three_periods_over_the_limit_are_a_regression() {
+        use VerdictKind::{Healthy, NotEnoughData, Regressed};
         let good = (counts(900, 1), counts(100, 0));
         let bad = (counts(900, 1), counts(100, 6));
-        let thin = (counts(900, 1), counts(99, 99));
+        let half = (counts(450, 1), counts(50, 3));
         let shared = (counts(900, 90), counts(100, 20));
         let none = (None, None);
+        let quiet = (counts(900, 1), counts(0, 0));
         let old_silent = (None, counts(1000, 60));
+        let old_strays = (counts(3, 3), counts(1000, 400));
         let at_the_limit = (counts(900, 1), counts(100, 5));
-        let table: [(&str, &[_], VerdictKind); 10] = [
-            ("one bad period", &[good, good, bad], VerdictKind::Healthy),
-            ("two of three", &[bad, good, bad], VerdictKind::Regressed),
-            ("two in a row", &[good, bad, bad], VerdictKind::Regressed),
-            ("two, but long ago", &[bad, bad, good, good], VerdictKind::Healthy),
-            ("thin periods do not count", &[good, thin, thin], VerdictKind::Healthy),
-            ("thin periods are passed over", &[bad, thin, none, bad, thin], VerdictKind::Regressed),
-            ("a fault that both share", &[good, shared, shared], VerdictKind::Healthy),
-            ("nothing left on the old side", &[old_silent, old_silent], VerdictKind::Regressed),
-            ("the limit itself is allowed", &[at_the_limit; 3], VerdictKind::Healthy),
-            ("no data at all", &[none, none], VerdictKind::NotEnoughData),
+        let total_loss = (counts(9000, 1), counts(100, 100));
+        let table: [(&str, &[_], VerdictKind); 14] = [
+            ("one bad period", &[good, good, bad], Healthy),
+            ("two of three", &[bad, good, bad], Regressed),
+            ("two in a row", &[good, bad, bad], Regressed),
+            ("two, but long ago", &[bad, bad, good, good], Healthy),
+            ("four thin ones are two", &[half, half, none, half, quiet, half], Regressed),
+            ("two thin ones are one", &[good, good, half, half], Healthy),
+            ("thin ones alone that all fail", &[half, half], NotEnoughData),
+            ("one period, all lost", &[total_loss], NotEnoughData),
+            ("a fault that both share", &[good, shared, shared], Healthy),
+            ("nothing left on the old side", &[old_silent, old_silent], Regressed),
+            ("strays on the old side excuse nothing", &[old_strays, old_strays], Regressed),
+            ("the limit itself is allowed", &[at_the_limit; 3], Healthy),
+            ("no data at all", &[none, none], NotEnoughData),
+            ("no requests at all", &[quiet, quiet], NotEnoughData),
         ];
         for (what, periods, kind) in table {
             assert_eq!(judge(&HEALTH(), &evidence(periods)).kind, kind, "{what}");
@@ -237,11 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_earlier_steps_are_not_counted_as_data_of_this_one() {
+    fn requests_from_before_the_step_settled_are_not_counted_as_data_of_it() {
         let mut seen =
             evidence(&[(counts(900, 0), counts(100, 0)), (counts(90, 0), counts(10, 0))]);
         assert_eq!(judge(&HEALTH(), &seen).kind, VerdictKind::Healthy);
-        seen.step_since = seen.periods[1].start;
+        seen.settled_at = None;
+        assert_eq!(judge(&HEALTH(), &seen).kind, VerdictKind::NotEnoughData);
+        seen.settled_at = Some(seen.periods[1].start);
         let verdict = judge(&HEALTH(), &seen);
         assert_eq!(verdict.kind, VerdictKind::NotEnoughData);
         assert!(verdict.reason.starts_with("10 of the 100 requests needed"), "{}", verdict.reason);

@@ -45,7 +45,16 @@ pub(crate) async fn cargo_build(
     names: &[&str],
 ) -> Result<Vec<PathBuf>, LabError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What `cargo run` and `cargo test` say of their own package. The build script of ring watches
+    // these, so ring and all above it would be built anew here, and again by the next cargo outside.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    let output = command
         .args(["build", "--locked", "--message-format=json-render-diagnostics"])
         .args(arguments)
         .current_dir(workspace_root)

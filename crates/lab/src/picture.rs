@@ -174,9 +174,9 @@ fn verdicts(svg: &mut Svg, recording: &Recording, time: &Axis) {
         svg.text((x, bottom + 20.0), &format!("{at_s}"), &style);
         at_s += step_s;
     }
-    let style = format!("font-size=\"13\" text-anchor=\"middle\" fill=\"{FAINT}\"");
-    let middle = f64::midpoint(LEFT, RIGHT);
-    svg.text((middle, bottom + 42.0), "seconds since the Cluster Ready event", &style);
+    // At the left, where the end never is.
+    let style = format!("font-size=\"13\" fill=\"{FAINT}\"");
+    svg.text((LEFT, bottom + 42.0), "seconds since the Cluster Ready event", &style);
 }
 
 /// The steps' boundaries and the end, in every panel.

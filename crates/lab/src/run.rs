@@ -197,7 +197,11 @@ impl Lab {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let parameters = [("HostedZoneId", zone.id.as_str()), ("Architecture", architecture)];
         let mut stack = deploy::deploy(&config, &root, STACK, &parameters, functions).await?;
-        let state_machine_arn = stack.outputs.remove("StateMachineArn").unwrap_or_default();
+        let state_machine_arn = stack.outputs.remove("StateMachineArn");
+        let state_machine_arn = state_machine_arn.ok_or_else(|| LabError::Deploy {
+            stack: STACK.to_owned(),
+            reason: "template.yaml has no output StateMachineArn".to_owned(),
+        })?;
 
         let clusters = Clusters::start(options.seed).await?;
         clusters.show(&world);

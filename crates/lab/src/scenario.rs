@@ -17,7 +17,7 @@ pub enum Scenario {
     Healthy,
     /// The new cluster begins to fail under load: the traffic goes back.
     Regressed,
-    /// Somebody else changes the weights on the way: cutover stops and leaves them alone.
+    /// Somebody else changes a route's weights: cutover leaves it alone and takes the others back.
     Drift,
     /// The event comes before the new cluster can serve: cutover waits, then goes on.
     NotReady,

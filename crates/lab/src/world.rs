@@ -41,7 +41,8 @@ impl Zone {
             .send()
             .await
             .map_err(|error| LabError::aws(format!("create the zone {name}"), error))?;
-        let id = created.hosted_zone.map(|zone| zone.id).unwrap_or_default();
+        let zone = created.hosted_zone.ok_or_else(|| empty_reply("the zone", name))?;
+        let id = zone.id;
         Ok(Self { id: id.trim_start_matches("/hostedzone/").to_owned(), name: name.to_owned() })
     }
 }
@@ -368,10 +369,7 @@ pub(crate) async fn create_cluster(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     name: &str,
 ) -> Result<Cluster, LabError> {
-    let missing = |what: &str| LabError::Aws {
-        doing: format!("create {what} of {name}"),
-        reason: "the reply is empty".to_owned(),
-    };
+    let missing = |what: &str| empty_reply(what, name);
     let full_name = format!("k8s-{name}");
     let balancer = balancers
         .create_load_balancer()
@@ -421,7 +419,7 @@ pub(crate) async fn create_cluster(
         target_group: resource(&target_group_arn),
         targets: 0,
         target_group_arn,
-        alias_zone: balancer.canonical_hosted_zone_id.unwrap_or_default(),
+        alias_zone: balancer.canonical_hosted_zone_id.ok_or_else(|| missing("the alias zone"))?,
     })
 }
 
@@ -445,6 +443,14 @@ pub(crate) async fn register_targets(
         .map_err(|error| LabError::aws(format!("register targets of {}", cluster.name), error))?;
     cluster.targets = targets;
     Ok(())
+}
+
+/// A service has made something and does not tell of it.
+fn empty_reply(what: &str, of: &str) -> LabError {
+    LabError::Aws {
+        doing: format!("create {what} of {of}"),
+        reason: "the reply does not tell of it".to_owned(),
+    }
 }
 
 /// All record sets of a zone, or of one name in it.

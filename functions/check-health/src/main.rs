@@ -20,29 +20,38 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// Looks for drift, asks whether the last shift is live everywhere, reads the evidence since the
 /// first shift, and decides what comes next.
 ///
+/// What is out of reach is no error: the other half is judged, and the step is held.
+///
 /// # Errors
-/// `TransientAws` when the router could not be reached; `AwsRefused` when the router or the
-/// telemetry refused. Telemetry that is only out of reach is no error but a verdict.
+/// `AwsRefused` when the router or the telemetry refused, `Internal` when a reply made no sense.
 async fn check(
     router: &impl Router,
     telemetry: &impl Telemetry,
     cutover: Cutover,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
-    let routes: Vec<RouteId> = cutover.active().map(|route| route.name.clone()).collect();
+    let routes: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let (splits, propagated, observed) = tokio::join!(
         router.read(&routes),
         router.propagated(cutover.unsettled_changes()),
         observe(telemetry, &cutover, now),
     );
-    let observed = match observed {
-        Err(Failure::TransientAws(why)) => Err(why),
-        observed => Ok(observed?),
+    let checked = Checked {
+        propagated: within_reach(propagated)?.unwrap_or(false),
+        splits: within_reach(splits)?,
+        observed: within_reach(observed)?,
     };
-    let checked = Checked { propagated: propagated?, splits: splits?, observed };
     let cutover = cutover.after_check(&checked, now);
-    journal::tell(&cutover, now);
+    journal::tell_verdicts(&cutover, now);
     Ok(cutover)
+}
+
+/// Splits off what may be read again at the next check.
+fn within_reach<T>(read: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
+    match read {
+        Err(Failure::TransientAws(why)) => Ok(Err(why)),
+        read => read.map(Ok),
+    }
 }
 
 async fn observe(
@@ -55,6 +64,11 @@ async fn observe(
         telemetry.series(&cutover.load_balancers, window),
         telemetry.alarms(&cutover.health.alarms),
     )?;
+    // An alarm that is gone tells nothing any more; it may come back.
+    let gone = cutover.health.alarms.iter().find(|n| alarms.iter().all(|(name, _)| name != *n));
+    if let Some(name) = gone {
+        return Err(Failure::TransientAws(format!("the alarm {name} is gone")));
+    }
     let alarms = alarms.into_iter().filter(|(_, in_alarm)| *in_alarm).map(|(name, _)| name);
     Ok(Observed { window, series, alarms: alarms.collect() })
 }

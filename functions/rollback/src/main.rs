@@ -1,6 +1,6 @@
-//! `rollback`: gives the routes that must go back their original weights again: those of a cutover
-//! that the state machine hands over, or all those of an execution that was stopped, timed out or
-//! crashed, and could not do so itself.
+//! `rollback`: gives routes their original weights again: those that the state machine says must go
+//! back, those of an execution that was stopped, timed out or crashed and could not do so itself, or
+//! those of any execution that a person names.
 
 use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
 use cutover_core::{Cutover, Failure, Order, RollbackDone, RollbackStart, RouteId};
@@ -14,44 +14,38 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let client = clients::route53(&config);
     let targets = Targets::new(clients::load_balancing(&config));
     runtime::serve(async |event: Value| {
-        let order = match RollbackStart::read(event)? {
-            RollbackStart::Order(order) => *order,
-            RollbackStart::Ended { execution_arn, status } => {
-                let step_functions = clients::step_functions(&config);
-                match executions::interrupted(&step_functions, &execution_arn).await? {
-                    Some(cutover) => Order::of_interrupted(cutover, &status),
-                    None => return Ok(None),
-                }
+        let step_functions = || clients::step_functions(&config);
+        let (found, why, ended_at, force) = match RollbackStart::read(event)? {
+            RollbackStart::Order(order) => return undo(&client, &targets, *order).await.map(Some),
+            RollbackStart::Execution { execution_arn, force } => {
+                let found =
+                    executions::last_cutover(&step_functions(), &execution_arn, true).await?;
+                (found, "asked for by hand".to_owned(), None, force)
+            }
+            RollbackStart::Ended { execution_arn, status, stopped_at } => {
+                let found =
+                    executions::last_cutover(&step_functions(), &execution_arn, false).await?;
+                (found, status, stopped_at, false)
             }
         };
-        let force = order.force;
-        let cutover = order.into_cutover();
-        let router = Route53::of(&client, &cutover);
-        let kept = if force { vec![] } else { dead_old_sides(&targets, &cutover).await };
-        roll_back(&router, cutover, kept, Timestamp::now()).await.map(Some)
+        let Some(cutover) = found else { return Ok(None) };
+        let again = cutover.may_be_shifting(ended_at, Timestamp::now());
+        let order = Order::of_execution(cutover, &why, force);
+        undo(&client, &targets, order).await?.undone(again).map(Some)
     })
     .await
 }
 
-/// The routes that must go back and cannot, because their old side has no healthy target.
-///
-/// When the targets cannot be told, the routes go back: an old side that served a moment ago is
-/// a better guess than a new one that failed.
-async fn dead_old_sides(targets: &Targets, cutover: &Cutover) -> Vec<RouteId> {
-    let (routes, ids): (Vec<RouteId>, Vec<String>) = cutover
-        .going_back()
-        .filter_map(|(route, old)| Some((route.clone(), old?.id.clone())))
-        .unzip();
-    match targets.healthy_hosts(&ids).await {
-        Ok(healthy) => {
-            routes.into_iter().zip(healthy).filter(|(_, n)| *n == 0).map(|(r, _)| r).collect()
-        }
-        Err(failure) => {
-            let execution = &cutover.execution.name;
-            tracing::warn!(execution, %failure, "the old side's targets cannot be told");
-            Vec::new()
-        }
-    }
+/// Carries out one order.
+async fn undo(
+    client: &clients::Route53Client,
+    targets: &Targets,
+    order: Order,
+) -> Result<Cutover, Failure> {
+    let force = order.force;
+    let cutover = order.into_cutover();
+    let kept = if force { Vec::new() } else { targets.dead(cutover.going_back()).await };
+    roll_back(&Route53::of(client, &cutover), cutover, kept, Timestamp::now()).await
 }
 
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.
@@ -67,13 +61,16 @@ async fn roll_back(
 ) -> Result<Cutover, Failure> {
     let routes: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
-    let done = async {
-        let shifted = router.shift(&moves).await?;
-        let splits = router.read(&routes).await?;
-        Ok::<_, Failure>(RollbackDone { kept, shifted, splits })
+    let shifted = router.shift(&moves).await;
+    let splits = router.read(&routes).await;
+    let (shifted, splits) = match (shifted, splits) {
+        (Ok(shifted), Ok(splits)) => (shifted, splits),
+        (Err(failure), splits) => {
+            return Err(cutover.rollback_failure(&failure, &splits.unwrap_or_default()));
+        }
+        (Ok(_), Err(failure)) => return Err(cutover.rollback_failure(&failure, &[])),
     };
-    let done = done.await.map_err(|failure| cutover.rollback_failure(&failure))?;
-    let cutover = cutover.after_rollback(&done);
+    let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
     journal::tell(&cutover, now);
     Ok(cutover)
 }

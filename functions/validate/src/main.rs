@@ -60,6 +60,7 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
     let facts = world.facts(&survey, &state_machine_arn, &arn, now).await?;
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
     let cutover = survey.conclude(&facts, &attempt)?;
+    journal::tell_warnings(&cutover);
     journal::tell(&cutover, now);
     Ok(Validated::Cutover(Box::new(cutover)))
 }

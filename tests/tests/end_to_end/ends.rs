@@ -120,17 +120,35 @@ async fn an_execution_that_is_stopped_goes_back() {
 }
 
 #[tokio::test]
-async fn traffic_stays_when_the_old_side_is_dead() {
-    let case = Given { rates: (tests::FINE, FAILING), ..Given::default() }.case().await;
+async fn traffic_stays_when_the_old_side_is_dead_until_a_person_forces_it_back() {
+    let case = Given::default().case().await;
     let mut request = case.request();
-    request["health"]["metrics_delay_s"] = json!(5);
+    request["ramp"][0]["bake_s"] = json!(60);
     let arn = case.start(&request).await;
     case.until_live((50, 50)).await;
     case.deregister_old_targets().await;
+    case.count(case.new_side(), FAILING).await;
     let end = case.end(&arn).await;
     assert_eq!(end.error, "RollbackFailed", "{end:?}");
     assert!(end.report().reason.contains("old side has no healthy target"), "{end:?}");
     assert_eq!(case.live().await, (50, 50));
+
+    let order = json!({"execution_arn": arn, "force": true});
+    let forced = case.invoke("RollbackFunctionName", &order).await.expect("rolled back");
+    assert_eq!(forced["next"]["action"], "rolled_back");
+    assert_eq!(case.live().await, (100, 0));
+}
+
+#[tokio::test]
+async fn a_cutover_that_completed_is_undone_by_hand() {
+    let case = Given::default().case().await;
+    let arn = case.start(&case.request()).await;
+    assert_eq!(case.end(&arn).await.status, "SUCCEEDED");
+    assert_eq!(case.live().await, (0, 100));
+    let order = json!({"execution_arn": arn});
+    let undone = case.invoke("RollbackFunctionName", &order).await.expect("rolled back");
+    assert_eq!(undone["next"]["action"], "rolled_back");
+    assert_eq!(case.live().await, (100, 0));
 }
 
 #[tokio::test]

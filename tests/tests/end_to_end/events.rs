@@ -1,42 +1,7 @@
 //! Every file in `events/` against the function or the bus that it is for.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
-use tests::{Case, FAILING, FINE, Given, root};
-
-/// The files that the tests here and in `starts` use.
-const USED: [&str; 20] = [
-    "check-health-baking.json",
-    "check-health-regressed.json",
-    "check-health-settling.json",
-    "put-events-cluster-ready.json",
-    "rollback-force.json",
-    "rollback-regressed.json",
-    "rollback-task-failed.json",
-    "shift-weight-already-shifted.json",
-    "shift-weight-first-step.json",
-    "start-cluster-ready.json",
-    "start-console.json",
-    "start-create-cluster-clustername.json",
-    "start-create-cluster-failed.json",
-    "start-create-cluster.json",
-    "start-dry-run.json",
-    "start-resume.json",
-    "validate-cluster-ready.json",
-    "validate-console.json",
-    "validate-mistakes.json",
-    "README.md",
-];
-
-#[test]
-fn every_file_is_used_by_a_test() {
-    let files = std::fs::read_dir(root().join("events")).expect("a directory");
-    let files: BTreeSet<String> = files
-        .map(|file| file.expect("an entry").file_name().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(files, USED.map(str::to_owned).into());
-}
+use tests::{Case, FAILING, FINE, Given};
 
 /// Two routes in the zone of the defaults, as the examples have them.
 async fn example(rates: (tests::Rate, tests::Rate)) -> Case {
@@ -98,27 +63,58 @@ async fn the_example_for_put_events_starts_a_cutover_of_its_cluster() {
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
 }
 
+/// Invokes a function with one of its files, and gives the cutover that comes back.
+async fn invoke(case: &Case, function: &str, file: &str) -> Value {
+    let cutover = case.invoke(&format!("{function}FunctionName"), &case.event(file)).await;
+    cutover.unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
 #[tokio::test]
-async fn the_events_of_the_other_functions_do_what_they_are_examples_of() {
+async fn the_events_of_shift_weight_move_the_weights_once() {
+    let case = example((FINE, FINE)).await;
+    for file in ["shift-weight-first-step.json", "shift-weight-already-shifted.json"] {
+        assert_eq!(invoke(&case, "ShiftWeight", file).await["next"]["action"], "wait", "{file}");
+        assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)], "{file}");
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_check_health_are_judged_by_what_was_counted() {
+    for (file, rates, live, action, verdict) in [
+        ("check-health-baking.json", (FINE, FINE), (90, 10), "wait", "healthy"),
+        ("check-health-regressed.json", (FINE, FAILING), (50, 50), "roll_back", "regressed"),
+    ] {
+        let case = example(rates).await;
+        for route in case.world.routes() {
+            case.world.overwrite_weights(route, live.0, live.1).await.expect("overwritten");
+        }
+        let cutover = invoke(&case, "CheckHealth", file).await;
+        assert_eq!(cutover["next"]["action"], action, "{file}: {cutover}");
+        assert_eq!(cutover["routes"][0]["verdict"]["kind"], verdict, "{file}: {cutover}");
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_rollback_give_the_weights_back_if_the_old_side_lives_or_by_force() {
     let case = example((FINE, FAILING)).await;
-    let invoke = async |function: &str, file: &str| {
-        let output = format!("{function}FunctionName");
-        let cutover = case.invoke(&output, &case.event(file)).await;
-        cutover.unwrap_or_else(|error| panic!("{file}: {error}"))["next"]["action"].clone()
-    };
-    assert_eq!(invoke("ShiftWeight", "shift-weight-first-step.json").await, "wait");
-    assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)]);
-    assert_eq!(invoke("ShiftWeight", "shift-weight-already-shifted.json").await, "wait");
-    assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)]);
-    assert_eq!(invoke("CheckHealth", "check-health-baking.json").await, "wait");
-    assert_eq!(invoke("CheckHealth", "check-health-regressed.json").await, "roll_back");
-    for file in ["rollback-regressed.json", "rollback-task-failed.json", "rollback-force.json"] {
+    let again = async || {
         for route in case.world.routes() {
             case.world.overwrite_weights(route, 90, 10).await.expect("overwritten");
         }
-        assert_eq!(invoke("Rollback", file).await, "rolled_back", "{file}");
+    };
+    for file in ["rollback-regressed.json", "rollback-task-failed.json"] {
+        again().await;
+        assert_eq!(invoke(&case, "Rollback", file).await["next"]["action"], "rolled_back");
         assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)], "{file}");
     }
+    again().await;
+    case.deregister_old_targets().await;
+    let kept = invoke(&case, "Rollback", "rollback-regressed.json").await;
+    assert_eq!(kept["next"]["action"], "rollback_failed");
+    assert_eq!(case.live_of("CNAME").await, [(90, 10), (90, 10)]);
+    let forced = invoke(&case, "Rollback", "rollback-force.json").await;
+    assert_eq!(forced["next"]["action"], "rolled_back");
+    assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)]);
 }
 
 #[tokio::test]

@@ -26,8 +26,9 @@ pub trait Router {
     /// remedy: it finds those routes there and moves the others.
     ///
     /// # Errors
-    /// As [`read`](Router::read). `Internal` as well for moves that must never be made: to weights
-    /// that are all 0, or two of the same route.
+    /// As [`read`](Router::read), but for a route that is refused by itself: that is
+    /// [`Moved::Refused`](cutover_core::Moved), and the others move. `Internal` as well for moves that
+    /// must never be made: to weights that are all 0 or too high, or two of the same route.
     async fn shift(&self, moves: &[Move]) -> Result<Shifted, Failure>;
 
     /// Whether every change of these ids is live on all of the service's servers.

@@ -11,6 +11,7 @@ use aws_sdk_route53::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::check::ALIAS_TTL_S;
+use cutover_core::split::WEIGHT_MAX;
 use cutover_core::{Cutover, Failure, Move, Moved, RouteId, Shifted, Sides, Split, Weights};
 
 use crate::errors::{failure, incomplete};
@@ -106,13 +107,8 @@ impl Route53 {
     fn live(&self, sets: &[ResourceRecordSet]) -> Result<Live, String> {
         let Sides { old, new } = &self.sides;
         let mut kinds: BTreeMap<&str, [Option<&ResourceRecordSet>; 2]> = BTreeMap::new();
-        for set in sets.iter().filter(|set| set.weight().is_some()) {
-            let [of_old, of_new] = match set.r#type() {
-                RrType::A | RrType::Aaaa | RrType::Cname => {
-                    kinds.entry(set.r#type().as_str()).or_default()
-                }
-                _ => continue,
-            };
+        for set in sets.iter().filter(|set| is_routing(set) && set.weight().is_some()) {
+            let [of_old, of_new] = kinds.entry(set.r#type().as_str()).or_default();
             match set.set_identifier() {
                 Some(id) if id == old => *of_old = Some(set),
                 Some(id) if id == new => *of_new = Some(set),
@@ -146,6 +142,18 @@ impl Route53 {
         }
     }
 
+    /// A third set identifier with weight takes traffic away from both sides: their weights then
+    /// say nothing of the split.
+    fn no_third(&self, sets: &[ResourceRecordSet]) -> Result<(), String> {
+        let third =
+            sets.iter().filter(|set| is_routing(set) && set.weight().is_some_and(|w| w > 0));
+        let mut ids = third.filter_map(ResourceRecordSet::set_identifier);
+        match ids.find(|id| *id != self.sides.old && *id != self.sides.new) {
+            Some(id) => Err(format!("records of a third set identifier, {id:?}, have weight")),
+            None => Ok(()),
+        }
+    }
+
     /// Sends one batch. `Ok(Err(why))`: refused as a whole, because some record is not what the batch
     /// says it is, or for a reason that no second look will change.
     async fn change(&self, batch: &[Swap]) -> Result<Result<String, String>, Failure> {
@@ -173,7 +181,8 @@ impl Router for Route53 {
         let found = self.record_sets(routes.iter().collect()).await?;
         let split = |route: &RouteId| {
             let sets = found.get(route).map(Vec::as_slice).unwrap_or_default();
-            Split { route: route.clone(), live: self.live(sets).map(|live| live.weights) }
+            let live = self.no_third(sets).and_then(|()| self.live(sets)).map(|live| live.weights);
+            Split { route: route.clone(), live }
         };
         Ok(routes.iter().map(split).collect())
     }
@@ -226,9 +235,7 @@ impl Router for Route53 {
                 break;
             }
         }
-        if let Some(why) = refused.into_values().next() {
-            return Err(Failure::AwsRefused(why));
-        }
+        outcome.extend(refused.into_iter().map(|(index, why)| (index, Moved::Refused(why))));
         if outcome.len() < moves.len() {
             return Err(Failure::Internal(
                 "a batch of several routes was refused to the end".into(),
@@ -343,11 +350,20 @@ fn refuse_moves_never_made(moves: &[Move]) -> Result<(), Failure> {
         if to.old == 0 && to.new == 0 {
             return Err(Failure::Internal(format!("{route} would get weight 0 on both sides")));
         }
+        if to.old.max(to.new) > WEIGHT_MAX {
+            return Err(Failure::Internal(format!(
+                "{route} would get {to}: {WEIGHT_MAX} is the most"
+            )));
+        }
         if !seen.insert(route) {
             return Err(Failure::Internal(format!("{route} is to be moved twice at once")));
         }
     }
     Ok(())
+}
+
+fn is_routing(set: &ResourceRecordSet) -> bool {
+    matches!(set.r#type(), RrType::A | RrType::Aaaa | RrType::Cname)
 }
 
 fn weight(set: &ResourceRecordSet) -> Result<u16, String> {

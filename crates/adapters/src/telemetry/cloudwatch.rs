@@ -9,14 +9,16 @@ use aws_sdk_cloudwatch::types::{
     ScanBy, StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
+use cutover_core::plan::QUERIES_PER_CALL;
 use cutover_core::{Counts, Failure, LoadBalancer, Series, Window};
 
 use crate::errors::failure;
 use crate::telemetry::Telemetry;
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
-/// Queries of one call. Source: CloudWatch API reference, `GetMetricData`.
-const QUERIES_MAX: usize = 500;
+/// Periods back to which a number of healthy hosts is still told: an older one is of targets that
+/// may be gone.
+const FRESH_PERIODS: usize = 3;
 /// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
 const ALARM_NAMES_MAX: usize = 100;
 /// Pages of one call's answer. 500 queries of 200 periods fit into one; more than this is a token
@@ -58,7 +60,7 @@ impl CloudWatch {
         Self { client }
     }
 
-    /// Asks up to [`QUERIES_MAX`] queries, and adds what comes back to `points`.
+    /// Asks up to [`QUERIES_PER_CALL`] queries, and adds what comes back to `points`.
     async fn ask<'a>(
         &self,
         queries: &[Query<'a>],
@@ -119,7 +121,7 @@ impl Telemetry for CloudWatch {
         if window.periods > 0 {
             let queries: BTreeSet<Query<'_>> = load_balancers.iter().flat_map(queries).collect();
             let queries: Vec<Query<'_>> = queries.into_iter().collect();
-            for asked in queries.chunks(QUERIES_MAX) {
+            for asked in queries.chunks(QUERIES_PER_CALL) {
                 self.ask(asked, window, &mut points).await?;
             }
         }
@@ -214,7 +216,10 @@ fn series(of: &LoadBalancer, window: Window, points: &BTreeMap<Query<'_>, Points
             Some(Counts { requests, errors })
         })
         .collect();
-    let newest = |group| all(Name::HealthyHosts(group))?.iter().rev().find_map(|point| *point);
+    let newest = |group| {
+        let points = all(Name::HealthyHosts(group))?;
+        points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point)
+    };
     let hosts: Vec<u64> = of.target_groups.iter().filter_map(|group| newest(group)).collect();
     let healthy_hosts =
         (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));

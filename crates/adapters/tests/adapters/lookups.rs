@@ -289,7 +289,7 @@ fn ended(kind: HistoryEventType, error: Option<&str>) -> HistoryEvent {
 }
 
 #[tokio::test]
-async fn an_execution_is_interrupted_unless_it_decided_its_end_itself() {
+async fn an_execution_has_a_cutover_to_undo_unless_it_decided_its_end_itself() {
     const CUTOVER: &str = include_str!("../../../../events/shift-weight-first-step.json");
     let failed = |error| ended(HistoryEventType::ExecutionFailed, Some(error));
     let table = [
@@ -309,7 +309,9 @@ async fn an_execution_is_interrupted_unless_it_decided_its_end_itself() {
     ];
     for (what, newest, before, interrupted) in table {
         let client = client!(aws_sdk_sfn, history(newest, before));
-        let found = executions::interrupted(&client, EXECUTION).await.expect("told");
+        let found = executions::last_cutover(&client, EXECUTION, false).await.expect("told");
         assert_eq!(found.is_some(), interrupted, "{what}");
+        let found = executions::last_cutover(&client, EXECUTION, true).await.expect("told");
+        assert_eq!(found.is_some(), before == CUTOVER, "{what}, asked for by hand");
     }
 }

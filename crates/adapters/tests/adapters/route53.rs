@@ -71,7 +71,7 @@ async fn a_split_is_told_only_when_both_sides_are_there_and_all_types_agree() {
     unweighted.weight = None;
     let table: [(Vec<ResourceRecordSet>, &str); 6] = [
         (vec![], "there is no weighted record of blue or green"),
-        (vec![alias(CHAT, "A", "red", 1)], "there is no weighted record of blue or green"),
+        (vec![alias(CHAT, "A", "red", 0)], "there is no weighted record of blue or green"),
         (vec![alias(CHAT, "A", "blue", 100)], "the A record of green is missing"),
         (vec![alias(CHAT, "A", "blue", 100), unweighted], "the A record of green is missing"),
         (
@@ -94,12 +94,26 @@ async fn a_split_is_told_only_when_both_sides_are_there_and_all_types_agree() {
 }
 
 #[tokio::test]
-async fn records_of_other_sides_and_types_do_not_matter() {
+async fn records_of_other_types_and_of_other_sides_without_weight_do_not_matter() {
     let mut sets = aliases(CHAT, 70, 30);
-    sets.push(alias(CHAT, "A", "red", 5));
-    sets.push(plain(CHAT, "TXT", "blue", 0, 300, &["\"heritage=external-dns\""]));
+    sets.push(alias(CHAT, "A", "red", 0));
+    sets.push(plain(CHAT, "TXT", "blue", 5, 300, &["\"heritage=external-dns\""]));
     let splits = router(&FakeZone::new(sets)).read(&routes(&[CHAT])).await.expect("read");
     assert_eq!(splits[0].live, Ok(weights(70, 30)));
+}
+
+#[tokio::test]
+async fn a_third_side_with_weight_makes_the_split_unknown_but_stops_no_way_back() {
+    let mut sets = aliases(CHAT, 90, 10);
+    sets.push(alias(CHAT, "A", "red", 5));
+    let zone = FakeZone::new(sets);
+    let splits = router(&zone).read(&routes(&[CHAT])).await.expect("read");
+    let why = "records of a third set identifier, \"red\", have weight".to_owned();
+    assert_eq!(splits[0].live, Err(why));
+    let back = Move { route: CHAT.into(), from: vec![weights(90, 10)], to: weights(100, 0) };
+    let shifted = router(&zone).shift(&[back]).await.expect("shifted");
+    assert_eq!(shifted.moves, [there(CHAT)]);
+    assert_eq!(zone.weights(CHAT, "A"), (100, 0));
 }
 
 #[tokio::test]
@@ -258,6 +272,15 @@ async fn the_ttl_to_wait_for_is_the_longest_of_the_routes_moved() {
 }
 
 #[tokio::test]
+async fn weights_that_are_too_high_are_never_sent() {
+    let zone = FakeZone::new(aliases(CHAT, 100, 0));
+    let too_high = Move { route: CHAT.into(), from: vec![weights(100, 0)], to: weights(256, 0) };
+    let failure = router(&zone).shift(&[too_high]).await.expect_err("refused");
+    assert_eq!(failure.name(), "Internal");
+    assert!(zone.state().batches.is_empty());
+}
+
+#[tokio::test]
 async fn weights_that_are_all_0_are_never_sent() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
     let moves = [to(CHAT, weights(100, 0), weights(0, 0))];
@@ -400,10 +423,10 @@ async fn a_refusal_for_another_reason_than_the_weights_is_not_tried_forever() {
     for refusal in refusals() {
         let zone = FakeZone::new(aliases(CHAT, 100, 0));
         zone.state().before_change = Box::new(move |_| Some(refusal()));
-        let failure = router(&zone).shift(&[step(CHAT)]).await.expect_err("refused");
-        assert_eq!(failure.name(), "AwsRefused");
-        assert!(failure.to_string().contains("InvalidChangeBatch"), "{failure}");
-        assert!(failure.to_string().contains("no match"), "what the service says: {failure}");
+        let shifted = router(&zone).shift(&[step(CHAT)]).await.expect("told");
+        let Moved::Refused(why) = &shifted.moves[0].1 else { panic!("{shifted:?}") };
+        assert!(why.contains("InvalidChangeBatch"), "{why}");
+        assert!(why.contains("no match"), "what the service says: {why}");
         assert_eq!(zone.state().batches.len(), 2, "once more after a second look");
         assert_eq!(zone.weights(CHAT, "A"), (100, 0));
     }
@@ -419,9 +442,11 @@ async fn a_route_that_is_refused_for_good_keeps_no_other_from_moving() {
         is_protected.then(|| Answer::xml_error(400, "InvalidChangeBatch", "[r042 is protected]"))
     });
     let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
-    let failure = router(&zone).shift(&moves).await.expect_err("one is refused");
-    assert_eq!(failure.name(), "AwsRefused");
-    assert!(failure.to_string().contains("r042 is protected"), "{failure}");
+    let shifted = router(&zone).shift(&moves).await.expect("told");
+    let refused = shifted.moves.iter().filter(|(_, moved)| *moved != Moved::There);
+    let refused: Vec<_> = refused.collect();
+    let [(_, Moved::Refused(why))] = &refused[..] else { panic!("{refused:?}") };
+    assert!(why.contains("r042 is protected"), "{why}");
     let splits = router(&zone).read(&routes(&names)).await.expect("read");
     let still: Vec<&str> = splits
         .iter()

@@ -179,7 +179,6 @@ impl Bench {
         let mut settling = shifted.0.clone();
         let past = json!(Timestamp::now() - SignedDuration::from_mins(10));
         settling["first_shift_at"] = past.clone();
-        settling["step_since"] = past.clone();
         self.see_changes(&settling).await?;
         let settled = self.invoke("CheckHealth", &settling).await?;
         let mut baking = settled.0.clone();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -434,6 +434,9 @@ impl Aws {
 /// The authority in PEM, and a server with a certificate of it.
 fn identity() -> Result<(String, TlsAcceptor), Box<dyn std::error::Error>> {
     let mut authority = CertificateParams::new(Vec::new())?;
+    // Not the name that is given by default: with the same as its issuer, a certificate passes for
+    // one that has signed itself.
+    authority.distinguished_name.push(DnType::CommonName, "lab");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let key = KeyPair::generate()?;
