@@ -1,7 +1,7 @@
 //! The emulated AWS: one `ministack` process with the Lambda processes it starts.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,13 @@ const PORT_TRIES: u32 = 3;
 
 /// Runs the emulator, and ends it with all its Lambda processes when this program is gone, however
 /// it went: standard input is a pipe from it, which closes even when it is killed or never drops
-/// what it holds. A byte in the pipe says that the emulator shall stay.
+/// what it holds.
 const LAUNCHER: &str = "
 import os, runpy, shutil, signal, sys, threading
 def watch():
-    if not os.read(0, 1):
-        shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
-        os.killpg(0, signal.SIGKILL)
+    os.read(0, 1)
+    shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
 sys.argv = ['ministack']
 runpy.run_module('ministack', run_name='__main__')
@@ -67,8 +67,8 @@ pub struct Emulator {
     /// Unpacked functions and the emulator's own files, away from those of other emulators.
     dir: PathBuf,
     child: Child,
-    alive: ChildStdin,
-    kept: bool,
+    /// Closes with this program, and so ends the emulator.
+    _alive: ChildStdin,
 }
 
 impl Emulator {
@@ -137,16 +137,6 @@ impl Emulator {
         self.signal(Signal::KILL).map_err(cannot)
     }
 
-    /// Lets the emulator outlive this program, and gives the id of the process to end it by.
-    ///
-    /// # Errors
-    /// `Io` when the emulator has ended already.
-    pub fn keep(mut self) -> Result<u32, LabError> {
-        self.alive.write_all(b"k").map_err(|error| LabError::io("keep the emulator", error))?;
-        self.kept = true;
-        Ok(self.child.id())
-    }
-
     fn spawn(venv: &Venv, port: u16, options: &EmulatorOptions) -> Result<Self, LabError> {
         let cannot = |error| LabError::io("start the emulator", error);
         let lab = venv.target_dir().join("lab");
@@ -179,7 +169,7 @@ impl Emulator {
             .spawn()
             .map_err(cannot)?;
         let alive = child.stdin.take().ok_or_else(|| cannot(ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { port, log, dir, child, alive, kept: false })
+        Ok(Self { port, log, dir, child, _alive: alive })
     }
 
     async fn ready(&mut self) -> Result<(), LabError> {
@@ -235,9 +225,6 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
         // Nothing to tell anybody here; closing the pipe is the second way to the same end.
         drop(self.signal(Signal::KILL));
         drop(self.child.wait());

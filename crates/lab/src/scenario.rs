@@ -96,7 +96,7 @@ impl Scenario {
         let request = json!({
             "new": new,
             "hosted_zone": zone,
-            "ramp": {"linear": {"step_percent": 20, "bake_s": 6}},
+            "ramp": {"linear": {"step_percent": 20, "bake_s": 8}},
             "health": {
                 "period_s": 1,
                 "metrics_delay_s": 2,

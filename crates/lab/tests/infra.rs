@@ -21,7 +21,6 @@ use lab::error::LabError;
 use lab::functions::Function;
 use lab::proxy::{Effect, Rule};
 use lab::python::Venv;
-use rustix::process::{Pid, Signal, kill_process_group};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -49,17 +48,6 @@ async fn an_emulator_that_does_not_come_up_shows_its_log() {
     let error = Emulator::start(&venv().await, options).await.unwrap_err().to_string();
     assert!(error.contains("ended before it was ready"), "{error}");
     assert!(error.contains("OSError"), "{error}");
-}
-
-#[tokio::test]
-async fn a_kept_emulator_outlives_its_handle() {
-    let emulator = Emulator::start(&venv().await, EmulatorOptions::default()).await.unwrap();
-    let address = emulator.endpoint().replace("http://", "");
-    let pid = emulator.keep().unwrap();
-    TcpStream::connect(&address).unwrap();
-    let group = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    kill_process_group(group, Signal::KILL).unwrap();
-    refuses_connections(&address).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
     runtime::serve(async |cutover: Cutover| {
         let router = Route53::of(&client, &cutover);
-        check(&router, &telemetry, cutover, Timestamp::now()).await
+        Box::pin(check(&router, &telemetry, cutover, Timestamp::now())).await
     })
     .await
 }
@@ -30,9 +30,9 @@ async fn check(
     cutover: Cutover,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
-    let routes: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
+    let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let (splits, propagated, observed) = tokio::join!(
-        router.read(&routes),
+        router.read(&names),
         router.propagated(cutover.unsettled_changes()),
         observe(telemetry, &cutover, now),
     );

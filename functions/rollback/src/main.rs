@@ -59,10 +59,10 @@ async fn roll_back(
     kept: Vec<RouteId>,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
-    let routes: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
+    let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
     let shifted = router.shift(&moves).await;
-    let splits = router.read(&routes).await;
+    let splits = router.read(&names).await;
     let (shifted, splits) = match (shifted, splits) {
         (Ok(shifted), Ok(splits)) => (shifted, splits),
         (Err(failure), splits) => {

@@ -292,7 +292,7 @@ fn ended(kind: HistoryEventType, error: Option<&str>) -> HistoryEvent {
 async fn an_execution_has_a_cutover_to_undo_unless_it_decided_its_end_itself() {
     const CUTOVER: &str = include_str!("../../../../events/shift-weight-first-step.json");
     let failed = |error| ended(HistoryEventType::ExecutionFailed, Some(error));
-    let table = [
+    let table = vec![
         ("stopped", ended(HistoryEventType::ExecutionAborted, None), CUTOVER, true),
         ("timed out", ended(HistoryEventType::ExecutionTimedOut, None), CUTOVER, true),
         ("crashed", failed("States.Runtime"), CUTOVER, true),
