@@ -4,7 +4,13 @@
 //! The functions reach the emulator through a proxy, which tests use to count calls and to disturb
 //! their own: each world's names are unique, so tests run side by side.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a set-up that fails ends its test")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a set-up that fails ends its test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +34,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// Longest wait for anything: past it a test fails and says what it waited for.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_mins(4);
 const POLL: Duration = Duration::from_millis(200);
 /// Tests that run at a time: more make the functions of all of them slow on a small machine.
 const AT_A_TIME: usize = 6;

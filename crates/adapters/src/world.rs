@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_config::SdkConfig;
 use cutover_core::check::{Survey, TRAFFIC_PERIODS, Zone};
 use cutover_core::facts::{Facts, FoundLoadBalancer, Record};
 use cutover_core::{Failure, Series, Window};
@@ -12,13 +13,12 @@ use crate::zone::{ZoneLookup, find_zone, records};
 use crate::{CloudWatch, Targets, Telemetry, clients, executions, parameters};
 
 /// The services that validation reads, and where the defaults of this installation stand.
+///
+/// Validation needs five clients, one after the other. Each is built when its turn comes, so that the
+/// first answer of a cold start does not wait for all; the connections are those of the one configuration.
 #[derive(Clone, Debug)]
 pub struct World {
-    route53: clients::Route53Client,
-    parameters: clients::ParametersClient,
-    step_functions: clients::StepFunctionsClient,
-    targets: Targets,
-    telemetry: CloudWatch,
+    config: SdkConfig,
     defaults_parameter: String,
     hosted_zone_id: String,
 }
@@ -35,13 +35,8 @@ impl World {
             std::env::var(name)
                 .map_err(|_| Failure::Internal(format!("the environment has no {name}")))
         };
-        let config = clients::sdk_config().await;
         Ok(Self {
-            route53: clients::route53(&config),
-            parameters: clients::parameters(&config),
-            step_functions: clients::step_functions(&config),
-            targets: Targets::new(clients::load_balancing(&config)),
-            telemetry: CloudWatch::new(clients::cloudwatch(&config)),
+            config: clients::sdk_config().await,
             defaults_parameter: variable("DEFAULTS_PARAMETER")?,
             hosted_zone_id: variable("HOSTED_ZONE_ID")?,
         })
@@ -52,7 +47,8 @@ impl World {
     /// # Errors
     /// As [`parameters::defaults`].
     pub async fn defaults(&self) -> Result<Value, Failure> {
-        let mut defaults = parameters::defaults(&self.parameters, &self.defaults_parameter).await?;
+        let client = clients::parameters(&self.config);
+        let mut defaults = parameters::defaults(&client, &self.defaults_parameter).await?;
         if let Value::Object(fields) = &mut defaults {
             fields.entry("hosted_zone").or_insert_with(|| json!(self.hosted_zone_id));
         }
@@ -65,7 +61,8 @@ impl World {
     /// `InvalidInput` (`zone_missing`, `zone_ambiguous`) when there is none or there are several;
     /// as [`records`] otherwise.
     pub async fn zone(&self, name_or_id: &str) -> Result<(Zone, Vec<Record>), Failure> {
-        let zone = match find_zone(&self.route53, name_or_id).await? {
+        let client = clients::route53(&self.config);
+        let zone = match find_zone(&client, name_or_id).await? {
             ZoneLookup::Found(zone) => zone,
             ZoneLookup::None => {
                 let message = format!("there is no hosted zone {name_or_id:?} in this account");
@@ -84,7 +81,7 @@ impl World {
                 return Err(Failure::invalid("zone_ambiguous", message));
             }
         };
-        let records = records(&self.route53, &zone.id).await?;
+        let records = records(&client, &zone.id).await?;
         Ok((zone, records))
     }
 
@@ -100,39 +97,42 @@ impl World {
         now: Timestamp,
     ) -> Result<Facts, Failure> {
         let dns_names = survey.dns_names();
+        let targets = Targets::new(clients::load_balancing(&self.config));
+        let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
+        let step_functions = clients::step_functions(&self.config);
         let found = async {
-            let found = self.targets.find(&dns_names).await?;
-            let requests = self.requests(survey, &found, now).await?;
+            let found = targets.find(&dns_names).await?;
+            let requests = requests(&telemetry, survey, &found, now).await?;
             Ok::<_, Failure>((found, requests))
         };
         let ((load_balancers, requests), alarms, running) = tokio::try_join!(
             found,
-            self.telemetry.alarms(&survey.request().health.alarms),
-            executions::running(&self.step_functions, state_machine_arn, execution_arn),
+            telemetry.alarms(&survey.request().health.alarms),
+            executions::running(&step_functions, state_machine_arn, execution_arn),
         )?;
         Ok(Facts { load_balancers, requests, alarms, running })
     }
+}
 
-    /// The requests that each of the load balancers counted of late.
-    async fn requests(
-        &self,
-        survey: &Survey,
-        found: &BTreeMap<String, FoundLoadBalancer>,
-        now: Timestamp,
-    ) -> Result<BTreeMap<String, u64>, Failure> {
-        let health = &survey.request().health;
-        let looked_back_s = health.period_s * TRAFFIC_PERIODS + health.metrics_delay_s;
-        let since = now
-            .checked_sub(SignedDuration::from_secs(i64::from(looked_back_s)))
-            .map_err(|error| Failure::Internal(format!("the time {now} is off: {error}")))?;
-        let ids: BTreeSet<&String> = found.values().map(|lb| &lb.id).collect();
-        let load_balancers: Vec<_> = ids
-            .into_iter()
-            .map(|id| cutover_core::LoadBalancer { id: id.clone(), target_groups: Vec::new() })
-            .collect();
-        let window = Window::complete(since, now, health);
-        let series = self.telemetry.series(&load_balancers, window).await?;
-        let total = |series: &Series| series.counts.iter().flatten().map(|c| c.requests).sum();
-        Ok(load_balancers.into_iter().zip(&series).map(|(lb, s)| (lb.id, total(s))).collect())
-    }
+/// The requests that each of the load balancers counted of late.
+async fn requests(
+    telemetry: &impl Telemetry,
+    survey: &Survey,
+    found: &BTreeMap<String, FoundLoadBalancer>,
+    now: Timestamp,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let health = &survey.request().health;
+    let looked_back_s = health.period_s * TRAFFIC_PERIODS + health.metrics_delay_s;
+    let since = now
+        .checked_sub(SignedDuration::from_secs(i64::from(looked_back_s)))
+        .map_err(|error| Failure::Internal(format!("the time {now} is off: {error}")))?;
+    let ids: BTreeSet<&String> = found.values().map(|lb| &lb.id).collect();
+    let load_balancers: Vec<_> = ids
+        .into_iter()
+        .map(|id| cutover_core::LoadBalancer { id: id.clone(), target_groups: Vec::new() })
+        .collect();
+    let window = Window::complete(since, now, health);
+    let series = telemetry.series(&load_balancers, window).await?;
+    let total = |series: &Series| series.counts.iter().flatten().map(|c| c.requests).sum();
+    Ok(load_balancers.into_iter().zip(&series).map(|(lb, s)| (lb.id, total(s))).collect())
 }

@@ -43,9 +43,9 @@ async fn the_events_of_validate_are_accepted_or_refused_with_every_mistake() {
     }
     let event = case.event("validate-mistakes.json");
     let error = case.invoke("ValidateFunctionName", &event).await.expect_err("refused");
-    let cause = error["errorMessage"].as_str().expect("text");
+    let message = error["errorMessage"].as_str().expect("text");
     for field in ["old is", "routs", "ramp.linear.step_percent is 0.3", "health.period_s is 7"] {
-        assert!(cause.contains(field), "{field} is not in {cause}");
+        assert!(message.contains(field), "{field} is not in {message}");
     }
 }
 

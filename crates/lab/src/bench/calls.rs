@@ -7,7 +7,7 @@ use std::path::Path;
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
-use cutover_core::{Cutover, LoadBalancer};
+use cutover_core::{Cutover, LoadBalancer, Phase};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -169,21 +169,20 @@ impl Bench {
             "arn": format!("{machine}:bench").replace(":stateMachine:", ":execution:"),
             "name": "bench", "started_at": Timestamp::now(), "state_machine_arn": machine}});
         let validated = self.invoke("Validate", &event).await?;
-        let cutover: Cutover = serde_json::from_value(validated.0.clone())
-            .map_err(|error| LabError::aws("read what validate says", error))?;
+        let accepted = cutover(&validated.0)?;
         let changes = Some((CHANGE, change_calls(routes)));
-        let metrics = Some((METRICS, metric_calls(&cutover.load_balancers)));
+        let metrics = Some((METRICS, metric_calls(&accepted.load_balancers)));
 
         let shifted = self.invoke("ShiftWeight", &validated.0).await?;
         // As if the shift had been a while ago: without a complete period there is nothing to ask.
-        let mut settling = shifted.0.clone();
-        let past = json!(Timestamp::now() - SignedDuration::from_mins(10));
-        settling["first_shift_at"] = past.clone();
-        self.see_changes(&settling).await?;
-        let settled = self.invoke("CheckHealth", &settling).await?;
-        let mut baking = settled.0.clone();
-        baking["phase"] = json!({"baking": {"since": past}});
-        let checked = self.invoke("CheckHealth", &baking).await?;
+        let mut settling = cutover(&shifted.0)?;
+        let past = Timestamp::now() - SignedDuration::from_mins(10);
+        settling.first_shift_at = Some(past);
+        self.see_changes(settling.unsettled_changes()).await?;
+        let settled = self.invoke("CheckHealth", &json!(settling)).await?;
+        let mut baking = cutover(&settled.0)?;
+        baking.phase = Phase::Baking { since: past };
+        let checked = self.invoke("CheckHealth", &json!(baking)).await?;
         let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
         let back = self.invoke("Rollback", &order).await?;
         Ok(vec![
@@ -265,10 +264,9 @@ impl Bench {
 
     /// Looks at each change of a shift once. The emulator calls a change live from the second
     /// look on; a check stops at the first that is not live, and this one shall look at all of them.
-    async fn see_changes(&self, cutover: &Value) -> Result<(), LabError> {
+    async fn see_changes(&self, changes: &[String]) -> Result<(), LabError> {
         let client = aws_sdk_route53::Client::new(&self.config);
-        let changes = cutover["phase"]["settling"]["changes"].as_array();
-        for id in changes.into_iter().flatten().filter_map(Value::as_str) {
+        for id in changes {
             let seen = client.get_change().id(id).send().await;
             seen.map_err(|error| LabError::aws(format!("look at the change {id}"), error))?;
         }
@@ -307,6 +305,12 @@ impl Bench {
             reason: format!("the template has no output {name}"),
         })
     }
+}
+
+/// The state that a function gave back.
+fn cutover(state: &Value) -> Result<Cutover, LabError> {
+    serde_json::from_value(state.clone())
+        .map_err(|error| LabError::aws("read what a function gave back", error))
 }
 
 #[cfg(test)]

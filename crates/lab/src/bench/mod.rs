@@ -7,8 +7,8 @@ mod stubs;
 /// A table in Markdown; the first column is text, the others are numbers.
 fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     let rule = " ---: |".repeat(header.len().saturating_sub(1));
-    let rows: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
-    format!("| {} |\n| --- |{rule}\n{rows}", header.join(" | "))
+    let rows: Vec<String> = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
+    format!("| {} |\n| --- |{rule}\n{}", header.join(" | "), rows.concat())
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ async fn runtime(
             .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:::function:bench");
         body = event.clone();
     } else {
-        let posted = request.into_body().collect().await.map(|body| body.to_bytes());
+        let posted = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
         let posted = posted.unwrap_or_default();
         if path.contains("/invocation/") {
             note(log, Seen::Response);
@@ -158,9 +158,12 @@ async fn read_call(stream: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Op
 
 const XML: &str = "Content-Type: text/xml";
 
+/// What a call has in it, the headers of its reply, and the body.
+type Reply = (&'static str, &'static str, fn() -> Vec<u8>);
+
 /// The reply to a call, found by what is in that call alone.
 fn reply(call: &str) -> Option<Vec<u8>> {
-    let replies: [(&str, &str, fn() -> Vec<u8>); 5] = [
+    let replies: [Reply; 5] = [
         ("/rrset?", XML, records),
         ("Action=DescribeLoadBalancers&", XML, load_balancers),
         ("Action=DescribeTargetGroups&", XML, target_groups),
@@ -180,20 +183,22 @@ fn reply(call: &str) -> Option<Vec<u8>> {
 
 /// Two routes, nine of ten requests on the old side: what the sample events expect.
 fn records() -> Vec<u8> {
-    let mut sets = String::new();
+    let set = |route: &str, kind: &str, side: &str, weight: u8| {
+        format!(
+            "<ResourceRecordSet><Name>{route}.example.com.</Name><Type>{kind}</Type>\
+             <SetIdentifier>{side}</SetIdentifier><Weight>{weight}</Weight><AliasTarget>\
+             <HostedZoneId>Z215JYRZR1TBD5</HostedZoneId><DNSName>k8s-{side}-1234567890.\
+             eu-central-1.elb.amazonaws.com.</DNSName><EvaluateTargetHealth>true\
+             </EvaluateTargetHealth></AliasTarget></ResourceRecordSet>"
+        )
+    };
+    let mut all = Vec::new();
     for route in ["api", "chat"] {
         for kind in ["A", "AAAA"] {
-            for (side, weight) in [("blue", 90), ("green", 10)] {
-                sets += &format!(
-                    "<ResourceRecordSet><Name>{route}.example.com.</Name><Type>{kind}</Type>\
-                     <SetIdentifier>{side}</SetIdentifier><Weight>{weight}</Weight><AliasTarget>\
-                     <HostedZoneId>Z215JYRZR1TBD5</HostedZoneId><DNSName>k8s-{side}-1234567890.\
-                     eu-central-1.elb.amazonaws.com.</DNSName><EvaluateTargetHealth>true\
-                     </EvaluateTargetHealth></AliasTarget></ResourceRecordSet>"
-                );
-            }
+            all.extend([set(route, kind, "blue", 90), set(route, kind, "green", 10)]);
         }
     }
+    let sets = all.concat();
     format!(
         "<?xml version=\"1.0\"?>\n<ListResourceRecordSetsResponse \
          xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ResourceRecordSets>{sets}\
