@@ -176,7 +176,8 @@ mod tests {
     }
 
     fn fake_python(name: &str, version: &str) -> String {
-        let path = std::env::temp_dir().join(format!("lab-python-{name}-{}", std::process::id()));
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+        let path = target.join(format!("lab-python-{name}"));
         fs::write(&path, format!("#!/bin/sh\necho {version}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path.to_str().unwrap().to_owned()
