@@ -157,12 +157,11 @@ fn stretches(periods: &[Period], requests_min: u64) -> Vec<(Counts, Counts)> {
 
 /// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
 fn compared(old: Counts, new: Counts) -> String {
-    let side = |counts: Counts| match counts.error_rate() {
-        Some(rate) => (percent(rate), grouped(counts.requests)),
-        None => ("none".to_owned(), "0".to_owned()),
+    let told = |counts: Counts, what: &str| match counts.error_rate() {
+        Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
+        None => "had no request".to_owned(),
     };
-    let ((old_rate, old_requests), (new_rate, new_requests)) = (side(old), side(new));
-    format!("new {new_rate} of {new_requests} requests failed, old {old_rate} of {old_requests}")
+    format!("new {}, old {}", told(new, " requests failed"), told(old, ""))
 }
 
 /// A rate as a percentage with two decimals at most: `0.31 %`.
