@@ -363,6 +363,12 @@ impl Case {
 
     /// The weights of the record sets of one type, in the order of the routes, from Route 53.
     pub async fn live_of(&self, kind: &str) -> Vec<(i64, i64)> {
+        let [live] = self.live_of_each([kind]).await;
+        live
+    }
+
+    /// The same of several types, from one listing: of one moment, as long as it has one page.
+    pub async fn live_of_each<const N: usize>(&self, kinds: [&str; N]) -> [Vec<(i64, i64)>; N] {
         let client = aws_sdk_route53::Client::new(&self.config);
         let mut sets = vec![];
         let mut pages = client.list_resource_record_sets().hosted_zone_id(&self.world.zone.id);
@@ -377,7 +383,7 @@ impl Case {
                 .set_start_record_type(page.next_record_type)
                 .set_start_record_identifier(page.next_record_identifier);
         }
-        let weight = |route: &str, id: &str| {
+        let weight = |kind: &str, route: &str, id: &str| {
             let set = sets.iter().find(|set| {
                 set.name.trim_end_matches('.') == route
                     && set.r#type.as_str() == kind
@@ -386,7 +392,8 @@ impl Case {
             set.and_then(|set| set.weight).unwrap_or(-1)
         };
         let (old, new) = (&self.world.old.name, self.world.old.name.replace("blue", "green"));
-        self.world.routes().iter().map(|route| (weight(route, old), weight(route, &new))).collect()
+        let of = |kind: &str, route: &String| (weight(kind, route, old), weight(kind, route, &new));
+        kinds.map(|kind| self.world.routes().iter().map(|route| of(kind, route)).collect())
     }
 
     /// The weights of the only or first route, from Route 53.

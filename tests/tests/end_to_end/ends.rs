@@ -179,9 +179,9 @@ async fn a_and_aaaa_records_move_together_and_back() {
     .await;
     let arn = case.start(&case.request()).await;
     tests::until("both types at 50 %", async || {
-        let both = (case.live_of("A").await, case.live_of("AAAA").await);
-        assert_eq!(both.0, both.1, "one batch holds both");
-        (both.0 == [(50, 50)]).then_some(())
+        let [a, aaaa] = case.live_of_each(["A", "AAAA"]).await;
+        assert_eq!(a, aaaa, "one batch holds both");
+        (a == [(50, 50)]).then_some(())
     })
     .await;
     let end = case.end(&arn).await;
