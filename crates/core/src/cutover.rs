@@ -532,12 +532,9 @@ impl Cutover {
             return wait(left_s, format!("{}: {phase}; {verdict}", self.intended()));
         }
         let hold_end = later(bake_end, i64::from(self.health.hold_max_s));
-        let unknown = |route: &Route| match route.verdict.as_ref().map(|verdict| verdict.kind) {
-            Some(VerdictKind::Healthy | VerdictKind::Regressed) => false,
-            Some(VerdictKind::MetricsBroken) | None => true,
-            Some(VerdictKind::NotEnoughData) => {
-                now < hold_end || self.health.on_no_data == OnNoData::RollBack
-            }
+        let unknown = |route: &Route| {
+            let kind = route.verdict.as_ref().map(|verdict| verdict.kind);
+            !matches!(kind, Some(VerdictKind::Healthy | VerdictKind::Regressed))
         };
         let held = self.active().filter(|route| unread.is_some() || unknown(route)).count();
         let why = match unread {

@@ -210,11 +210,8 @@ impl Ramp {
     /// as long as it may.
     #[must_use]
     pub fn history_events(&self, check_interval_s: u32, ttl_s: u32, ready_timeout_s: u32) -> u64 {
-        let steps = self.0.len() as u64;
-        let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
-        TASK_EVENTS * (steps + 1)
-            + RETRY_EVENTS * tries
-            + ROUND_EVENTS * self.0.iter().map(|s| s.checks(check_interval_s, ttl_s)).sum::<u64>()
+        let checks = self.0.iter().map(|step| step.checks(check_interval_s, ttl_s)).sum();
+        history_events(checks, self.0.len(), ready_timeout_s)
     }
 
     /// Refuses a ramp whose history would not fit into one execution, with numbers that would.
@@ -252,10 +249,14 @@ impl Ramp {
 /// history for the roll-back: a full history kills it without one.
 #[must_use]
 pub(crate) fn history_is_full(checks: u32, steps: usize, ready_timeout_s: u32) -> bool {
+    history_events(u64::from(checks), steps, ready_timeout_s)
+        >= HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED
+}
+
+/// Events of so many checks and steps, after a validation that was tried as often as it may be.
+fn history_events(checks: u64, steps: usize, ready_timeout_s: u32) -> u64 {
     let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
-    let events =
-        ROUND_EVENTS * u64::from(checks) + TASK_EVENTS * (steps as u64 + 1) + RETRY_EVENTS * tries;
-    events >= HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED
+    ROUND_EVENTS * checks + TASK_EVENTS * (steps as u64 + 1) + RETRY_EVENTS * tries
 }
 
 /// Seconds that a change of weights takes to show: in sync, then the TTL.

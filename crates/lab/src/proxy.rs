@@ -281,7 +281,7 @@ fn service(head: &Parts) -> String {
 }
 
 /// The action's name, for each protocol where that protocol has it.
-pub(crate) fn action(head: &Parts, body: &[u8]) -> String {
+fn action(head: &Parts, body: &[u8]) -> String {
     let json = || header(&head.headers, "x-amz-target")?.rsplit('.').next().map(str::to_owned);
     let cbor = || Some(head.uri.path().split_once("/operation/")?.1.to_owned());
     let query = || {
