@@ -1,0 +1,1 @@
+//! Draws time series and bars as one self-contained SVG.

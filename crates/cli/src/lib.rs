@@ -1,0 +1,4 @@
+//! What people do at a desk: judge a recorded series, plan a cutover, compare decision rules on the
+//! same traffic. Nothing here calls AWS.
+
+pub mod rules;

@@ -1,0 +1,19 @@
+//! The decision rules that people use today, as the bench compares them: each in its own file, which
+//! cites the source it follows.
+
+use cutover_core::Counts;
+
+/// What a rule is told of one minute. A side without requests in it has zero counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minute {
+    /// The old side.
+    pub old: Counts,
+    /// The new side.
+    pub new: Counts,
+}
+
+/// A rule that looks at a cutover minute by minute, and may order its roll-back.
+pub trait Rule {
+    /// Sees the next minute, and says whether to roll back now.
+    fn see(&mut self, minute: &Minute) -> bool;
+}
