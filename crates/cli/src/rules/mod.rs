@@ -1,7 +1,9 @@
-//! The decision rules that people use today, as the bench compares them: each in its own file, which
-//! cites the source it follows.
+//! The decision rules that people use today, as the bench compares them: each in its own file,
+//! which cites the source it follows.
 
 use cutover_core::Counts;
+
+pub mod alarm;
 
 /// What a rule is told of one minute. A side without requests in it has zero counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,4 +18,11 @@ pub struct Minute {
 pub trait Rule {
     /// Sees the next minute, and says whether to roll back now.
     fn see(&mut self, minute: &Minute) -> bool;
+}
+
+/// A minute with `(requests, errors)` of the old and of the new side.
+#[cfg(test)]
+fn minute(old: (u64, u64), new: (u64, u64)) -> Minute {
+    let counts = |(requests, errors)| Counts { requests, errors };
+    Minute { old: counts(old), new: counts(new) }
 }
