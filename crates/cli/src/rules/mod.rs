@@ -4,6 +4,7 @@
 use cutover_core::Counts;
 
 pub mod alarm;
+pub mod flagger;
 
 /// What a rule is told of one minute. A side without requests in it has zero counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,4 +26,10 @@ pub trait Rule {
 fn minute(old: (u64, u64), new: (u64, u64)) -> Minute {
     let counts = |(requests, errors)| Counts { requests, errors };
     Minute { old: counts(old), new: counts(new) }
+}
+
+/// In which of `minutes`, counted from 1, `rule` first orders to roll back.
+#[cfg(test)]
+fn rolled_back_at(rule: &mut dyn Rule, minutes: &[Minute]) -> Option<usize> {
+    minutes.iter().position(|minute| rule.see(minute)).map(|index| index + 1)
 }
