@@ -4,6 +4,7 @@
 use cutover_core::Counts;
 
 pub mod alarm;
+pub mod argo;
 pub mod flagger;
 
 /// What a rule is told of one minute. A side without requests in it has zero counts.
