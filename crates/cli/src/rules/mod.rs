@@ -6,6 +6,10 @@ use cutover_core::Counts;
 pub mod alarm;
 pub mod argo;
 pub mod flagger;
+pub mod z_test;
+
+/// The 0.99 quantile of the standard normal distribution, to the last digit of an `f64`.
+const NORMAL_QUANTILE_99: f64 = 2.326_347_874_040_841;
 
 /// What a rule is told of one minute. A side without requests in it has zero counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
