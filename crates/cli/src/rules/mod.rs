@@ -6,6 +6,7 @@ use cutover_core::Counts;
 pub mod alarm;
 pub mod argo;
 pub mod flagger;
+pub mod kayenta;
 pub mod z_test;
 
 /// The 0.99 quantile of the standard normal distribution, to the last digit of an `f64`.
