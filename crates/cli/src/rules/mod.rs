@@ -27,6 +27,36 @@ pub trait Rule {
     fn see(&mut self, minute: &Minute) -> bool;
 }
 
+/// A rule to compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct Rival {
+    /// What tables call it.
+    pub name: &'static str,
+    /// Makes the rule for a new cutover.
+    pub start: fn() -> Box<dyn Rule>,
+}
+
+/// All rules to compare with, in the order of tables.
+#[must_use]
+pub fn rivals() -> Vec<Rival> {
+    vec![
+        Rival { name: "alarm 1 %, 1 of 1", start: || Box::new(alarm::Alarm::new(1, 1, 1)) },
+        Rival { name: "alarm 1 %, 2 of 3", start: || Box::new(alarm::Alarm::new(1, 2, 3)) },
+        Rival { name: "alarm 5 %, 1 of 1", start: || Box::new(alarm::Alarm::new(5, 1, 1)) },
+        Rival { name: "alarm 5 %, 2 of 3", start: || Box::new(alarm::Alarm::new(5, 2, 3)) },
+        Rival { name: "Flagger", start: || Box::<flagger::Flagger>::default() },
+        Rival {
+            name: "Argo Rollouts",
+            start: || Box::new(argo::Argo::new(argo::Template::DOCUMENTED)),
+        },
+        Rival {
+            name: "Kayenta",
+            start: || Box::new(kayenta::Kayenta::new(kayenta::POINTS_RECOMMENDED)),
+        },
+        Rival { name: "z-test, peeked", start: || Box::<z_test::ZTest>::default() },
+    ]
+}
+
 /// A minute with `(requests, errors)` of the old and of the new side.
 #[cfg(test)]
 fn minute(old: (u64, u64), new: (u64, u64)) -> Minute {
@@ -38,4 +68,28 @@ fn minute(old: (u64, u64), new: (u64, u64)) -> Minute {
 #[cfg(test)]
 fn rolled_back_at(rule: &mut dyn Rule, minutes: &[Minute]) -> Option<usize> {
     minutes.iter().position(|minute| rule.see(minute)).map(|index| index + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rival_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = rivals().iter().map(|rival| rival.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), rivals().len());
+    }
+
+    #[test]
+    fn every_rival_rolls_back_a_new_side_that_fails_all_and_keeps_one_that_fails_nothing() {
+        let (fine, broken) = (minute((500, 0), (500, 0)), minute((500, 0), (500, 500)));
+        for Rival { name, start } in rivals() {
+            assert_eq!(rolled_back_at(&mut *start(), &[fine; 180]), None, "{name}");
+            let at = rolled_back_at(&mut *start(), &[broken; 180]);
+            let latest = if name == "Kayenta" { 50 } else { 6 };
+            assert!(at.is_some_and(|minute| minute <= latest), "{name}: {at:?}");
+        }
+    }
 }
