@@ -2,3 +2,4 @@
 //! same traffic. Nothing here calls AWS.
 
 pub mod rules;
+pub mod series;
