@@ -3,3 +3,4 @@
 
 pub mod rules;
 pub mod series;
+pub mod simulate;

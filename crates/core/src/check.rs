@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::baseline::Baselines;
 use crate::cutover::{
     Action, Cutover, Execution, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status,
 };
@@ -32,7 +33,7 @@ pub const TRAFFIC_PERIODS: u32 = 15;
 /// Source: Step Functions developer guide, "Quotas" (maximum input or output size).
 pub const STATE_BYTES_MAX: usize = 220 * 1024;
 /// Bytes that a verdict takes per route.
-const VERDICT_BYTES_MAX: usize = 160;
+const VERDICT_BYTES_MAX: usize = 180;
 /// Seconds since the start during which names without records of the new side are waited for, when
 /// the routes are discovered.
 pub const LEFT_OUT_WAIT_S: u32 = 600;
@@ -478,7 +479,6 @@ impl Survey {
         self.check_external_dns();
         self.check_left_out(attempt);
         self.check_resumed();
-        self.warn_without_effect();
         let ttl_s = self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S);
         let history = self.request.ramp.check_history(
             &self.request.health,
@@ -576,8 +576,11 @@ impl Survey {
         for candidate in &self.candidates {
             let Some(old) = facts.load_balancers.get(&candidate.old_dns) else { continue };
             let new = facts.load_balancers.get(&candidate.new_dns);
-            let counted =
-                |lb: &FoundLoadBalancer| facts.requests.get(&lb.id).is_some_and(|n| *n > 0);
+            let counted = |lb: &FoundLoadBalancer| {
+                let counts = facts.history.get(&lb.id).map_or(&[][..], |series| &series.counts);
+                let late = counts.iter().rev().take(TRAFFIC_PERIODS as usize);
+                late.flatten().any(|counts| counts.requests > 0)
+            };
             // A resumed cutover may have all of its traffic on the new side already.
             let resumed = self.request.resume && new.is_some_and(counted);
             if !counted(old) && !resumed {
@@ -730,12 +733,18 @@ impl Survey {
         }
     }
 
-    fn warn_without_effect(&mut self) {
-        let names = self.request.without_effect.join(", ");
-        if !names.is_empty() {
-            let message =
-                format!("{names} has no effect: this version judges by hard limits alone");
-            self.warnings.push(Problem::new("no_effect", message));
+    /// Without a day of the old side's traffic, its bursts are not known.
+    fn warn_without_baseline(&mut self, load_balancers: &[LoadBalancer]) {
+        let unknown = |lb: &&LoadBalancer| lb.baseline.is_some_and(|b| !b.errors.knows_bursts());
+        let ids: Vec<String> =
+            load_balancers.iter().filter(unknown).map(|lb| lb.id.clone()).collect();
+        if !ids.is_empty() {
+            let message = format!(
+                "too little traffic was counted before the start to know the bursts of {}: a bad new \
+                 side is found in two periods at best, not in one",
+                listed(&ids)
+            );
+            self.warnings.push(Problem::new("short_baseline", message));
         }
     }
 
@@ -757,9 +766,15 @@ impl Survey {
     fn cutover(&mut self, facts: &Facts, attempt: &Attempt, ttl_s: u32) -> Option<Cutover> {
         let sides = self.sides.clone()?;
         let mut load_balancers: Vec<LoadBalancer> = Vec::new();
+        let health = &self.request.health;
         let mut index_of = |found: &FoundLoadBalancer, watched: bool| {
             let groups = found.groups.iter().filter(|_| watched).map(|group| group.id.clone());
-            let lb = LoadBalancer { id: found.id.clone(), target_groups: groups.collect() };
+            let history = facts.history.get(&found.id).filter(|_| !watched);
+            let lb = LoadBalancer {
+                id: found.id.clone(),
+                target_groups: groups.collect(),
+                baseline: history.map(|series| Baselines::of(series, found.healthy(), health)),
+            };
             load_balancers.iter().position(|known| *known == lb).unwrap_or_else(|| {
                 load_balancers.push(lb);
                 load_balancers.len() - 1
@@ -785,6 +800,7 @@ impl Survey {
             });
         }
         let first_step = self.first_step()?;
+        self.warn_without_baseline(&load_balancers);
         let request = &self.request;
         let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
         let mut cutover = Cutover {
@@ -933,6 +949,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::evidence::{Counts, Series};
     use crate::facts::Group;
 
     fn at(second: i64) -> Timestamp {
@@ -959,6 +976,12 @@ mod tests {
         }
     }
 
+    /// A day of minutes with 1,000 requests each.
+    fn a_day() -> Series {
+        let counts = Counts { requests: 1000, errors: 1 };
+        Series { counts: vec![Some(counts); 1440], ..Series::default() }
+    }
+
     /// A world in which everything is as it must be; tests break one thing each.
     struct Given {
         request: Value,
@@ -981,11 +1004,11 @@ mod tests {
                 (key("blue"), load_balancer("blue", 3)),
                 (key("green"), load_balancer("green", 3)),
             ]);
-            let requests = BTreeMap::from([("app/k8s-blue/1".to_owned(), 5000)]);
+            let history = BTreeMap::from([("app/k8s-blue/1".to_owned(), a_day())]);
             Self {
                 request: json!({"new": "green", "hosted_zone": "example.com"}),
                 records,
-                facts: Facts { load_balancers, requests, alarms: vec![], running: vec![] },
+                facts: Facts { load_balancers, history, alarms: vec![], running: vec![] },
                 waited_s: 0,
             }
         }
@@ -1146,7 +1169,7 @@ mod tests {
                 let blue = g.facts.load_balancers["k8s-blue.elb.example"].clone();
                 *green(g) = blue;
             }),
-            ("InvalidInput", "no_old_traffic", |g| g.facts.requests.clear()),
+            ("InvalidInput", "no_old_traffic", |g| g.facts.history.clear()),
             ("InvalidInput", "alarm_missing", |g| g.request["health"] = json!({"alarms": ["5xx"]})),
             ("InvalidInput", "alarm_already", |g| {
                 g.request["health"] = json!({"alarms": ["5xx"]});
@@ -1309,7 +1332,7 @@ mod tests {
     #[test]
     fn quiet_routes_that_may_advance_without_data_are_only_warned_about() {
         let mut given = Given::fine().with("health", json!({"on_no_data": "advance"}));
-        given.facts.requests.clear();
+        given.facts.history.clear();
         let cutover = given.validate().expect("accepted");
         assert_eq!(cutover.warnings[0].code, "no_old_traffic");
     }

@@ -4,6 +4,8 @@
 //! Transitions take the state and what an adapter observed, and give the next state. The same
 //! arguments give the same state, so a function that is run twice does no harm.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -492,13 +494,19 @@ impl Cutover {
             Phase::Shifting | Phase::Settling(_) => None,
         };
         let none = Series::default();
+        let pairs: BTreeSet<(usize, usize)> =
+            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
+        let pairs = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             let verdict = match observed {
                 Err(why) => Verdict::metrics_broken(why),
                 Ok(observed) => {
                     let of = |index: usize| observed.series.get(index).unwrap_or(&none);
                     let (old, new) = (of(route.old_lb), of(route.new_lb));
-                    judge(&self.health, &Evidence::new(observed, old, new, settled_at))
+                    let evidence = Evidence::new(observed, old, new, settled_at);
+                    let baseline = self.load_balancers.get(route.old_lb);
+                    let baseline = baseline.and_then(|lb| lb.baseline.as_ref());
+                    judge(&self.health, &evidence, pairs, baseline)
                 }
             };
             if verdict.kind == VerdictKind::Regressed {
@@ -802,6 +810,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::baseline::{Baseline, Baselines};
     use crate::evidence::Counts;
 
     const TTL_S: u32 = 60;
@@ -819,6 +828,7 @@ mod tests {
         let lb = |index: usize| LoadBalancer {
             id: format!("app/k8s-cluster-{index}/0123456789abcdef"),
             target_groups: vec![format!("targetgroup/k8s-app-{index}/0123456789abcdef")],
+            baseline: None,
         };
         let original = Weights { old: 255, new: 0 };
         let route = |index: usize| Route {
@@ -908,8 +918,12 @@ mod tests {
             let counts = |c: Counts| vec![Some(c); window.periods as usize];
             let series = (0..cutover.load_balancers.len())
                 .map(|lb| match lb % 2 {
-                    0 => Series { counts: counts(FINE), healthy_hosts: None },
-                    _ => Series { counts: counts(self.new[lb / 2]), healthy_hosts: Some(3) },
+                    0 => Series { counts: counts(FINE), ..Series::default() },
+                    _ => Series {
+                        counts: counts(self.new[lb / 2]),
+                        healthy_hosts: Some(3),
+                        ..Series::default()
+                    },
                 })
                 .collect();
             Observed { window, series, alarms: vec![] }
@@ -1285,11 +1299,16 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_250_routes_at_their_worst_stays_under_200_kib() {
+    fn the_state_of_250_routes_at_their_worst_stays_under_210_kib() {
         let mut cutover = accepted(
             250,
             Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"),
         );
+        let day = Baseline { stretches: 1440, worst_rate: 0.001_23, wander: 0.123, bursts: 0.0123 };
+        for lb in cutover.load_balancers.iter_mut().step_by(2) {
+            lb.target_groups.clear();
+            lb.baseline = Some(Baselines { hosts: 1000, errors: day, slow: Some(day) });
+        }
         for (index, route) in cutover.routes.iter_mut().enumerate() {
             route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
             let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
@@ -1297,13 +1316,14 @@ mod tests {
                 kind: VerdictKind::NotEnoughData,
                 old: counts,
                 new: counts,
+                log10_e: Some(-888.88),
                 reason: "not kept".repeat(100),
             });
             route.say(&"why it failed ".repeat(100));
         }
         cutover.report = Some(Report::of(&cutover, &[]));
         let bytes = crate::check::state_bytes(&cutover);
-        assert!(bytes < 200 * 1024, "{bytes} bytes");
+        assert!(bytes < 210 * 1024, "{bytes} bytes");
         assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
     }
 

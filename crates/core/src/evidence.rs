@@ -73,7 +73,10 @@ impl std::ops::Add for Counts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { requests: self.requests + other.requests, errors: self.errors + other.errors }
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            errors: self.errors.saturating_add(other.errors),
+        }
     }
 }
 
@@ -84,17 +87,29 @@ impl std::iter::Sum for Counts {
 }
 
 /// What a telemetry source tells of one load balancer over a [`Window`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// One entry a period of the window; `None` where the source has nothing, which is no
     /// evidence and never "no errors".
     pub counts: Vec<Option<Counts>>,
+    /// How slow its answers were, one entry a period of the window; `None` where the source does
+    /// not tell. Empty when it was not asked.
+    pub latency: Vec<Option<Latency>>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
 }
 
+/// How slow the answers of a period were.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Latency {
+    /// So many took longer than the target.
+    Slow(u64),
+    /// 95 of 100 took so many seconds at most.
+    Percentile(f64),
+}
+
 /// What a check saw: everything that a verdict is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The periods.
     pub window: Window,
@@ -106,7 +121,7 @@ pub struct Observed {
 }
 
 /// One period of one route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Period {
     /// When it began.
     pub start: Timestamp,
@@ -114,6 +129,10 @@ pub struct Period {
     pub old: Option<Counts>,
     /// The new side; `None`: nothing known.
     pub new: Option<Counts>,
+    /// How slow the old side's answers were; `None`: nothing known.
+    pub latency_old: Option<Latency>,
+    /// How slow the new side's answers were; `None`: nothing known.
+    pub latency_new: Option<Latency>,
 }
 
 /// The evidence for one route's verdict.
@@ -140,13 +159,15 @@ impl Evidence<'_> {
         settled_at: Option<Timestamp>,
     ) -> Evidence<'a> {
         let at = |series: &Series, index: u32| {
-            usize::try_from(index).ok().and_then(|i| series.counts.get(i).copied()).flatten()
+            let index = usize::try_from(index).ok();
+            let counts = index.and_then(|i| series.counts.get(i).copied()).flatten();
+            (counts, index.and_then(|i| series.latency.get(i).copied()).flatten())
         };
         let periods = (0..observed.window.periods)
-            .map(|index| Period {
-                start: observed.window.start_of(index),
-                old: at(old, index),
-                new: at(new, index),
+            .map(|index| {
+                let start = observed.window.start_of(index);
+                let ((old, latency_old), (new, latency_new)) = (at(old, index), at(new, index));
+                Period { start, old, new, latency_old, latency_new }
             })
             .collect();
         Evidence {
@@ -155,14 +176,6 @@ impl Evidence<'_> {
             healthy_hosts_new: new.healthy_hosts,
             alarms: &observed.alarms,
         }
-    }
-
-    /// Both sides added up over the periods since the current step has settled.
-    #[must_use]
-    pub fn step_total(&self) -> (Counts, Counts) {
-        let settled = |p: &&Period| self.settled_at.is_some_and(|since| p.start >= since);
-        let of_step = || self.periods.iter().filter(settled);
-        (of_step().filter_map(|p| p.old).sum(), of_step().filter_map(|p| p.new).sum())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::evidence::Series;
 use crate::split::RouteId;
 
 /// How Route 53 answers for a record set.
@@ -90,12 +91,13 @@ pub struct Running {
 }
 
 /// What was found out about the load balancers, alarms and executions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Load balancers by [`dns_key`] of their DNS name.
     pub load_balancers: BTreeMap<String, FoundLoadBalancer>,
-    /// Requests of late by load balancer id; absent when nothing was counted.
-    pub requests: BTreeMap<String, u64>,
+    /// By load balancer id, what it counted up to now: [`BASELINE_PERIODS`](crate::baseline) periods at
+    /// most, the newest last. Told of the old side's, and of both sides' when the cutover is resumed.
+    pub history: BTreeMap<String, Series>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,
     /// Other running executions.

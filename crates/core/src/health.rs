@@ -13,6 +13,21 @@ pub enum OnNoData {
     Advance,
 }
 
+/// How slow requests are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatencyBy {
+    /// By their number: as many as failed requests can be, and tested in the same way.
+    #[default]
+    Count,
+    /// By the time that 95 of 100 stay below: where the source cannot count.
+    Percentile,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// How evidence is read and judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
@@ -27,6 +42,25 @@ pub struct Health {
     pub requests_min: u64,
     /// Hard limit of the new side's error rate, 0–1.
     pub error_rate_max: f64,
+    /// The chance that a cutover between two equally good sides is taken back, above 0 and below 1. All
+    /// routes and signals share it.
+    pub alpha: f64,
+    /// Up to this ratio of the odds to fail, new over old, the new side is good enough: 1–100.
+    pub tolerated_odds_ratio: f64,
+    /// The ratio of the odds that the verdict says how much traffic it takes to see: above
+    /// `tolerated_odds_ratio`, up to 1000.
+    pub detectable_odds_ratio: f64,
+    /// Requests that take longer than this many seconds are slow, 0.001–900; without it, latency
+    /// is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_target_s: Option<f64>,
+    /// How slow requests are told.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub latency_by: LatencyBy,
+    /// Requests per second that a healthy host of the new side is made for, above 0; without it, what a
+    /// host of the old side would get with all of the traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_host_max: Option<f64>,
     /// Names of CloudWatch alarms that must not be in ALARM, up to 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
@@ -34,6 +68,20 @@ pub struct Health {
     pub hold_max_s: u32,
     /// What happens then.
     pub on_no_data: OnNoData,
+}
+
+impl Health {
+    /// Signals that are tested: failed requests, and slow ones where they are counted.
+    #[must_use]
+    pub const fn signals(&self) -> u32 {
+        if self.counts_slow() { 2 } else { 1 }
+    }
+
+    /// Whether slow requests are counted.
+    #[must_use]
+    pub const fn counts_slow(&self) -> bool {
+        self.latency_target_s.is_some() && matches!(self.latency_by, LatencyBy::Count)
+    }
 }
 
 impl Default for Health {
@@ -44,6 +92,12 @@ impl Default for Health {
             check_interval_s: 30,
             requests_min: 100,
             error_rate_max: 0.05,
+            alpha: 0.01,
+            tolerated_odds_ratio: 1.5,
+            detectable_odds_ratio: 3.0,
+            latency_target_s: None,
+            latency_by: LatencyBy::Count,
+            requests_per_host_max: None,
             alarms: Vec::new(),
             hold_max_s: 3600,
             on_no_data: OnNoData::RollBack,

@@ -1,16 +1,20 @@
 //! What cutover decides. Everything here is a function of its arguments: no clock, no I/O, no AWS
 //! type. Time comes in as `now`, the world as what adapters observed.
 
+pub mod baseline;
 pub mod check;
 pub mod cutover;
+pub mod e_process;
 pub mod evidence;
 pub mod facts;
 pub mod failure;
 mod fields;
 pub mod health;
+pub mod hypergeometric;
 pub mod load_balancer;
 pub mod percent;
 pub mod plan;
+pub mod power;
 pub mod ramp;
 pub mod report;
 pub mod request;
@@ -18,13 +22,15 @@ pub mod split;
 pub mod start;
 pub mod verdict;
 
+pub use baseline::{Baseline, Baselines};
 pub use cutover::{
     Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, RollbackStart, Route,
     Status,
 };
-pub use evidence::{Counts, Evidence, Observed, Period, Series, Window};
+pub use e_process::EProcess;
+pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
-pub use health::{Health, OnNoData};
+pub use health::{Health, LatencyBy, OnNoData};
 pub use load_balancer::LoadBalancer;
 pub use percent::Percent;
 pub use plan::Plan;
@@ -33,4 +39,4 @@ pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
 pub use split::{Move, Moved, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Weights};
 pub use start::Start;
-pub use verdict::{Verdict, VerdictKind, judge};
+pub use verdict::{Judge, Verdict, VerdictKind, judge};

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::Baselines;
+
 /// A load balancer and its target groups, named as CloudWatch's dimensions name them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadBalancer {
     /// The `LoadBalancer` dimension, `app/NAME/ID`: the end of its ARN after `loadbalancer/`.
     pub id: String,
@@ -11,4 +13,7 @@ pub struct LoadBalancer {
     /// all of the new side's, none of the old side's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target_groups: Vec<String>,
+    /// What it did before the ramp: told of the old side's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baselines>,
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Problem};
 use crate::fields::Fields;
-use crate::health::{Health, OnNoData};
+use crate::health::{Health, LatencyBy, OnNoData};
 use crate::percent::Percent;
 use crate::ramp::Ramp;
 use crate::split::RouteId;
@@ -50,8 +50,6 @@ pub struct Request {
     pub dry_run: bool,
     /// The zone of requests that name none: another execution's may.
     pub default_zone: Option<String>,
-    /// Fields that were given and have no effect in this version.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// Longest set identifier. Source: Route 53 API reference, `ResourceRecordSet`.
@@ -121,9 +119,8 @@ impl Request {
             Some(value) => Ramp::parse(&value, &mut ramp_problems),
             None => Percent::from_halves(20).and_then(|stride| Ramp::linear(stride, 300)),
         };
-        let mut without_effect = vec![];
         let health = match fields.take("health") {
-            Some(value) => read_health(value, &mut health_problems, &mut without_effect),
+            Some(value) => read_health(value, &mut health_problems),
             None => Health::default(),
         };
         let flag = "true or false";
@@ -171,16 +168,11 @@ impl Request {
             resume,
             dry_run,
             default_zone: None,
-            without_effect,
         })
     }
 }
 
-fn read_health(
-    value: Value,
-    problems: &mut Vec<Problem>,
-    without_effect: &mut Vec<&'static str>,
-) -> Health {
+fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
     let default = Health::default();
     let mut fields = Fields::of(value, "health.", problems);
     let health = Health {
@@ -216,6 +208,37 @@ fn read_health(
             "a number from 0 to 1",
             |rate: &f64| (0.0..=1.0).contains(rate),
         ),
+        alpha: fields.or("alpha", default.alpha, "a number from 0.000001 to 0.5", |alpha: &f64| {
+            (1e-6..=0.5).contains(alpha)
+        }),
+        tolerated_odds_ratio: fields.or(
+            "tolerated_odds_ratio",
+            default.tolerated_odds_ratio,
+            "a number from 1 to 100",
+            |ratio: &f64| (1.0..=100.0).contains(ratio),
+        ),
+        detectable_odds_ratio: fields.or(
+            "detectable_odds_ratio",
+            default.detectable_odds_ratio,
+            "a number above 1, up to 1000",
+            |ratio: &f64| *ratio > 1.0 && *ratio <= 1000.0,
+        ),
+        latency_target_s: fields.optional(
+            "latency_target_s",
+            "a number of seconds from 0.001 to 900",
+            |s: &f64| (0.001..=900.0).contains(s),
+        ),
+        latency_by: fields.or(
+            "latency_by",
+            LatencyBy::Count,
+            "\"count\" or \"percentile\"",
+            |_| true,
+        ),
+        requests_per_host_max: fields.optional(
+            "requests_per_host_max",
+            "a number of requests per second above 0, up to 1000000",
+            |rate: &f64| *rate > 0.0 && *rate <= 1e6,
+        ),
         alarms: fields.or(
             "alarms",
             default.alarms,
@@ -238,14 +261,16 @@ fn read_health(
             |_| true,
         ),
     };
-    let alpha =
-        fields.optional("alpha", "a number above 0 and below 1", |a: &f64| *a > 0.0 && *a < 1.0);
-    let ratio = fields.optional("tolerated_odds_ratio", "a number from 1 to 100", |ratio: &f64| {
-        (1.0..=100.0).contains(ratio)
-    });
     fields.finish();
-    without_effect.extend(alpha.map(|_| "health.alpha"));
-    without_effect.extend(ratio.map(|_| "health.tolerated_odds_ratio"));
+    if health.detectable_odds_ratio <= health.tolerated_odds_ratio {
+        problems.push(Problem::new(
+            "invalid_field",
+            format!(
+                "health.detectable_odds_ratio is {}; allowed: more than tolerated_odds_ratio, {}",
+                health.detectable_odds_ratio, health.tolerated_odds_ratio
+            ),
+        ));
+    }
     health
 }
 
@@ -366,16 +391,6 @@ mod tests {
             assert!(messages(&json!({}), &odd)[0].contains("allowed: a JSON object"));
             assert!(messages(&odd, &json!({}))[0].contains("the defaults are"));
         }
-    }
-
-    #[test]
-    fn settings_of_the_evidence_test_are_read_and_said_to_have_no_effect() {
-        let request = Request::parse(
-            &json!({"hosted_zone": "z"}),
-            &json!({"new": "green", "health": {"alpha": 0.01, "tolerated_odds_ratio": 1.5}}),
-        )
-        .expect("allowed");
-        assert_eq!(request.without_effect, ["health.alpha", "health.tolerated_odds_ratio"]);
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! The verdict: what the evidence says about one route.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Counts, Evidence, Period};
+use crate::baseline::Baselines;
+use crate::e_process::{EProcess, Run, Test};
+use crate::evidence::{Counts, Evidence, Latency, Period};
 use crate::health::Health;
+use crate::power;
 
 /// What the evidence says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +38,7 @@ impl VerdictKind {
 }
 
 /// A verdict with its numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What the evidence says.
     pub kind: VerdictKind,
@@ -41,6 +46,10 @@ pub struct Verdict {
     pub old: Counts,
     /// What the new side did since then.
     pub new: Counts,
+    /// The decimal logarithm of e, of the signal that speaks most against the new side, −999 to 999;
+    /// `None` when the telemetry failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log10_e: Option<f64>,
     /// One plain sentence with the numbers. Not kept in the state that travels: 250 of them
     /// would fill it.
     #[serde(skip)]
@@ -55,6 +64,7 @@ impl Verdict {
             kind: VerdictKind::MetricsBroken,
             old: Counts::default(),
             new: Counts::default(),
+            log10_e: None,
             reason: format!("the metrics cannot be read: {why}"),
         }
     }
@@ -70,98 +80,410 @@ impl Verdict {
 }
 
 /// Stretches that the hard limit on errors looks at, and how many of them must be over it: one bad
-/// period alone never goes back.
-const STRETCHES_LOOKED_AT: usize = 3;
-const STRETCHES_OVER: usize = 2;
+/// period alone never goes back by it. The same of periods for percentiles.
+const LOOKED_AT: usize = 3;
+const OVER: usize = 2;
+/// Together, stretches must be over the limit by so many standard deviations of what chance does to them.
+const CHANCE: f64 = 2.0;
+/// A percentile of the new side is slower when it is over the target and over so many times the old
+/// side's.
+const PERCENTILE_RATIO: f64 = 1.5;
+/// The hard limit follows the old side's worst stretch before the ramp up to here: an outage of yesterday
+/// must not take the limit away.
+const RAISED_LIMIT_MAX: f64 = 0.5;
+/// Bounds of [`Verdict::log10_e`].
+const LOG10_E_MAX: f64 = 999.0;
 
-/// Judges one route by hard limits: a named alarm in ALARM, no healthy target, an error rate over
-/// `error_rate_max` in two of the last three complete periods of at least `requests_min` requests
-/// on the new side while the old side is not over it. Then whether there was enough to see since
-/// the step has settled.
+/// Judges one route, period by period.
 ///
-/// Periods with fewer requests are added up until they have as many, so that a side that fails
-/// a little traffic is found as well. The old side excuses the new one only with as many requests: of a
-/// handful that stray there, any rate may fail. Where it has fewer, as at 100 %, the limit stands alone.
-/// A step that is over the limit as a whole is not passed, even if only one period is.
-#[must_use]
-pub fn judge(health: &Health, evidence: &Evidence<'_>) -> Verdict {
-    let (old, new) = evidence.step_total();
-    let with = |kind, reason| Verdict { kind, old, new, reason };
-    if let [alarm, rest @ ..] = evidence.alarms {
-        let more =
-            if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-        return with(VerdictKind::Regressed, format!("alarm {alarm}{more} is in ALARM"));
-    }
-    if evidence.healthy_hosts_new == Some(0) {
-        return with(VerdictKind::Regressed, "the new side has no healthy target".to_owned());
-    }
-    if let Some(reason) = over_the_limit(health, &evidence.periods) {
-        return with(VerdictKind::Regressed, reason);
-    }
-    if new.requests < health.requests_min {
-        let reason = format!(
-            "{} of the {} requests needed have been counted on the new side since the step settled",
-            grouped(new.requests),
-            grouped(health.requests_min)
-        );
-        return with(VerdictKind::NotEnoughData, reason);
-    }
-    let sentence = compared(old, new);
-    if is_over(health, old, new) {
-        let reason = format!("{sentence}, but in one period: another one decides");
-        return with(VerdictKind::NotEnoughData, reason);
-    }
-    with(VerdictKind::Healthy, sentence)
+/// Against the new side speak:
+/// - a named alarm in ALARM, or no healthy target;
+/// - the [e-process](crate::e_process) of failed requests, or of slow ones, at its limit;
+/// - an error rate over `error_rate_max` in two of the last three complete periods of at least
+///   `requests_min` requests on the new side, together by more than chance, while the old side is not
+///   over it. Periods with fewer
+///   requests are added up until they have as many, so that a side that fails a little traffic is
+///   found as well. The old side excuses the new one only with as many requests, or with a worse
+///   stretch [before the ramp](crate::baseline);
+/// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
+///   old side's in two of the last three such periods.
+///
+/// Otherwise it tells whether there was enough to see since the step has settled. A step that is over
+/// the limit as a whole is not passed, even if only one period is.
+#[derive(Clone, Debug)]
+pub struct Judge<'a> {
+    health: &'a Health,
+    baseline: Option<&'a Baselines>,
+    errors: EProcess,
+    slow: Option<EProcess>,
+    /// The stretch that is being filled, old and new, and those that were filled last.
+    stretch: (Counts, Counts),
+    stretches: VecDeque<(Counts, Counts)>,
+    /// The newest percentiles, old and new, in seconds.
+    percentiles: VecDeque<(f64, f64)>,
+    /// What was counted since the step has settled.
+    old: Counts,
+    new: Counts,
+    /// All requests of the old and of the new side.
+    seen: (Counts, Counts),
+    periods: u32,
+    /// The period in which the new side got most requests, old and new.
+    busiest: (u64, u64),
 }
 
-/// Whether the new side is over the limit, and the old side is not known to be.
-fn is_over(health: &Health, old: Counts, new: Counts) -> bool {
-    let over = |side: Counts| side.error_rate().is_some_and(|rate| rate > health.error_rate_max);
-    over(new) && !(old.requests >= health.requests_min && over(old))
+/// What speaks against the new side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Regression {
+    /// The e-process of failed requests.
+    Errors,
+    /// The e-process of slow requests.
+    Slow,
+    /// The hard limit of the error rate.
+    Limit,
+    /// The percentiles.
+    Percentile,
 }
 
-fn over_the_limit(health: &Health, periods: &[Period]) -> Option<String> {
-    let stretches = stretches(periods, health.requests_min);
-    let looked_at = stretches.iter().rev().take(STRETCHES_LOOKED_AT);
-    let over: Vec<&(Counts, Counts)> =
-        looked_at.clone().filter(|(old, new)| is_over(health, *old, *new)).collect();
-    (over.len() >= STRETCHES_OVER).then(|| {
-        let old = over.iter().map(|(old, _)| *old).sum();
-        let new = over.iter().map(|(_, new)| *new).sum();
-        format!(
-            "{} in {} of the last {} periods; the limit is {}",
-            compared(old, new),
-            over.len(),
-            looked_at.len(),
-            percent(health.error_rate_max)
-        )
-    })
-}
-
-/// Both sides, old and new, of each period in which the new side had requests; periods with fewer
-/// than `requests_min` of them are added to the next ones until they have as many.
-fn stretches(periods: &[Period], requests_min: u64) -> Vec<(Counts, Counts)> {
-    let mut stretches = Vec::new();
-    let (mut old, mut new) = (Counts::default(), Counts::default());
-    for period in periods {
-        let Some(counts) = period.new.filter(|counts| counts.requests > 0) else { continue };
-        new = new + counts;
-        old = old + period.old.unwrap_or_default();
-        if new.requests >= requests_min {
-            stretches.push((old, new));
-            (old, new) = (Counts::default(), Counts::default());
+impl<'a> Judge<'a> {
+    /// Begins. `routes`: those of the cutover that are counted apart, which share alpha.
+    #[must_use]
+    pub fn new(health: &'a Health, routes: u32, baseline: Option<&'a Baselines>) -> Self {
+        let test = Test {
+            alpha: health.alpha,
+            tests: routes.max(1).saturating_mul(health.signals()),
+            tolerated_odds_ratio: health.tolerated_odds_ratio,
+        };
+        let slow = baseline.and_then(|baseline| baseline.slow.as_ref());
+        Self {
+            health,
+            baseline,
+            errors: EProcess::new(test, baseline.map(|baseline| &baseline.errors)),
+            slow: health.counts_slow().then(|| EProcess::new(test, slow)),
+            stretch: Default::default(),
+            stretches: VecDeque::with_capacity(LOOKED_AT + 1),
+            percentiles: VecDeque::with_capacity(LOOKED_AT + 1),
+            old: Counts::default(),
+            new: Counts::default(),
+            seen: Default::default(),
+            periods: 0,
+            busiest: (0, 0),
         }
     }
-    stretches
+
+    /// Sees one more period. `of_step`: whether it began after the current step had settled.
+    pub fn see(&mut self, period: &Period, of_step: bool) {
+        let (old, new) = (period.old.unwrap_or_default(), period.new.unwrap_or_default());
+        if of_step {
+            self.old = self.old + old;
+            self.new = self.new + new;
+        }
+        self.seen = (self.seen.0 + old, self.seen.1 + new);
+        self.periods = self.periods.saturating_add(1);
+        if new.requests == 0 {
+            return;
+        }
+        self.errors.see(old, new);
+        if new.requests > self.busiest.1 {
+            self.busiest = (old.requests, new.requests);
+        }
+        self.stretch = (self.stretch.0 + old, self.stretch.1 + new);
+        if self.stretch.1.requests >= self.health.requests_min {
+            keep(&mut self.stretches, std::mem::take(&mut self.stretch));
+        }
+        match (period.latency_old, period.latency_new) {
+            (old_slow, Some(Latency::Slow(slow_new))) => {
+                let Some(test) = &mut self.slow else { return };
+                let of = |counts: Counts, slow: u64| Counts { errors: slow, ..counts };
+                match old_slow {
+                    Some(Latency::Slow(slow_old)) => test.see(of(old, slow_old), of(new, slow_new)),
+                    // What was not counted is nothing to compare with.
+                    _ => test.see(Counts::default(), of(new, slow_new)),
+                }
+            }
+            (Some(Latency::Percentile(old_s)), Some(Latency::Percentile(new_s)))
+                if new.requests >= self.health.requests_min =>
+            {
+                keep(&mut self.percentiles, (old_s, new_s));
+            }
+            _ => {}
+        }
+    }
+
+    /// What speaks against the new side, of all that was seen.
+    #[must_use]
+    pub fn regression(&self) -> Option<Regression> {
+        if self.errors.is_over() {
+            Some(Regression::Errors)
+        } else if self.slow.as_ref().is_some_and(EProcess::is_over) {
+            Some(Regression::Slow)
+        } else if self.is_over_the_limit() {
+            Some(Regression::Limit)
+        } else if self.slower().count() >= OVER {
+            Some(Regression::Percentile)
+        } else {
+            None
+        }
+    }
+
+    /// ln of e of failed requests, and of slow ones where they are tested.
+    #[must_use]
+    pub fn log_e(&self) -> (f64, Option<f64>) {
+        (self.errors.log_e(), self.slow.as_ref().map(EProcess::log_e))
+    }
+
+    /// ln of what e must reach.
+    #[must_use]
+    pub fn log_limit(&self) -> f64 {
+        self.errors.log_limit()
+    }
+
+    /// The limit of the new side's error rate: raised where the old side was over it by itself.
+    fn error_rate_max(&self) -> f64 {
+        let worst = self.baseline.map_or(0.0, |baseline| baseline.errors.worst_rate);
+        self.health.error_rate_max.max(worst.min(RAISED_LIMIT_MAX))
+    }
+
+    /// Whether the new side is over the limit, and the old side is not known to be.
+    fn is_over(&self, old: Counts, new: Counts) -> bool {
+        let limit = self.error_rate_max();
+        let over = |side: Counts| side.error_rate().is_some_and(|rate| rate > limit);
+        over(new) && !(old.requests >= self.health.requests_min && over(old))
+    }
+
+    /// The latest stretches that are over the limit, old and new, and how many they are.
+    fn over_the_limit(&self) -> (Counts, Counts, usize) {
+        let over = self.stretches.iter().filter(|(old, new)| self.is_over(*old, *new));
+        over.fold(Default::default(), |(old, new, number), stretch| {
+            (old + stretch.0, new + stretch.1, number + 1)
+        })
+    }
+
+    /// Whether enough of the latest stretches are over the limit, together by more than chance.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn is_over_the_limit(&self) -> bool {
+        let (_, new, number) = self.over_the_limit();
+        let limit = self.error_rate_max();
+        let allowed = limit * new.requests as f64;
+        let chance = CHANCE * (allowed * (1.0 - limit)).sqrt();
+        number >= OVER && new.errors as f64 > allowed + chance
+    }
+
+    fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
+        let target_s = self.health.latency_target_s.unwrap_or(f64::INFINITY);
+        let slower =
+            move |(old_s, new_s): &&(f64, f64)| *new_s > target_s.max(PERCENTILE_RATIO * old_s);
+        self.percentiles.iter().filter(slower)
+    }
+
+    /// The verdict of all that was seen, with what is known of hosts and alarms now.
+    #[must_use]
+    pub fn verdict(&self, evidence: &Evidence<'_>) -> Verdict {
+        let (kind, mut reason) = self.kind_and_reason(evidence);
+        if let Some(overload) = self.overload(evidence) {
+            reason = format!("{reason}; warning: {overload}");
+        }
+        let (errors, slow) = self.log_e();
+        let log10_e = errors.max(slow.unwrap_or(f64::NEG_INFINITY)) / std::f64::consts::LN_10;
+        let log10_e = (log10_e * 100.0).round() / 100.0;
+        Verdict {
+            kind,
+            old: self.old,
+            new: self.new,
+            log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
+            reason,
+        }
+    }
+
+    fn kind_and_reason(&self, evidence: &Evidence<'_>) -> (VerdictKind, String) {
+        if let [alarm, rest @ ..] = evidence.alarms {
+            let more =
+                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            return (VerdictKind::Regressed, format!("alarm {alarm}{more} is in ALARM"));
+        }
+        if evidence.healthy_hosts_new == Some(0) {
+            return (VerdictKind::Regressed, "the new side has no healthy target".to_owned());
+        }
+        if let Some(regression) = self.regression() {
+            return (VerdictKind::Regressed, self.told(regression));
+        }
+        let Self { health, old, new, .. } = *self;
+        if new.requests < health.requests_min {
+            let reason = format!(
+                "{} of the {} requests needed have been counted on the new side since the step settled",
+                grouped(new.requests),
+                grouped(health.requests_min)
+            );
+            return (VerdictKind::NotEnoughData, reason);
+        }
+        let sentence = compared(old, new, "failed");
+        if self.is_over(old, new) {
+            let reason = format!("{sentence}, but in one period: another one decides");
+            return (VerdictKind::NotEnoughData, reason);
+        }
+        let mut reason = format!("{sentence}; {}", self.e_words(&self.errors));
+        if let Some(slow) = &self.slow {
+            reason = format!("{reason}; of slow requests {}", self.e_words(slow));
+        }
+        if let Some(needed) = self.more_needed() {
+            reason = format!("{reason}; {needed}");
+        }
+        (VerdictKind::Healthy, reason)
+    }
+
+    /// What speaks against the new side, with the numbers that a person needs.
+    fn told(&self, regression: Regression) -> String {
+        let tested = |test: &EProcess, what: &str| {
+            let Run { old, new, .. } = test.run();
+            let odds = match odds_ratio(old, new) {
+                Some(ratio) => format!("; odds {ratio:.1} times"),
+                None => String::new(),
+            };
+            format!("{}{odds}; {}", compared(old, new, what), self.e_words(test))
+        };
+        match (regression, &self.slow) {
+            (Regression::Slow, Some(slow)) => {
+                let target_s = self.health.latency_target_s.unwrap_or_default();
+                tested(slow, &format!("took over {target_s} s"))
+            }
+            (Regression::Errors | Regression::Slow, _) => tested(&self.errors, "failed"),
+            (Regression::Limit, _) => {
+                let (old, new, number) = self.over_the_limit();
+                format!(
+                    "{} in {number} of the last {} periods; the limit is {}",
+                    compared(old, new, "failed"),
+                    self.stretches.len(),
+                    percent(self.error_rate_max())
+                )
+            }
+            (Regression::Percentile, _) => {
+                let (old_s, new_s) = self.slower().last().copied().unwrap_or_default();
+                format!(
+                    "95 of 100 requests of new took up to {new_s:.3} s, of old {old_s:.3} s, in {} of \
+                     the last {} periods; the target is {} s",
+                    self.slower().count(),
+                    self.percentiles.len(),
+                    self.health.latency_target_s.unwrap_or_default()
+                )
+            }
+        }
+    }
+
+    fn e_words(&self, test: &EProcess) -> String {
+        format!("e = {}, limit {}", e_shown(test.log_e()), e_shown(self.log_limit()))
+    }
+
+    /// For low traffic: how much more it takes to see an effect of the size that matters.
+    fn more_needed(&self) -> Option<String> {
+        let (old, new) = self.seen;
+        let ratio = self.health.detectable_odds_ratio;
+        let needed = power::requests_needed(
+            old,
+            new,
+            self.health.tolerated_odds_ratio,
+            ratio,
+            self.errors.log_needed(ratio),
+        )?;
+        let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
+        let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1) + 1;
+        let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
+        Some(format!(
+            "odds of {ratio} times would take about {} more requests of new ({} min) to be seen",
+            grouped(rounded(more)),
+            grouped(rounded(minutes))
+        ))
+    }
+
+    /// Whether a host of the new side got more than it is prepared for, in the busiest period.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn overload(&self, evidence: &Evidence<'_>) -> Option<String> {
+        let (old, new) = self.busiest;
+        let per_host = |requests: u64, hosts: Option<u32>| {
+            let hosts = f64::from(hosts.filter(|hosts| *hosts > 0)?);
+            Some(requests as f64 / f64::from(self.health.period_s) / hosts)
+        };
+        let got = per_host(new, evidence.healthy_hosts_new)?;
+        let (limit, whose) = if let Some(limit) = self.health.requests_per_host_max {
+            (limit, "requests_per_host_max")
+        } else {
+            let hosts = self.baseline.map(|baseline| baseline.hosts);
+            (
+                per_host(old.saturating_add(new), hosts)?,
+                "what a host of the old side would get with all of them",
+            )
+        };
+        (got > limit).then(|| {
+            let share = new as f64 / (old as f64 + new as f64);
+            format!(
+                "the new side got {} of the requests in one period, {got:.1} a second and healthy host; \
+                 {limit:.1} is {whose}",
+                percent(share)
+            )
+        })
+    }
+}
+
+/// Judges one route by all of its evidence: see [`Judge`].
+#[must_use]
+pub fn judge(
+    health: &Health,
+    evidence: &Evidence<'_>,
+    routes: u32,
+    baseline: Option<&Baselines>,
+) -> Verdict {
+    let mut judge = Judge::new(health, routes, baseline);
+    for period in &evidence.periods {
+        judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));
+    }
+    judge.verdict(evidence)
+}
+
+/// Keeps the newest [`LOOKED_AT`].
+fn keep<T>(newest: &mut VecDeque<T>, next: T) {
+    newest.push_back(next);
+    if newest.len() > LOOKED_AT {
+        newest.pop_front();
+    }
 }
 
 /// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
-fn compared(old: Counts, new: Counts) -> String {
+fn compared(old: Counts, new: Counts, what: &str) -> String {
     let told = |counts: Counts, what: &str| match counts.error_rate() {
         Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
         None => "had no request".to_owned(),
     };
-    format!("new {}, old {}", told(new, " requests failed"), told(old, ""))
+    format!("new {}, old {}", told(new, &format!(" requests {what}")), told(old, ""))
+}
+
+/// The odds to fail of the new side over those of the old one; `None` where one of them has none.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn odds_ratio(old: Counts, new: Counts) -> Option<f64> {
+    let odds = |side: Counts| {
+        let succeeded = side.requests.checked_sub(side.errors).filter(|count| *count > 0)?;
+        Some(side.errors as f64 / succeeded as f64).filter(|odds| *odds > 0.0)
+    };
+    Some(odds(new)? / odds(old)?)
+}
+
+/// A number e by its logarithm: `0.41`, `240`, `10^9`.
+pub(crate) fn e_shown(log_e: f64) -> String {
+    let log10 = log_e / std::f64::consts::LN_10;
+    if log10 >= 6.0 {
+        format!("10^{:.0}", log10.floor())
+    } else if log10 >= 1.0 {
+        format!("{:.0}", log_e.exp())
+    } else if log10 >= -2.0 {
+        let text = format!("{:.2}", log_e.exp());
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        "0.00".to_owned()
+    }
+}
+
+/// To two digits: what an estimate is worth.
+fn rounded(number: u64) -> u64 {
+    let digits = number.checked_ilog10().unwrap_or(0);
+    let unit = 10_u64.pow(digits.saturating_sub(1));
+    number.div_ceil(unit) * unit
 }
 
 /// A rate as a percentage with two decimals at most: `0.31 %`.
@@ -189,6 +511,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::evidence::Series;
+    use crate::health::LatencyBy;
 
     const HEALTH: fn() -> Health = || Health { requests_min: 100, ..Health::default() };
 
@@ -200,71 +524,205 @@ mod tests {
     /// Evidence of periods `(old, new)`, one a minute, all in the current step.
     fn evidence(periods: &[(Option<Counts>, Option<Counts>)]) -> Evidence<'static> {
         let at = |minute: i64| Timestamp::from_second(minute * 60).expect("in range");
+        let period =
+            |start, old, new| Period { start, old, new, latency_old: None, latency_new: None };
         let periods = (0..).zip(periods);
         Evidence {
-            periods: periods.map(|(i, &(old, new))| Period { start: at(i), old, new }).collect(),
+            periods: periods.map(|(i, &(old, new))| period(at(i), old, new)).collect(),
             settled_at: Some(at(0)),
             healthy_hosts_new: None,
             alarms: &[],
         }
     }
 
+    /// The verdict on periods of a cutover of one route without a baseline.
+    fn verdict(periods: &[(Option<Counts>, Option<Counts>)]) -> Verdict {
+        judge(&HEALTH(), &evidence(periods), 1, None)
+    }
+
     #[test]
     fn two_of_the_last_three_periods_over_the_limit_are_a_regression() {
         use VerdictKind::{Healthy, NotEnoughData, Regressed};
-        let good = (counts(900, 1), counts(100, 0));
-        let bad = (counts(900, 1), counts(100, 6));
-        let half = (counts(450, 1), counts(50, 3));
-        let shared = (counts(900, 90), counts(100, 20));
+        // The old side has a request now and then: too few to compare with, or to excuse anything.
+        let good = (counts(3, 0), counts(1000, 1));
+        let bad = (counts(3, 0), counts(1000, 80));
+        let half = (counts(1, 0), counts(50, 9));
+        let thin = (counts(1, 0), counts(50, 3));
         let none = (None, None);
         let quiet = (counts(900, 1), counts(0, 0));
-        let old_silent = (None, counts(1000, 60));
+        let old_silent = (None, counts(1000, 80));
         let old_strays = (counts(3, 3), counts(1000, 400));
-        let at_the_limit = (counts(900, 1), counts(100, 5));
-        let total_loss = (counts(9000, 1), counts(100, 100));
-        let table: [(&str, &[_], VerdictKind); 14] = [
+        let at_the_limit = (None, counts(1000, 50));
+        let shared = (counts(900, 90), counts(100, 14));
+        let table: [(&str, &[_], VerdictKind); 13] = [
             ("one bad period", &[good, good, bad], Healthy),
             ("two of three", &[bad, good, bad], Regressed),
             ("two in a row", &[good, bad, bad], Regressed),
             ("two, but long ago", &[bad, bad, good, good], Healthy),
             ("four thin ones are two", &[half, half, none, half, quiet, half], Regressed),
             ("two thin ones are one", &[good, good, half, half], Healthy),
-            ("thin ones alone that all fail", &[half, half], NotEnoughData),
-            ("one period, all lost", &[total_loss], NotEnoughData),
-            ("a fault that both share", &[good, shared, shared], Healthy),
-            ("nothing left on the old side", &[old_silent, old_silent], Regressed),
-            ("strays on the old side excuse nothing", &[old_strays, old_strays], Regressed),
+            ("what chance may do", &[thin; 4], NotEnoughData),
+            ("a fault that both share", &[shared; 3], Healthy),
+            ("nothing left on the old side", &[old_silent; 2], Regressed),
+            ("strays on the old side excuse nothing", &[old_strays; 2], Regressed),
             ("the limit itself is allowed", &[at_the_limit; 3], Healthy),
             ("no data at all", &[none, none], NotEnoughData),
             ("no requests at all", &[quiet, quiet], NotEnoughData),
         ];
         for (what, periods, kind) in table {
-            assert_eq!(judge(&HEALTH(), &evidence(periods)).kind, kind, "{what}");
+            assert_eq!(verdict(periods).kind, kind, "{what}: {}", verdict(periods).reason);
+        }
+    }
+
+    #[test]
+    fn evidence_against_the_old_side_needs_no_limit() {
+        use VerdictKind::{Healthy, NotEnoughData, Regressed};
+        let fine = (counts(54_000, 54), counts(6_000, 6));
+        let tripled = (counts(54_000, 54), counts(6_000, 18));
+        let total_loss = (counts(9000, 9), counts(1000, 1000));
+        let shared = (counts(54_000, 27_000), counts(6_000, 3_000));
+        let table: [(&str, &[_], VerdictKind); 6] = [
+            ("equal sides", &[fine; 60], Healthy),
+            ("three times as many, far below the limit", &[tripled; 5], Regressed),
+            ("one period in which all fails", &[total_loss], NotEnoughData),
+            ("two of them", &[total_loss; 2], Regressed),
+            ("half of both sides", &[shared; 10], Healthy),
+            (
+                "three times as many, after an hour",
+                &[&[fine; 60][..], &[tripled; 9]].concat(),
+                Regressed,
+            ),
+        ];
+        for (what, periods, kind) in table {
+            assert_eq!(verdict(periods).kind, kind, "{what}: {}", verdict(periods).reason);
         }
     }
 
     #[test]
     fn the_sentence_gives_the_numbers() {
-        let bad = (counts(432_880, 433), counts(48_112, 3000));
-        let verdict = judge(&HEALTH(), &evidence(&[bad, bad]));
+        let bad = (counts(432_880, 433), counts(48_112, 149));
+        let verdict = verdict(&[bad, bad]);
         assert_eq!(
             verdict.reason,
-            "new 6.24 % of 96,224 requests failed, old 0.1 % of 865,760 in 2 of the last 2 periods; \
-             the limit is 5 %"
+            "new 0.31 % of 96,224 requests failed, old 0.1 % of 865,760; odds 3.1 times; e = 100, \
+             limit 100"
         );
+        assert_eq!(verdict.log10_e, Some(2.0));
         let measured = verdict.measured_share().expect("requests");
         assert!((measured - 0.1).abs() < 0.001);
     }
 
     #[test]
+    fn a_healthy_verdict_says_what_it_could_not_have_seen() {
+        let verdict = verdict(&[(counts(5_400, 5), counts(600, 1))]);
+        assert_eq!(verdict.kind, VerdictKind::Healthy);
+        assert_eq!(
+            verdict.reason,
+            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; odds of 3 \
+             times would take about 14,000 more requests of new (23 min) to be seen"
+        );
+    }
+
+    /// A day of minutes of a steady service.
+    fn a_day() -> Baselines {
+        let counts = vec![counts(9000, 9); 1440];
+        Baselines::of(&Series { counts, ..Series::default() }, 3, &HEALTH())
+    }
+
+    #[test]
+    fn with_a_baseline_one_period_that_is_like_nothing_before_decides() {
+        let total_loss = [(counts(9000, 9), counts(1000, 1000))];
+        let verdict = judge(&HEALTH(), &evidence(&total_loss), 1, Some(&a_day()));
+        assert_eq!(verdict.kind, VerdictKind::Regressed, "{}", verdict.reason);
+        let both = [(counts(9000, 9000), counts(1000, 1000))];
+        let verdict = judge(&HEALTH(), &evidence(&both), 1, Some(&a_day()));
+        assert_ne!(verdict.kind, VerdictKind::Regressed, "both sides fail: {}", verdict.reason);
+        let alone = [(None, counts(1000, 300))];
+        let verdict = judge(&HEALTH(), &evidence(&alone), 1, Some(&a_day()));
+        assert_eq!(verdict.kind, VerdictKind::Regressed, "at 100 %: {}", verdict.reason);
+    }
+
+    #[test]
+    fn slow_requests_are_tested_like_failed_ones_where_they_are_counted() {
+        let health = Health { latency_target_s: Some(0.5), ..HEALTH() };
+        let mut seen = evidence(&[(counts(9000, 9), counts(1000, 1)); 3]);
+        for period in &mut seen.periods {
+            period.latency_old = Some(Latency::Slow(90));
+            period.latency_new = Some(Latency::Slow(60));
+        }
+        let verdict = judge(&health, &seen, 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Regressed);
+        assert!(
+            verdict
+                .reason
+                .starts_with("new 6 % of 3,000 requests took over 0.5 s, old 1 % of 27,000"),
+            "{}",
+            verdict.reason
+        );
+        for period in &mut seen.periods {
+            period.latency_new = Some(Latency::Slow(10));
+        }
+        let verdict = judge(&health, &seen, 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Healthy);
+        assert!(verdict.reason.contains("of slow requests e = "), "{}", verdict.reason);
+        let blind = Health { latency_target_s: None, ..HEALTH() };
+        assert!(!judge(&blind, &seen, 1, None).reason.contains("slow"));
+    }
+
+    #[test]
+    fn percentiles_count_in_two_of_the_last_three_periods() {
+        let health =
+            Health { latency_target_s: Some(0.5), latency_by: LatencyBy::Percentile, ..HEALTH() };
+        let kind = |percentiles: &[(f64, f64)]| {
+            let mut seen = evidence(&vec![(counts(900, 0), counts(100, 0)); percentiles.len()]);
+            for (period, (old_s, new_s)) in seen.periods.iter_mut().zip(percentiles) {
+                period.latency_old = Some(Latency::Percentile(*old_s));
+                period.latency_new = Some(Latency::Percentile(*new_s));
+            }
+            judge(&health, &seen, 1, None).kind
+        };
+        let (fine, slow, both) = ((0.2, 0.2), (0.2, 0.9), (0.8, 0.9));
+        assert_eq!(kind(&[fine, fine, slow]), VerdictKind::Healthy);
+        assert_eq!(kind(&[slow, fine, slow]), VerdictKind::Regressed);
+        assert_eq!(kind(&[both, both, both]), VerdictKind::Healthy);
+        assert_eq!(kind(&[(0.1, 0.4), (0.1, 0.4)]), VerdictKind::Healthy, "below the target");
+        assert_eq!(kind(&[slow, slow, fine, fine]), VerdictKind::Healthy, "long ago");
+    }
+
+    #[test]
+    fn a_side_that_gets_more_than_it_is_prepared_for_is_warned_about() {
+        let lump = [(counts(6_000, 0), counts(6_000, 0)), (counts(10_800, 0), counts(1_200, 0))];
+        let seen = Evidence { healthy_hosts_new: Some(2), ..evidence(&lump) };
+        let warned = |health: &Health, baseline: Option<&Baselines>| {
+            judge(health, &seen, 1, baseline)
+                .reason
+                .split_once("; warning: ")
+                .map(|(_, w)| w.to_owned())
+        };
+        assert_eq!(warned(&HEALTH(), None), None, "without a measure");
+        let limited = Health { requests_per_host_max: Some(40.0), ..HEALTH() };
+        assert_eq!(
+            warned(&limited, None).as_deref(),
+            Some(
+                "the new side got 50 % of the requests in one period, 50.0 a second and healthy host; \
+                 40.0 is requests_per_host_max"
+            )
+        );
+        let day = |hosts| Baselines { hosts, ..a_day() };
+        assert_eq!(warned(&HEALTH(), Some(&day(3))), None, "a third of 200 is more than 50");
+        assert!(warned(&HEALTH(), Some(&day(5))).is_some(), "a fifth is less");
+    }
+
+    #[test]
     fn an_alarm_or_no_healthy_target_need_no_requests() {
         let alarms = ["error-budget".to_owned(), "latency".to_owned()];
-        let verdict = judge(&HEALTH(), &Evidence { alarms: &alarms, ..evidence(&[]) });
+        let of = |seen: &Evidence<'_>| judge(&HEALTH(), seen, 1, None);
+        let verdict = of(&Evidence { alarms: &alarms, ..evidence(&[]) });
         assert_eq!(verdict.kind, VerdictKind::Regressed);
         assert_eq!(verdict.reason, "alarm error-budget and 1 more is in ALARM");
-        let verdict = judge(&HEALTH(), &Evidence { healthy_hosts_new: Some(0), ..evidence(&[]) });
+        let verdict = of(&Evidence { healthy_hosts_new: Some(0), ..evidence(&[]) });
         assert_eq!(verdict.kind, VerdictKind::Regressed);
-        let verdict = judge(&HEALTH(), &Evidence { healthy_hosts_new: Some(1), ..evidence(&[]) });
+        let verdict = of(&Evidence { healthy_hosts_new: Some(1), ..evidence(&[]) });
         assert_eq!(verdict.kind, VerdictKind::NotEnoughData);
     }
 
@@ -272,11 +730,12 @@ mod tests {
     fn requests_from_before_the_step_settled_are_not_counted_as_data_of_it() {
         let mut seen =
             evidence(&[(counts(900, 0), counts(100, 0)), (counts(90, 0), counts(10, 0))]);
-        assert_eq!(judge(&HEALTH(), &seen).kind, VerdictKind::Healthy);
+        let of = |seen: &Evidence<'_>| judge(&HEALTH(), seen, 1, None);
+        assert_eq!(of(&seen).kind, VerdictKind::Healthy);
         seen.settled_at = None;
-        assert_eq!(judge(&HEALTH(), &seen).kind, VerdictKind::NotEnoughData);
+        assert_eq!(of(&seen).kind, VerdictKind::NotEnoughData);
         seen.settled_at = Some(seen.periods[1].start);
-        let verdict = judge(&HEALTH(), &seen);
+        let verdict = of(&seen);
         assert_eq!(verdict.kind, VerdictKind::NotEnoughData);
         assert!(verdict.reason.starts_with("10 of the 100 requests needed"), "{}", verdict.reason);
     }
@@ -289,5 +748,7 @@ mod tests {
         assert_eq!(percent(0.0031), "0.31 %");
         assert_eq!(percent(0.5), "50 %");
         assert_eq!(percent(0.0), "0 %");
+        let e = [0.001_f64, 0.05, 1.0, 9.99, 240.4, 3.2e7].map(|e| e_shown(e.ln()));
+        assert_eq!(e, ["0.00", "0.05", "1", "9.99", "240", "10^7"]);
     }
 }

@@ -5,6 +5,7 @@ use cutover_core::Counts;
 
 pub mod alarm;
 pub mod argo;
+pub mod cutover;
 pub mod flagger;
 pub mod kayenta;
 pub mod z_test;

@@ -1,0 +1,177 @@
+//! The bench: every decision rule on the same simulated traffic.
+
+pub mod traffic;
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cutover_core::{Baselines, Health, Series};
+use serde::Serialize;
+
+use crate::rules::{self, Rule};
+use traffic::{Bursts, Fault, RampShape, Scene, Traffic};
+
+/// Faults of the bench, the first of which is none.
+pub const FAULTS: [Fault; 8] = [
+    Fault::Equal,
+    Fault::Times(2.0),
+    Fault::Times(3.0),
+    Fault::Times(10.0),
+    Fault::Rate(0.05),
+    Fault::Rate(0.5),
+    Fault::Rate(1.0),
+    Fault::Leak,
+];
+
+/// Which scenes are played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Grid {
+    /// All of them.
+    Full,
+    /// Those that the claims speak of most, for a check in a minute.
+    Fast,
+}
+
+impl Grid {
+    /// The scenes, in an order that never changes.
+    #[must_use]
+    pub fn scenes(self) -> Vec<Scene> {
+        let full = self == Self::Full;
+        let pick = |all: &[f64], few: &[f64]| if full { all.to_vec() } else { few.to_vec() };
+        let rates = pick(&[2.0, 10.0, 100.0, 1000.0, 10_000.0], &[10.0, 1000.0]);
+        let error_rates = pick(&[0.0, 0.001, 0.01, 0.02], &[0.001, 0.02]);
+        let resolvers: &[u32] = if full { &[2, 5, 20, 200] } else { &[5, 200] };
+        let bursts = [Bursts::None, Bursts::Shared, Bursts::Independent, Bursts::Wander];
+        let mut scenes = Vec::new();
+        for ramp in [RampShape::Canary, RampShape::Linear] {
+            for day_curve in [false, true] {
+                for &requests_per_s in &rates {
+                    for &error_rate in &error_rates {
+                        for bursts in bursts {
+                            // Without errors there is nothing to burst.
+                            if error_rate <= 0.0 && bursts != Bursts::None {
+                                continue;
+                            }
+                            for &resolvers in resolvers {
+                                scenes.push(Scene {
+                                    ramp,
+                                    requests_per_s,
+                                    error_rate,
+                                    bursts,
+                                    resolvers,
+                                    day_curve,
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        scenes
+    }
+}
+
+/// What one rule did in all runs of one cell.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Outcome {
+    /// Runs in which it rolled back.
+    pub stopped: u32,
+    /// The minute after which it did, in each of them, sorted.
+    pub minutes: Vec<u16>,
+    /// Mean of the new side's failed requests until then, or until the end of the ramp.
+    pub failed: f64,
+}
+
+/// One scene with one fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    /// The scene.
+    pub scene: Scene,
+    /// What is wrong with the new side.
+    pub fault: Fault,
+    /// Number of runs.
+    pub runs: u32,
+    /// One for each rule, in the order of [`rule_names`].
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The names of all rules; ours is the first.
+#[must_use]
+pub fn rule_names() -> Vec<&'static str> {
+    let rivals = rules::rivals();
+    std::iter::once("cutover").chain(rivals.iter().map(|rival| rival.name)).collect()
+}
+
+/// Plays every scene with every fault `runs` times, on as many threads as there are cores. The same
+/// arguments give the same cells. `done` is told how many scenes of how many are done.
+#[must_use]
+pub fn play(
+    scenes: &[Scene],
+    runs: u32,
+    seed: u64,
+    done: &(dyn Fn(usize, usize) + Sync),
+) -> Vec<Cell> {
+    let next = AtomicUsize::new(0);
+    let finished = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut played: Vec<(usize, Vec<Cell>)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut played = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(scene) = scenes.get(index) else { return played };
+                played.push((index, play_scene(scene, index, runs, seed)));
+                done(finished.fetch_add(1, Ordering::Relaxed) + 1, scenes.len());
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    played.sort_by_key(|(index, _)| *index);
+    played.into_iter().flat_map(|(_, cells)| cells).collect()
+}
+
+fn play_scene(scene: &Scene, index: usize, runs: u32, seed: u64) -> Vec<Cell> {
+    let health = Health::default();
+    let rivals = rules::rivals();
+    let faults =
+        FAULTS.iter().filter(|fault| **fault == Fault::Equal || fault.is_bad(scene.error_rate));
+    let mut cells: Vec<Cell> = faults
+        .map(|fault| Cell {
+            scene: *scene,
+            fault: *fault,
+            runs,
+            outcomes: vec![Outcome::default(); rivals.len() + 1],
+        })
+        .collect();
+    for run in 0..runs {
+        let run_seed = seed ^ ((index as u64) << 32 | u64::from(run));
+        let traffic = Traffic::draw(scene, run_seed);
+        let history = Series { counts: traffic.history.clone(), ..Series::default() };
+        let baselines = Baselines::of(&history, 1, &health);
+        for cell in &mut cells {
+            let minutes: Vec<_> = traffic.minutes(cell.fault).collect();
+            let ours: Box<dyn Rule> =
+                Box::new(rules::cutover::Cutover::new(&health, Some(&baselines)));
+            let all = std::iter::once(ours).chain(rivals.iter().map(|rival| (rival.start)()));
+            for (mut rule, outcome) in all.zip(&mut cell.outcomes) {
+                let mut failed = 0;
+                let stopped = minutes.iter().position(|minute| {
+                    failed += minute.new.errors;
+                    rule.see(minute)
+                });
+                #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+                let failed = failed as f64;
+                outcome.failed += failed / f64::from(runs);
+                if let Some(minute) = stopped {
+                    outcome.stopped += 1;
+                    outcome.minutes.push(u16::try_from(minute + 1).unwrap_or(u16::MAX));
+                }
+            }
+        }
+    }
+    for outcome in cells.iter_mut().flat_map(|cell| &mut cell.outcomes) {
+        outcome.minutes.sort_unstable();
+    }
+    cells
+}

@@ -1,0 +1,250 @@
+//! Simulated traffic: minute by minute, what both sides' load balancers would count.
+//!
+//! The model, so that nobody has to trust it blindly:
+//! - Requests are Poisson; each fails by itself with the rate of its side in that minute.
+//! - Edges ask DNS through a number of resolvers with equal shares of the traffic. Each keeps its answer
+//!   for 60 s (the TTL of an alias), from a moment in the minute of its own, and gets the new side with the
+//!   probability that the weights give. So few resolvers make lumps.
+//! - Rates may burst (× 20 in 3 % of the minutes) on both sides at once or on each by itself, or wander
+//!   (a gamma-distributed factor of mean 1 and variance ½ a minute and side).
+//! - The old side has served a day before the ramp, with the same rates, bursts and load.
+//!
+//! A run's requests, bursts and old errors are the same for every fault and rule: they depend on
+//! the seed, the scene and the run's number alone (common random numbers).
+
+use cutover_core::Counts;
+use cutover_core::baseline::BASELINE_PERIODS;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_distr::{Binomial, Distribution, Gamma, Poisson};
+use rand_pcg::Pcg64Mcg;
+use serde::Serialize;
+
+use crate::rules::Minute;
+
+/// Minutes that every step of a ramp lasts.
+pub const STEP_MINUTES: usize = 10;
+/// How often a side's minutes burst, and by how much.
+const BURST_CHANCE: f64 = 0.03;
+const BURST_FACTOR: f64 = 20.0;
+/// Shape of the gamma law; its variance is the inverse.
+const WANDER_SHAPE: f64 = 2.0;
+/// A leak shows after so many minutes of the ramp …
+const LEAK_AFTER: usize = 25;
+/// … and fails this share of the requests.
+const LEAK_RATE: f64 = 0.5;
+/// How far a day's load goes up and down around its mean.
+const DAY_SWING: f64 = 0.6;
+
+/// The shares of the new side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RampShape {
+    /// 1, 5, 10, 25, 50, 100 %.
+    Canary,
+    /// 10, 20, … 100 %.
+    Linear,
+}
+
+impl RampShape {
+    /// Its shares, 0–1, each for [`STEP_MINUTES`].
+    #[must_use]
+    pub const fn shares(self) -> &'static [f64] {
+        match self {
+            Self::Canary => &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0],
+            Self::Linear => &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0],
+        }
+    }
+}
+
+/// How the rate of failed requests moves by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bursts {
+    /// Not at all.
+    None,
+    /// Both sides burst in the same minutes.
+    Shared,
+    /// Each side bursts in minutes of its own.
+    Independent,
+    /// Each side's rate is another one every minute.
+    Wander,
+}
+
+/// Everything but the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Scene {
+    /// The shares of the new side.
+    pub ramp: RampShape,
+    /// Requests per second of both sides.
+    pub requests_per_s: f64,
+    /// Rate of failed requests of the old side, 0–1.
+    pub error_rate: f64,
+    /// How it moves.
+    pub bursts: Bursts,
+    /// Resolvers that the edges ask.
+    pub resolvers: u32,
+    /// Whether the load follows a day's curve.
+    pub day_curve: bool,
+}
+
+/// What is wrong with the new side.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Nothing.
+    Equal,
+    /// It fails so many times as often.
+    Times(f64),
+    /// It fails at this rate.
+    Rate(f64),
+    /// Nothing for 25 minutes, then half of its requests.
+    Leak,
+}
+
+impl Fault {
+    /// The rate of failed requests of the new side in a minute of the ramp.
+    #[must_use]
+    pub fn rate(self, usual: f64, minute: usize) -> f64 {
+        match self {
+            Self::Equal => usual,
+            Self::Times(factor) => usual * factor,
+            Self::Rate(rate) => rate,
+            Self::Leak if minute >= LEAK_AFTER => LEAK_RATE,
+            Self::Leak => usual,
+        }
+    }
+
+    /// Whether it makes the new side worse than a side with this rate.
+    #[must_use]
+    pub fn is_bad(self, usual: f64) -> bool {
+        self.rate(usual, LEAK_AFTER) > usual
+    }
+}
+
+/// What happens in one run, but for the new side's errors.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// What the old side counted in each minute of the day before.
+    pub history: Vec<Option<Counts>>,
+    /// The ramp's minutes.
+    minutes: Vec<Drawn>,
+    usual: f64,
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    old: Counts,
+    requests_new: u64,
+    factor_new: f64,
+}
+
+/// Independent streams of random numbers of one run.
+const HISTORY: u64 = 1;
+const RAMP: u64 = 2;
+const ERRORS_NEW: u64 = 3;
+
+impl Traffic {
+    /// Draws one run of a scene.
+    #[must_use]
+    pub fn draw(scene: &Scene, seed: u64) -> Self {
+        let mut rng = stream(seed, RAMP);
+        let began: f64 = rng.random_range(0.0..f64::from(BASELINE_PERIODS));
+        let mut resolvers: Vec<(f64, bool)> =
+            (0..scene.resolvers).map(|_| (rng.random::<f64>(), false)).collect();
+        let mut minutes = Vec::new();
+        let mut at = began;
+        for share in scene.ramp.shares() {
+            for _ in 0..STEP_MINUTES {
+                let to_new = measured(&mut resolvers, *share, &mut rng);
+                let load = scene.requests_per_minute(at);
+                let (factor_old, factor_new) = scene.bursts.factors(&mut rng);
+                let requests = poisson(load * (1.0 - to_new), &mut rng);
+                let errors = binomial(requests, scene.error_rate * factor_old, &mut rng);
+                minutes.push(Drawn {
+                    old: Counts { requests, errors },
+                    requests_new: poisson(load * to_new, &mut rng),
+                    factor_new,
+                });
+                at += 1.0;
+            }
+        }
+        Self { history: history(scene, began, seed), minutes, usual: scene.error_rate, seed }
+    }
+
+    /// The minutes of the ramp, with a fault on the new side.
+    pub fn minutes(&self, fault: Fault) -> impl Iterator<Item = Minute> {
+        let mut rng = stream(self.seed, ERRORS_NEW);
+        self.minutes.iter().enumerate().map(move |(minute, drawn)| {
+            let requests = drawn.requests_new;
+            let rate = fault.rate(self.usual, minute) * drawn.factor_new;
+            let errors = binomial(requests, rate, &mut rng);
+            Minute { old: drawn.old, new: Counts { requests, errors } }
+        })
+    }
+}
+
+fn history(scene: &Scene, began: f64, seed: u64) -> Vec<Option<Counts>> {
+    let mut rng = stream(seed, HISTORY);
+    (0..BASELINE_PERIODS)
+        .map(|minute| {
+            let (factor, _) = scene.bursts.factors(&mut rng);
+            let requests = poisson(scene.requests_per_minute(began + f64::from(minute)), &mut rng);
+            let errors = binomial(requests, scene.error_rate * factor, &mut rng);
+            (requests > 0).then_some(Counts { requests, errors })
+        })
+        .collect()
+}
+
+impl Scene {
+    /// Mean requests of a minute, by the minute of the day.
+    fn requests_per_minute(&self, minute: f64) -> f64 {
+        let day = std::f64::consts::TAU * minute / f64::from(BASELINE_PERIODS);
+        let load = if self.day_curve { 1.0 + DAY_SWING * day.sin() } else { 1.0 };
+        60.0 * self.requests_per_s * load
+    }
+}
+
+impl Bursts {
+    /// What the rates of both sides are multiplied by in one minute.
+    fn factors(self, rng: &mut impl Rng) -> (f64, f64) {
+        let burst = |chance: f64| if chance < BURST_CHANCE { BURST_FACTOR } else { 1.0 };
+        // Two numbers are drawn in any case, so that scenes that differ in this alone share the rest.
+        let (old, new) = (rng.random::<f64>(), rng.random::<f64>());
+        match self {
+            Self::None => (1.0, 1.0),
+            Self::Shared => (burst(old), burst(old)),
+            Self::Independent => (burst(old), burst(new)),
+            Self::Wander => match Gamma::new(WANDER_SHAPE, 1.0 / WANDER_SHAPE) {
+                Ok(gamma) => (gamma.sample(rng), gamma.sample(rng)),
+                Err(_) => (1.0, 1.0),
+            },
+        }
+    }
+}
+
+/// The share of a minute's requests that the resolvers send to the new side, each asking anew once.
+fn measured(resolvers: &mut [(f64, bool)], share: f64, rng: &mut impl Rng) -> f64 {
+    let number = f64::from(u32::try_from(resolvers.len()).unwrap_or(u32::MAX).max(1));
+    let mut to_new = 0.0;
+    for (asks_at, answer) in resolvers {
+        let next = rng.random::<f64>() < share;
+        to_new += if *answer { *asks_at } else { 0.0 } + if next { 1.0 - *asks_at } else { 0.0 };
+        *answer = next;
+    }
+    (to_new / number).clamp(0.0, 1.0)
+}
+
+fn stream(seed: u64, stream: u64) -> Pcg64Mcg {
+    Pcg64Mcg::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(stream))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+fn poisson(mean: f64, rng: &mut impl Rng) -> u64 {
+    // A mean of 0 is no Poisson law to the library, and 0 requests to us.
+    Poisson::new(mean).map_or(0, |law| law.sample(rng) as u64)
+}
+
+fn binomial(requests: u64, rate: f64, rng: &mut impl Rng) -> u64 {
+    Binomial::new(requests, rate.clamp(0.0, 1.0)).map_or(0, |law| law.sample(rng))
+}
