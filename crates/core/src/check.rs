@@ -16,6 +16,7 @@ use crate::facts::{Facts, FoundLoadBalancer, Policy, Record, Running, Target, dn
 use crate::failure::{CAUSE_BYTES_MAX, Failure, Problem};
 use crate::health::OnNoData;
 use crate::load_balancer::LoadBalancer;
+use crate::lumps::{hosts_needed, worst_share};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::{ExternalDns, Request};
@@ -489,6 +490,7 @@ impl Survey {
             self.refuse(problem);
         }
         self.check_duration(ttl_s);
+        self.warn_of_lumps(&facts.load_balancers, ttl_s);
         let cutover = self.cutover(facts, attempt, ttl_s);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.findings.is_empty()) {
             self.check_size(cutover);
@@ -733,6 +735,34 @@ impl Survey {
         }
     }
 
+    /// A lump may bring the new side more than it has hosts for, where it was allowed to have fewer.
+    fn warn_of_lumps(&mut self, found: &BTreeMap<String, FoundLoadBalancer>, ttl_s: u32) {
+        let pairs: BTreeSet<(&String, &String)> =
+            self.candidates.iter().map(|c| (&c.old_dns, &c.new_dns)).collect();
+        let mut warnings = Vec::new();
+        for (old, new) in pairs {
+            let (Some(old), Some(new)) = (found.get(old), found.get(new)) else { continue };
+            let lump = self.request.ramp.steps().iter().find_map(|step| {
+                let worst = worst_share(step.percent, self.request.resolvers, ttl_s, step.bake_s);
+                let needed = hosts_needed(worst, old.healthy());
+                (needed > new.healthy()).then_some((step.percent, worst, needed))
+            });
+            if let Some((share, worst, needed)) = lump {
+                let message = format!(
+                    "at {share}, {} resolvers may send {} of the requests to {} for a while, which takes \
+                     {needed} hosts as {} has them; it has {}",
+                    self.request.resolvers,
+                    crate::verdict::percent(worst),
+                    new.id,
+                    old.id,
+                    new.healthy()
+                );
+                warnings.push(Problem::new("lumpy_split", message));
+            }
+        }
+        self.warnings.append(&mut warnings);
+    }
+
     /// Without a day of the old side's traffic, its bursts are not known.
     fn warn_without_baseline(&mut self, load_balancers: &[LoadBalancer]) {
         let unknown = |lb: &&LoadBalancer| lb.baseline.is_some_and(|b| !b.errors.knows_bursts());
@@ -828,7 +858,7 @@ impl Survey {
             cutover.next.action = Action::Planned;
             let live: Vec<_> = cutover.routes.iter().map(Route::found).collect();
             let mut report = Report::of(&cutover, &live);
-            report.plan = Some(Plan::of(&cutover, ttl_s));
+            report.plan = Some(Plan::of(&cutover, ttl_s, request.resolvers));
             cutover.report = Some(report);
         }
         Some(cutover)
@@ -1327,6 +1357,34 @@ mod tests {
             given.records.push(alias(&name, "A", "green", 0));
         }
         assert_eq!(given.refused().1, BTreeSet::from(["too_many_routes".to_owned()]));
+    }
+
+    #[test]
+    fn a_new_side_with_too_few_hosts_for_a_lump_is_warned_about() {
+        let mut given = Given::fine().with("capacity_min_percent", json!(50));
+        given.facts.load_balancers.get_mut("k8s-green.elb.example").expect("there").groups[0]
+            .healthy = 2;
+        let warnings = given.validate().expect("accepted").warnings;
+        assert_eq!(warnings[0].code, "lumpy_split");
+        assert_eq!(
+            warnings[0].message,
+            "at 30 %, 10 resolvers may send 70 % of the requests to app/k8s-green/1 for a while, which \
+             takes 3 hosts as app/k8s-blue/1 has them; it has 2"
+        );
+        assert_eq!(Given::fine().validate().expect("accepted").warnings, []);
+    }
+
+    #[test]
+    fn a_cutover_that_knows_little_of_the_old_side_is_warned_about() {
+        let mut given = Given::fine();
+        for series in given.facts.history.values_mut() {
+            series.counts.truncate(500);
+        }
+        let cutover = given.validate().expect("accepted");
+        assert_eq!(cutover.warnings[0].code, "short_baseline");
+        let baseline = cutover.load_balancers[0].baseline.expect("of the old side");
+        assert_eq!((baseline.hosts, baseline.errors.stretches), (3, 500));
+        assert_eq!(cutover.load_balancers[1].baseline, None, "of the new side there is none");
     }
 
     #[test]

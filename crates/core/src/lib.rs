@@ -12,6 +12,7 @@ mod fields;
 pub mod health;
 pub mod hypergeometric;
 pub mod load_balancer;
+pub mod lumps;
 pub mod percent;
 pub mod plan;
 pub mod power;

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cutover::Cutover;
+use crate::health::Health;
+use crate::load_balancer::LoadBalancer;
+use crate::lumps::{hosts_needed, worst_share};
 use crate::percent::Percent;
-use crate::ramp::INSYNC_S;
-use crate::split::Weights;
+use crate::ramp::{INSYNC_S, Step};
+use crate::split::{Scale, Weights};
 
 /// Routes that one change batch holds when each has A and AAAA records of two sides: DELETE and
 /// CREATE of four record sets, 8 of the 1,000 elements of a batch.
@@ -25,7 +28,7 @@ const TRANSITIONS_PER_CHECK: u64 = 3;
 const TRANSITIONS_PER_SHIFT: u64 = 2;
 
 /// One line of the timetable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedStep {
     /// Seconds after the start at which the step's weights are written, if nothing holds.
     pub shift_at_s: u64,
@@ -37,6 +40,12 @@ pub struct PlannedStep {
     pub settle_s: u32,
     /// Seconds to bake.
     pub bake_s: u32,
+    /// The share that the new side may get for the time of a TTL, in percent: DNS makes lumps.
+    pub worst_percent: f64,
+    /// Hosts that the new side needs for it, of all load balancers together, if they do as much as those of
+    /// the old side; left out when the number of those is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_needed: Option<u32>,
 }
 
 /// What a cutover would do.
@@ -61,29 +70,73 @@ pub struct Plan {
     pub cost_usd: f64,
 }
 
+/// What a plan is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// The steps ahead.
+    pub steps: &'a [Step],
+    /// What their weights sum to.
+    pub scale: Scale,
+    /// How evidence is read.
+    pub health: &'a Health,
+    /// Number of routes.
+    pub routes: usize,
+    /// The load balancers of both sides.
+    pub load_balancers: &'a [LoadBalancer],
+    /// The longest TTL of the records, in seconds.
+    pub ttl_s: u32,
+    /// Through so many resolvers come the requests.
+    pub resolvers: u32,
+}
+
 impl Plan {
-    /// Plans a cutover that has been accepted. `ttl_s`: the longest TTL of its records.
+    /// Plans a cutover that has been accepted. `ttl_s`: the longest TTL of its records; `resolvers`: through
+    /// so many come the requests.
+    #[must_use]
+    pub fn of(cutover: &Cutover, ttl_s: u32, resolvers: u32) -> Self {
+        let steps = cutover.ramp.steps().get(cutover.step..).unwrap_or_default();
+        let (scale, health) = (cutover.ramp.scale(), &cutover.health);
+        let Cutover { load_balancers, routes, .. } = cutover;
+        Self::of_steps(&Planned {
+            steps,
+            scale,
+            health,
+            routes: routes.len(),
+            load_balancers,
+            ttl_s,
+            resolvers,
+        })
+    }
+
+    /// Plans without a cutover: what is known at a desk.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    pub fn of(cutover: &Cutover, ttl_s: u32) -> Self {
+    pub fn of_steps(planned: &Planned<'_>) -> Self {
+        let Planned { steps: ahead, scale, health, routes, load_balancers, ttl_s, resolvers } =
+            *planned;
         let settle_s = INSYNC_S.saturating_add(ttl_s);
-        let ahead = cutover.ramp.steps().iter().skip(cutover.step);
         let mut at_s = 0;
         let mut checks = 0;
         let mut steps = Vec::new();
+        let baselines = load_balancers.iter().filter_map(|lb| lb.baseline.as_ref());
+        let hosts: Vec<u32> = baselines.map(|baseline| baseline.hosts).collect();
         for step in ahead {
+            let worst = worst_share(step.percent, resolvers, ttl_s, step.bake_s);
+            let needed = hosts.iter().map(|hosts| hosts_needed(worst, *hosts)).sum();
             steps.push(PlannedStep {
                 shift_at_s: at_s,
                 percent: step.percent,
-                weights: Weights::of(step.percent, cutover.ramp.scale()),
+                weights: Weights::of(step.percent, scale),
                 settle_s,
                 bake_s: step.bake_s,
+                worst_percent: (worst * 1000.0).round() / 10.0,
+                hosts_needed: (!hosts.is_empty()).then_some(needed),
             });
             at_s += u64::from(settle_s) + u64::from(step.bake_s);
-            checks += step.checks(cutover.health.check_interval_s, ttl_s);
+            checks += step.checks(health.check_interval_s, ttl_s);
         }
-        let groups: usize = cutover.load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
-        let metrics_per_check = SERIES_PER_LOAD_BALANCER * cutover.load_balancers.len() + groups;
+        let groups: usize = load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
+        let metrics_per_check = SERIES_PER_LOAD_BALANCER * load_balancers.len() + groups;
         let transitions =
             TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
         let cost_usd = transitions as f64 * USD_PER_TRANSITION
@@ -91,9 +144,9 @@ impl Plan {
         Self {
             duration_s: at_s,
             steps,
-            routes: cutover.routes.len(),
+            routes,
             checks,
-            change_calls_per_shift: cutover.routes.len().div_ceil(ROUTES_PER_BATCH),
+            change_calls_per_shift: routes.div_ceil(ROUTES_PER_BATCH),
             metric_calls_per_check: metrics_per_check.div_ceil(QUERIES_PER_CALL),
             metrics_per_check,
             cost_usd: (cost_usd * 10_000.0).round() / 10_000.0,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, Problem};
 use crate::fields::Fields;
 use crate::health::{Health, LatencyBy, OnNoData};
+use crate::lumps::{RESOLVERS, RESOLVERS_MAX};
 use crate::percent::Percent;
 use crate::ramp::Ramp;
 use crate::split::RouteId;
@@ -36,6 +37,9 @@ pub struct Request {
     pub health: Health,
     /// Healthy hosts that the new side needs, in percent of the old side's, 0–1000.
     pub capacity_min_percent: u32,
+    /// Through so many resolvers come the requests: what the worst share of a step is predicted for,
+    /// 1–10,000.
+    pub resolvers: u32,
     /// Whether a failed route goes back alone.
     pub isolate: bool,
     /// With `isolate`: more failed routes than this roll everything back.
@@ -130,6 +134,10 @@ impl Request {
             "a whole number from 0 to 1000",
             |percent: &u32| *percent <= 1000,
         );
+        let resolvers =
+            fields.or("resolvers", RESOLVERS, "a whole number from 1 to 10000", |n: &u32| {
+                (1..=RESOLVERS_MAX).contains(n)
+            });
         let isolate = fields.or("isolate", false, flag, |_| true);
         let max_failed_routes =
             fields
@@ -161,6 +169,7 @@ impl Request {
             ramp: ramp?,
             health,
             capacity_min_percent,
+            resolvers,
             isolate,
             max_failed_routes,
             external_dns,
@@ -169,6 +178,18 @@ impl Request {
             dry_run,
             default_zone: None,
         })
+    }
+}
+
+impl Health {
+    /// Reads a policy: the `health` of a request, over its defaults.
+    ///
+    /// # Errors
+    /// `InvalidInput` with every problem: unknown and out-of-range fields.
+    pub fn parse(value: &Value) -> Result<Self, Failure> {
+        let mut problems = vec![];
+        let health = read_health(value.clone(), &mut problems);
+        if problems.is_empty() { Ok(health) } else { Err(Failure::InvalidInput(problems)) }
     }
 }
 
