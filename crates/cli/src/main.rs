@@ -1,3 +1,251 @@
-//! The `cutover` command.
+//! The `cutover` command: what people do at a desk. Nothing here calls AWS.
 
-fn main() {}
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum as _};
+use clap_complete::Shell;
+use cutover_cli::desk_plan::{self, Known};
+use cutover_cli::simulate::{self, Grid, Runs, claims, pictures, report};
+use cutover_cli::{replay, series};
+use cutover_core::{Failure, Health};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Judge a recorded series, plan a cutover, compare decision rules. Nothing here calls AWS.
+#[derive(Debug, Parser)]
+#[command(name = "cutover", version, about, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what cutover would have decided on a recorded series, period by period
+    ///
+    /// SERIES is CSV with the header
+    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new]`, times in RFC
+    /// 3339 or epoch seconds, or JSON lines of the same names. Periods before the new side's first
+    /// request are what the old side's bursts are known by: give a day of them.
+    ///
+    /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
+    Judge {
+        /// File with the series, or - for standard input
+        series: String,
+        /// JSON file with the policy: the "health" of a request
+        #[arg(long, value_name = "FILE")]
+        policy: Option<String>,
+        /// Draw share, error rates and evidence into an SVG file
+        #[arg(long, value_name = "FILE.svg")]
+        plot: Option<PathBuf>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the timetable, weights, worst shares, capacity, calls and cost of a request
+    Plan {
+        /// JSON file with the request as the state machine takes it, or - for standard input
+        request: String,
+        /// Healthy hosts of the old side, behind each load balancer
+        #[arg(long, value_name = "N")]
+        hosts: Option<u32>,
+        /// Routes, when the request does not name them
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        routes: Option<u16>,
+        /// Pairs of load balancers that the routes share
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        load_balancer_pairs: u16,
+        /// Longest TTL of the records, in seconds: 60 for an alias to a load balancer
+        #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=300))]
+        ttl_s: u32,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare decision rules on the same simulated traffic
+    ///
+    /// Exit code: 0, or 1 when --check finds that a claim does not hold.
+    Simulate {
+        /// Which scenes are played
+        #[arg(long, value_enum, default_value_t = Grid::Fast)]
+        grid: Grid,
+        /// Runs of each bad cell
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        runs: u32,
+        /// Runs of each scene with equal sides
+        #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        equal_runs: u32,
+        /// Seed of everything random
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Write evidence.md, its pictures and cells.csv into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Fail when a claim does not hold
+        #[arg(long)]
+        check: bool,
+        /// Print every cell as JSON instead of the claims
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Exit code when a claim does not hold.
+const CLAIM_FAILED: u8 = 1;
+/// Exit code of bad input and of files that cannot be read or written.
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Judge { series, policy, plot, json } => {
+            judge(&series, policy.as_deref(), plot, json)
+        }
+        Command::Plan { request, hosts, routes, load_balancer_pairs, ttl_s, json } => {
+            let known = Known {
+                routes: routes.map(usize::from),
+                load_balancer_pairs: usize::from(load_balancer_pairs),
+                hosts,
+                ttl_s,
+            };
+            plan(&request, &known, json)
+        }
+        Command::Simulate { grid, runs, equal_runs, seed, out, check, json } => {
+            let runs = Runs { equal: equal_runs, faulty: runs };
+            simulate(grid, runs, seed, out, check, json)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "cutover", &mut script);
+            say(&String::from_utf8_lossy(&script)).map(|()| 0)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            // Nobody is left to tell when standard error is closed as well.
+            let _ = writeln!(io::stderr(), "{why}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn judge(
+    series: &str,
+    policy: Option<&str>,
+    plot: Option<PathBuf>,
+    json: bool,
+) -> Result<u8, String> {
+    let policy = match policy {
+        Some(path) => {
+            Health::parse(&read_json(path)?).map_err(|refused| problems(path, &refused))?
+        }
+        None => Health::default(),
+    };
+    let read = series::read(series).map_err(|unreadable| unreadable.to_string())?;
+    let parsed = series::Series::parse(&read).map_err(|refused| format!("{series}: {refused}"))?;
+    let replay = replay::judge(&parsed, &policy);
+    if let Some(path) = plot {
+        std::fs::write(&path, replay.draw())
+            .map_err(|error| format!("Could not write {}: {error}", path.display()))?;
+    }
+    say(&if json { to_json(&replay)? } else { replay.table() })?;
+    Ok(replay.exit_code())
+}
+
+fn plan(path: &str, known: &Known, json: bool) -> Result<u8, String> {
+    let request = read_json(path)?;
+    let (request, plan) =
+        desk_plan::plan(&request, known).map_err(|refused| problems(path, &refused))?;
+    say(&if json { to_json(&plan)? } else { desk_plan::table(&request, &plan) })?;
+    Ok(0)
+}
+
+fn simulate(
+    grid: Grid,
+    runs: Runs,
+    seed: u64,
+    out: Option<PathBuf>,
+    check: bool,
+    json: bool,
+) -> Result<u8, String> {
+    let scenes = grid.scenes();
+    let told = io::stderr().is_terminal();
+    let cells = simulate::play(&scenes, runs, seed, &|done, of| {
+        if told {
+            // A terminal that is gone is told nothing more.
+            let _ = write!(io::stderr(), "\r{done} of {of} scenes");
+        }
+    });
+    if told {
+        let _ = writeln!(io::stderr());
+    }
+    if let Some(out) = out {
+        let grid = grid.to_possible_value();
+        let grid = grid.as_ref().map_or("fast", |value| value.get_name());
+        let command = format!(
+            "cargo simulate --grid {grid} --runs {} --equal-runs {} --seed {seed} --out docs",
+            runs.faulty, runs.equal
+        );
+        let cells_csv = report::csv(&cells).map_err(|error| format!("Could not write: {error}"))?;
+        for (name, text) in [
+            ("evidence.md", report::markdown(&cells, runs, &command).into_bytes()),
+            ("evidence-false.svg", pictures::false_roll_backs(&cells).into_bytes()),
+            ("evidence-failed.svg", pictures::failed_requests(&cells).into_bytes()),
+            ("evidence-cells.svg", pictures::cells(&cells).into_bytes()),
+            ("cells.csv", cells_csv),
+        ] {
+            let path = out.join(name);
+            std::fs::write(&path, text)
+                .map_err(|error| format!("Could not write {}: {error}", path.display()))?;
+        }
+    }
+    let claims = claims::claims(&cells);
+    if json {
+        say(&to_json(&cells)?)?;
+    } else {
+        for claim in &claims {
+            let holds = if claim.holds { "holds" } else { "FAILS" };
+            say(&format!("{holds}: {}: {}\n", claim.claim, claim.measured))?;
+        }
+    }
+    let failed = claims.iter().filter(|claim| claim.expected && !claim.holds).count();
+    Ok(if check && failed > 0 { CLAIM_FAILED } else { 0 })
+}
+
+fn read_json(path: &str) -> Result<Value, String> {
+    let read = series::read(path).map_err(|unreadable| unreadable.to_string())?;
+    serde_json::from_slice(&read).map_err(|error| format!("{path}: this is no JSON: {error}"))
+}
+
+/// Every problem of an input on a line of its own.
+fn problems(path: &str, failure: &Failure) -> String {
+    match failure {
+        Failure::InvalidInput(problems) => {
+            let lines = problems.iter().map(|problem| format!("{path}: {}", problem.message));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        other => format!("{path}: {other}"),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, String> {
+    let json = serde_json::to_string_pretty(value);
+    json.map(|json| json + "\n").map_err(|error| format!("Could not write JSON: {error}"))
+}
+
+/// Prints. A reader that has seen enough (`| head`) is no failure.
+fn say(text: &str) -> Result<(), String> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("Could not print: {error}"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -35,6 +35,17 @@ impl VerdictKind {
             Self::MetricsBroken => "metrics_broken",
         }
     }
+
+    /// The kind as people read it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Regressed => "regressed",
+            Self::NotEnoughData => "not enough data",
+            Self::MetricsBroken => "metrics broken",
+        }
+    }
 }
 
 /// A verdict with its numbers.
@@ -465,7 +476,8 @@ fn odds_ratio(old: Counts, new: Counts) -> Option<f64> {
 }
 
 /// A number e by its logarithm: `0.41`, `240`, `10^9`.
-pub(crate) fn e_shown(log_e: f64) -> String {
+#[must_use]
+pub fn e_shown(log_e: f64) -> String {
     let log10 = log_e / std::f64::consts::LN_10;
     if log10 >= 6.0 {
         format!("10^{:.0}", log10.floor())
@@ -487,14 +499,16 @@ fn rounded(number: u64) -> u64 {
 }
 
 /// A rate as a percentage with two decimals at most: `0.31 %`.
-pub(crate) fn percent(rate: f64) -> String {
+#[must_use]
+pub fn percent(rate: f64) -> String {
     let text = format!("{:.2}", rate * 100.0);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     format!("{text} %")
 }
 
 /// A number with commas between thousands.
-pub(crate) fn grouped(number: u64) -> String {
+#[must_use]
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

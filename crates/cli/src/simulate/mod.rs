@@ -1,5 +1,8 @@
 //! The bench: every decision rule on the same simulated traffic.
 
+pub mod claims;
+pub mod pictures;
+pub mod report;
 pub mod traffic;
 
 use std::num::NonZero;
@@ -28,7 +31,7 @@ pub const FAULTS: [Fault; 8] = [
 pub enum Grid {
     /// All of them.
     Full,
-    /// Those that the claims speak of most, for a check in a minute.
+    /// An eighth of them, for a check within a minute.
     Fast,
 }
 
@@ -80,6 +83,16 @@ pub struct Outcome {
     pub minutes: Vec<u16>,
     /// Mean of the new side's failed requests until then, or until the end of the ramp.
     pub failed: f64,
+    /// Standard error of that mean.
+    pub failed_error: f64,
+}
+
+impl Outcome {
+    /// The median of the minutes after which it rolled back; `None` when it never did.
+    #[must_use]
+    pub fn median_minutes(&self) -> Option<u16> {
+        self.minutes.get(self.minutes.len() / 2).copied()
+    }
 }
 
 /// One scene with one fault.
@@ -95,6 +108,50 @@ pub struct Cell {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Cell {
+    /// The share of the runs in which a rule rolled back, and its 95 % interval.
+    #[must_use]
+    pub fn stopped(&self, rule: usize) -> Share {
+        Share::of(self.outcomes.get(rule).map_or(0, |outcome| outcome.stopped), self.runs)
+    }
+}
+
+/// A share of runs, with its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// The share, 0–1.
+    pub share: f64,
+    /// The 95 % interval.
+    pub interval: (f64, f64),
+}
+
+impl Share {
+    /// Of so many runs, with Wilson's interval.
+    ///
+    /// Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
+    /// Journal of the American Statistical Association 22 (1927).
+    #[must_use]
+    pub fn of(hits: u32, runs: u32) -> Self {
+        const Z: f64 = 1.96;
+        let n = f64::from(runs.max(1));
+        let share = f64::from(hits) / n;
+        let centre = share + Z * Z / (2.0 * n);
+        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + Z * Z / n;
+        let bound = |value: f64| (value / scale).clamp(0.0, 1.0);
+        Self { share, interval: (bound(centre - half), bound(centre + half)) }
+    }
+}
+
+/// How often each scene is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// With equal sides: false roll-backs are rare, and many runs tell how rare.
+    pub equal: u32,
+    /// With each fault.
+    pub faulty: u32,
+}
+
 /// The names of all rules; ours is the first.
 #[must_use]
 pub fn rule_names() -> Vec<&'static str> {
@@ -102,12 +159,12 @@ pub fn rule_names() -> Vec<&'static str> {
     std::iter::once("cutover").chain(rivals.iter().map(|rival| rival.name)).collect()
 }
 
-/// Plays every scene with every fault `runs` times, on as many threads as there are cores. The same
+/// Plays every scene with every fault, on as many threads as there are cores. The same
 /// arguments give the same cells. `done` is told how many scenes of how many are done.
 #[must_use]
 pub fn play(
     scenes: &[Scene],
-    runs: u32,
+    runs: Runs,
     seed: u64,
     done: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Cell> {
@@ -131,7 +188,7 @@ pub fn play(
     played.into_iter().flat_map(|(_, cells)| cells).collect()
 }
 
-fn play_scene(scene: &Scene, index: usize, runs: u32, seed: u64) -> Vec<Cell> {
+fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
     let health = Health::default();
     let rivals = rules::rivals();
     let faults =
@@ -140,16 +197,15 @@ fn play_scene(scene: &Scene, index: usize, runs: u32, seed: u64) -> Vec<Cell> {
         .map(|fault| Cell {
             scene: *scene,
             fault: *fault,
-            runs,
+            runs: if *fault == Fault::Equal { runs.equal } else { runs.faulty },
             outcomes: vec![Outcome::default(); rivals.len() + 1],
         })
         .collect();
-    for run in 0..runs {
-        let run_seed = seed ^ ((index as u64) << 32 | u64::from(run));
-        let traffic = Traffic::draw(scene, run_seed);
+    for run in 0..runs.equal.max(runs.faulty) {
+        let traffic = Traffic::draw(scene, seed ^ ((index as u64) << 32 | u64::from(run)));
         let history = Series { counts: traffic.history.clone(), ..Series::default() };
         let baselines = Baselines::of(&history, 1, &health);
-        for cell in &mut cells {
+        for cell in cells.iter_mut().filter(|cell| run < cell.runs) {
             let minutes: Vec<_> = traffic.minutes(cell.fault).collect();
             let ours: Box<dyn Rule> =
                 Box::new(rules::cutover::Cutover::new(&health, Some(&baselines)));
@@ -161,8 +217,7 @@ fn play_scene(scene: &Scene, index: usize, runs: u32, seed: u64) -> Vec<Cell> {
                     rule.see(minute)
                 });
                 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-                let failed = failed as f64;
-                outcome.failed += failed / f64::from(runs);
+                outcome.add(failed as f64);
                 if let Some(minute) = stopped {
                     outcome.stopped += 1;
                     outcome.minutes.push(u16::try_from(minute + 1).unwrap_or(u16::MAX));
@@ -170,8 +225,26 @@ fn play_scene(scene: &Scene, index: usize, runs: u32, seed: u64) -> Vec<Cell> {
             }
         }
     }
-    for outcome in cells.iter_mut().flat_map(|cell| &mut cell.outcomes) {
-        outcome.minutes.sort_unstable();
+    for cell in &mut cells {
+        for outcome in &mut cell.outcomes {
+            outcome.finish(cell.runs);
+        }
     }
     cells
+}
+
+impl Outcome {
+    /// Adds a run's failed requests: until [`finish`](Self::finish), sums and sums of squares.
+    fn add(&mut self, failed: f64) {
+        self.failed += failed;
+        self.failed_error += failed * failed;
+    }
+
+    fn finish(&mut self, runs: u32) {
+        let n = f64::from(runs.max(1));
+        let mean = self.failed / n;
+        let variance = (self.failed_error / n - mean * mean).max(0.0);
+        (self.failed, self.failed_error) = (mean, (variance / n).sqrt());
+        self.minutes.sort_unstable();
+    }
 }

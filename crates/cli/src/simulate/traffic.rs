@@ -46,6 +46,15 @@ pub enum RampShape {
 }
 
 impl RampShape {
+    /// What it is called in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Linear => "linear",
+        }
+    }
+
     /// Its shares, 0–1, each for [`STEP_MINUTES`].
     #[must_use]
     pub const fn shares(self) -> &'static [f64] {
@@ -68,6 +77,19 @@ pub enum Bursts {
     Independent,
     /// Each side's rate is another one every minute.
     Wander,
+}
+
+impl Bursts {
+    /// What they are called in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Shared => "shared",
+            Self::Independent => "independent",
+            Self::Wander => "wander",
+        }
+    }
 }
 
 /// Everything but the fault.
@@ -106,11 +128,22 @@ impl Fault {
     #[must_use]
     pub fn rate(self, usual: f64, minute: usize) -> f64 {
         match self {
-            Self::Equal => usual,
             Self::Times(factor) => usual * factor,
             Self::Rate(rate) => rate,
             Self::Leak if minute >= LEAK_AFTER => LEAK_RATE,
-            Self::Leak => usual,
+            Self::Equal | Self::Leak => usual,
+        }
+    }
+
+    /// What it is called in reports.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Equal => "equal".to_owned(),
+            Self::Times(factor) => format!("× {factor}"),
+            Self::Rate(rate) if rate < 1.0 => format!("{} %", rate * 100.0),
+            Self::Rate(_) => "all".to_owned(),
+            Self::Leak => "leak".to_owned(),
         }
     }
 

@@ -1,0 +1,123 @@
+//! `cutover plan`: what a request would do, as far as it can be told without AWS.
+
+use std::fmt::Write as _;
+
+use cutover_core::baseline::{Baseline, Baselines};
+use cutover_core::plan::Planned;
+use cutover_core::verdict::grouped;
+use cutover_core::{Failure, LoadBalancer, Plan, Request};
+use serde_json::{Value, json};
+
+/// What a request does not say and only AWS knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Routes, when the request leaves them to be found.
+    pub routes: Option<usize>,
+    /// Pairs of load balancers that the routes share.
+    pub load_balancer_pairs: usize,
+    /// Healthy hosts of the old side, of each pair.
+    pub hosts: Option<u32>,
+    /// Longest TTL of the records, in seconds.
+    pub ttl_s: u32,
+}
+
+/// Plans a request, JSON as the state machine takes it. `hosted_zone` may be left out.
+///
+/// # Errors
+/// `InvalidInput` with every problem of the request.
+pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> {
+    // The stack fills in the zone; here nothing is looked up in it.
+    let request = Request::parse(&json!({"hosted_zone": "the stack's"}), request)?;
+    let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
+    let pairs = (0..known.load_balancer_pairs).flat_map(|pair| {
+        let old = LoadBalancer {
+            id: format!("old-{pair}"),
+            target_groups: vec![],
+            baseline: known.hosts.map(baseline),
+        };
+        // The healthy hosts of the new side's groups are counted: one a load balancer at least.
+        let new = LoadBalancer {
+            id: format!("new-{pair}"),
+            target_groups: vec![format!("group-{pair}")],
+            baseline: None,
+        };
+        [old, new]
+    });
+    let load_balancers: Vec<LoadBalancer> = pairs.collect();
+    let plan = Plan::of_steps(&Planned {
+        steps: request.ramp.steps(),
+        scale: request.ramp.scale(),
+        health: &request.health,
+        routes: request.routes.as_ref().map_or(known.routes.unwrap_or(1), Vec::len),
+        load_balancers: &load_balancers,
+        ttl_s: known.ttl_s,
+        resolvers: request.resolvers,
+    });
+    Ok((request, plan))
+}
+
+/// The plan as people read it.
+#[must_use]
+pub fn table(request: &Request, plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a `String` never fails.
+    let _ = writeln!(
+        out,
+        "{} route(s) to {} in {} step(s), {} if nothing holds one",
+        plan.routes,
+        request.new,
+        plan.steps.len(),
+        duration(plan.duration_s)
+    );
+    let _ = writeln!(
+        out,
+        "\nstep  {:>9}  {:>6}  {:>9}  {:>7}  {:>7}  {:>11}  hosts needed",
+        "begins at", "share", "weights", "settles", "bakes", "worst share"
+    );
+    for (index, step) in plan.steps.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "{:>4}  {:>9}  {:>6}  {:>9}  {:>7}  {:>7}  {:>11}  {}",
+            index + 1,
+            duration(step.shift_at_s),
+            step.percent.to_string(),
+            format!("{}:{}", step.weights.old, step.weights.new),
+            duration(u64::from(step.settle_s)),
+            duration(u64::from(step.bake_s)),
+            format!("{} %", step.worst_percent),
+            step.hosts_needed.map_or("– (name --hosts)".to_owned(), |hosts| hosts.to_string()),
+        );
+    }
+    let _ = writeln!(
+        out,
+        "\nworst share: what {} resolvers may send to the new side for the time of a TTL, with a chance of 99 % \
+         never more",
+        grouped(u64::from(request.resolvers))
+    );
+    let _ = writeln!(
+        out,
+        "calls: {} ChangeResourceRecordSets a shift; {} checks, each {} GetMetricData of {} metrics",
+        plan.change_calls_per_shift,
+        grouped(plan.checks),
+        plan.metric_calls_per_check,
+        grouped(plan.metrics_per_check as u64)
+    );
+    let _ = writeln!(
+        out,
+        "cost: about USD {:.2} for state transitions and metrics, at the list prices of us-east-1",
+        plan.cost_usd
+    );
+    out
+}
+
+/// `45 s`, `2 min`, `1 h 10 min`.
+fn duration(seconds: u64) -> String {
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let parts = [(hours, "h"), (minutes, "min"), (rest, "s")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number} {unit}"))
+        .collect();
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}

@@ -1,0 +1,288 @@
+//! `cutover judge`: what cutover would have said of a recorded series, period by period.
+
+use std::fmt::Write as _;
+
+use chart::{
+    FAINT, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s, unbroken,
+};
+use cutover_core::verdict::{grouped, percent};
+use cutover_core::{
+    Baselines, Counts, Evidence, Health, Judge, Latency, Period, Series as Counted, Verdict,
+    VerdictKind,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::series::{Row, Series};
+
+/// A series, judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replay {
+    /// Length of a period, in seconds.
+    pub period_s: u32,
+    /// Periods before the new side's first request: what the old side's bursts are known by.
+    pub baseline_periods: usize,
+    /// The periods since then, up to the one that decides.
+    pub periods: Vec<Judged>,
+    /// Periods after the one that decides: the traffic would have been back on the old side.
+    pub not_judged: usize,
+    /// The last verdict.
+    pub kind: VerdictKind,
+    /// When the last judged period began; `None` when the new side never had a request.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+    /// The decimal logarithm of what e must reach.
+    pub log10_limit: f64,
+    /// What the policy leaves out of the series; `None` when nothing.
+    pub note: Option<&'static str>,
+}
+
+/// One period with the verdict after it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judged {
+    /// When it began.
+    pub start: Timestamp,
+    /// The old side.
+    pub old: Counts,
+    /// The new side.
+    pub new: Counts,
+    /// The decimal logarithm of e.
+    pub log10_e: f64,
+    /// The verdict.
+    pub verdict: VerdictKind,
+}
+
+/// Judges a series as one route of a cutover that never changes its step. Periods without a request on
+/// the new side, up to its first one, are the baseline. The series' own period stands before the policy's.
+#[must_use]
+pub fn judge(series: &Series, policy: &Health) -> Replay {
+    let health = Health { period_s: series.period_s, ..policy.clone() };
+    let has_new = |row: &Row| row.new.is_some_and(|new| new.requests > 0);
+    let begin = series.rows.iter().position(has_new).unwrap_or(series.rows.len());
+    let (before, since) = series.rows.split_at(begin);
+    let baselines = (!before.is_empty()).then(|| baselines(before, &health));
+    let mut judge = Judge::new(&health, 1, baselines.as_ref());
+    let nothing =
+        Evidence { periods: vec![], settled_at: None, healthy_hosts_new: None, alarms: &[] };
+    let mut periods = Vec::new();
+    let mut verdict = judge.verdict(&nothing);
+    for row in since {
+        judge.see(&period(row), true);
+        verdict = judge.verdict(&nothing);
+        periods.push(Judged {
+            start: row.start,
+            old: row.old.unwrap_or_default(),
+            new: row.new.unwrap_or_default(),
+            log10_e: verdict.log10_e.unwrap_or_default(),
+            verdict: verdict.kind,
+        });
+        if verdict.kind == VerdictKind::Regressed {
+            break;
+        }
+    }
+    let has_slow = series.rows.iter().any(|row| row.slow_old.is_some() || row.slow_new.is_some());
+    let note = (has_slow && !health.counts_slow()).then_some(
+        "slow requests are not judged: the policy has no latency_target_s that they are counted by",
+    );
+    let Verdict { kind, reason, .. } = verdict;
+    Replay {
+        period_s: series.period_s,
+        baseline_periods: before.len(),
+        not_judged: since.len() - periods.len(),
+        kind,
+        at: periods.last().map(|judged| judged.start),
+        periods,
+        reason,
+        log10_limit: judge.log_limit() / std::f64::consts::LN_10,
+        note,
+    }
+}
+
+fn baselines(rows: &[Row], health: &Health) -> Baselines {
+    let slow = |row: &Row| row.slow_old.map(Latency::Slow);
+    let counted = Counted {
+        counts: rows.iter().map(|row| row.old).collect(),
+        latency: rows.iter().map(slow).collect(),
+        healthy_hosts: None,
+    };
+    Baselines::of(&counted, 0, health)
+}
+
+fn period(row: &Row) -> Period {
+    Period {
+        start: row.start,
+        old: row.old,
+        new: row.new,
+        latency_old: row.slow_old.map(Latency::Slow),
+        latency_new: row.slow_new.map(Latency::Slow),
+    }
+}
+
+impl Replay {
+    /// The exit code: 0 healthy, 3 regressed, 4 not enough data.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self.kind {
+            VerdictKind::Healthy => 0,
+            VerdictKind::Regressed => 3,
+            VerdictKind::NotEnoughData | VerdictKind::MetricsBroken => 4,
+        }
+    }
+
+    /// A table for people, and the last verdict in a sentence.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a `String` never fails.
+        if self.baseline_periods > 0 {
+            let _ = writeln!(
+                out,
+                "{} periods before the new side's first request are the baseline",
+                grouped(self.baseline_periods as u64)
+            );
+        }
+        if let Some(note) = self.note {
+            let _ = writeln!(out, "{note}");
+        }
+        if !self.periods.is_empty() {
+            let _ = writeln!(
+                out,
+                "{:<20} {:>12} {:>8} {:>12} {:>8} {:>8} {:>9}  verdict",
+                "period", "old requests", "failed", "new requests", "failed", "share", "e"
+            );
+        }
+        for judged in &self.periods {
+            let rate = |side: Counts| side.error_rate().map_or("–".to_owned(), percent);
+            let share = share(judged).map_or("–".to_owned(), percent);
+            let _ = writeln!(
+                out,
+                "{:<20} {:>12} {:>8} {:>12} {:>8} {share:>8} {:>9}  {}",
+                judged.start.to_string(),
+                grouped(judged.old.requests),
+                rate(judged.old),
+                grouped(judged.new.requests),
+                rate(judged.new),
+                e_shown(judged.log10_e),
+                judged.verdict.words(),
+            );
+        }
+        if self.not_judged > 0 {
+            let _ = writeln!(
+                out,
+                "{} more periods are not judged: the traffic would be back on the old side",
+                grouped(self.not_judged as u64)
+            );
+        }
+        let number = grouped(self.periods.len() as u64);
+        let _ = match self.kind {
+            _ if self.periods.is_empty() => {
+                writeln!(out, "not enough data: the new side never had a request")
+            }
+            VerdictKind::Regressed => {
+                writeln!(out, "regressed after {number} period(s): {}", self.reason)
+            }
+            kind => writeln!(out, "{} after {number} period(s): {}", kind.words(), self.reason),
+        };
+        out
+    }
+
+    /// Draws it: the measured share, the rates of failed requests, and e.
+    #[must_use]
+    pub fn draw(&self) -> String {
+        const WIDTH: f64 = 1200.0;
+        const HEIGHT: f64 = 720.0;
+        let panel = |top, bottom| Panel { left: 64.0, right: WIDTH - 28.0, top, bottom, head: 0.0 };
+        let (shares, rates, evidence) =
+            (panel(104.0, 254.0), panel(312.0, 462.0), panel(520.0, 670.0));
+        let mut svg = Svg::new(WIDTH, HEIGHT);
+        let title =
+            format!("cutover judge: {} after {} periods", self.kind.words(), self.periods.len());
+        svg.text((64.0, 36.0), &title, "font-size=\"22\" font-weight=\"bold\"");
+        let reason = chart::shortened(&self.reason, 160);
+        svg.text((64.0, 60.0), &reason, &format!("font-size=\"13\" fill=\"{FAINT}\""));
+        let first = self.periods.first().map_or(0, |judged| judged.start.as_second());
+        let minutes = |start: Timestamp| seconds(start.as_second() - first) / 60.0;
+        let last = self.periods.last().map_or(0.0, |judged| minutes(judged.start));
+        let end = last + f64::from(self.period_s) / 60.0;
+        let middle = f64::from(self.period_s) / 120.0;
+        let time = shares.across(0.0, end);
+        let at = |judged: &Judged| time.place(minutes(judged.start) + middle);
+        let share_axis = shares.upward(0.0, 100.0, Scale::Linear);
+        let highest = self.periods.iter().flat_map(|j| [j.old.error_rate(), j.new.error_rate()]);
+        let highest = highest.flatten().fold(0.001, f64::max) * 100.0;
+        let step = nice_step(highest / 4.0);
+        let top = (highest / step).ceil() * step;
+        let rate_axis = rates.upward(0.0, top, Scale::Linear);
+        let e_axis = evidence.upward(1e-3, 10_f64.powf(self.log10_limit + 1.0), Scale::Log10);
+        for value in [0.0, 25.0, 50.0, 75.0, 100.0] {
+            svg.grid_line(&shares, share_axis.place(value), &format!("{value}"));
+        }
+        let mut value = 0.0;
+        while value <= top * 1.001 {
+            svg.grid_line(&rates, rate_axis.place(value), &label(value));
+            value += step;
+        }
+        for power in e_axis.decades(6) {
+            svg.grid_line(&evidence, e_axis.place(10_f64.powi(power)), &format!("10^{power}"));
+        }
+        let limit = e_axis.place(10_f64.powf(self.log10_limit));
+        let ends = [(evidence.left, limit), (evidence.right, limit)];
+        svg.line(&ends, LIMIT, "stroke-dasharray=\"6 4\"");
+        svg.title(&shares, "Requests of the new side, %, measured");
+        svg.title(&rates, "Failed requests, %");
+        svg.legend(
+            &rates,
+            &[(OLD, Mark::Line, "old side".to_owned()), (NEW, Mark::Line, "new side".to_owned())],
+        );
+        svg.title(&evidence, "Evidence against the new side, e");
+        let limit = format!("limit, {}", e_shown(self.log10_limit));
+        svg.legend(&evidence, &[(LIMIT, Mark::Dashes, limit)]);
+        let mut draw = |color: &str, value: &dyn Fn(&Judged) -> Option<f64>| {
+            let points = self.periods.iter().map(|j| value(j).map(|y| (at(j), y)));
+            for run in unbroken(points) {
+                svg.line(&run, color, "stroke-width=\"1.8\"");
+                if let [alone] = run.as_slice() {
+                    svg.dot(*alone, color);
+                }
+            }
+        };
+        let rate = |side: Counts| side.error_rate().map(|rate| rate_axis.place(rate * 100.0));
+        draw(NEW, &|j| share(j).map(|share| share_axis.place(share * 100.0)));
+        draw(OLD, &|j| rate(j.old));
+        draw(NEW, &|j| rate(j.new));
+        draw(INK, &|j| Some(e_axis.place(10_f64.powf(j.log10_e))));
+        // In minutes, but of a series that is over in a few of them.
+        let step = (time_step_s(end * 60.0) / 60.0).max(1.0 / 60.0);
+        let mut tick = 0.0;
+        while tick <= end {
+            svg.tick(&evidence, time.place(tick), &label(tick));
+            tick += step;
+        }
+        let style = format!("font-size=\"13\" fill=\"{FAINT}\"");
+        svg.text((64.0, 712.0), "minutes since the new side's first request", &style);
+        svg.finish()
+    }
+}
+
+/// The measured share of the new side, 0–1.
+#[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+fn share(judged: &Judged) -> Option<f64> {
+    let all = (judged.old + judged.new).requests;
+    (all > 0).then(|| judged.new.requests as f64 / all as f64)
+}
+
+fn e_shown(log10_e: f64) -> String {
+    cutover_core::verdict::e_shown(log10_e * std::f64::consts::LN_10)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "years of seconds")]
+fn seconds(seconds: i64) -> f64 {
+    seconds as f64
+}
+
+/// A number of an axis, without the digits that adding up has left.
+fn label(value: f64) -> String {
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,244 @@
+//! The bench's report, as Markdown for people and as CSV with every cell.
+
+use std::fmt::Write as _;
+
+use cutover_core::verdict::grouped;
+
+use super::claims::{FALSE_MAX, FEWEST_TIMES, OURS, claims, equals, pairs, shown};
+use super::traffic::{Bursts, Fault, RampShape, Scene};
+use super::{Cell, Outcome, Runs, Share, rule_names};
+
+/// Cells that the report shows in full: a scene, a fault, and what is to be seen in it.
+#[must_use]
+pub fn shown_cells() -> Vec<(&'static str, Scene, Fault)> {
+    let scene = |requests_per_s, error_rate, bursts| Scene {
+        ramp: RampShape::Canary,
+        requests_per_s,
+        error_rate,
+        bursts,
+        resolvers: 200,
+        day_curve: false,
+    };
+    let quiet = scene(1000.0, 0.001, Bursts::None);
+    vec![
+        ("0.1 % tripled", quiet, Fault::Times(3.0)),
+        (
+            "0.1 % becomes 50 % at 10 requests/s",
+            Scene { requests_per_s: 10.0, ..quiet },
+            Fault::Rate(0.5),
+        ),
+        ("2 % tripled", Scene { error_rate: 0.02, ..quiet }, Fault::Times(3.0)),
+        (
+            "0.1 % with bursts of each side by itself becomes 1 %",
+            Scene { bursts: Bursts::Independent, ..quiet },
+            Fault::Times(10.0),
+        ),
+        ("0.1 % becomes 50 % after 25 minutes", quiet, Fault::Leak),
+    ]
+}
+
+/// The whole report. `command` is what makes it again.
+#[must_use]
+pub fn markdown(cells: &[Cell], runs: Runs, command: &str) -> String {
+    let mut out = String::new();
+    // Writing to a `String` never fails.
+    let _ = write!(
+        out,
+        "# Evidence, side by side\n\n\
+         Every rule sees the same simulated minutes of a ramp and says when to roll back. Made by\n\n\
+         ```sh\n{command}\n```\n\n\
+         {} scenes with equal sides, {} runs each, and {} bad cells, {} runs each. A cell is one scene with one \
+         fault; `cells.csv`, which the command writes beside this page, has all of them. Intervals are 95 % \
+         (Wilson's).\n\n",
+        grouped(equals(cells).count() as u64),
+        grouped(u64::from(runs.equal)),
+        grouped(pairs(cells).count() as u64),
+        grouped(u64::from(runs.faulty)),
+    );
+    out.push_str(MODEL);
+    out.push_str("\n## Claims\n\n| claim | measured | holds |\n| --- | --- | --- |\n");
+    for claim in claims(cells) {
+        let holds = if claim.holds { "yes" } else { "**no**" };
+        let _ = writeln!(out, "| {} | {} | {holds} |", claim.claim, claim.measured);
+    }
+    rules(&mut out, cells);
+    for (title, scene, fault) in shown_cells() {
+        cell(&mut out, cells, title, &scene, fault);
+    }
+    lost(&mut out, cells);
+    out
+}
+
+const MODEL: &str = "\
+Requests are Poisson, each fails by itself; edges ask DNS through resolvers with equal shares of the traffic, \
+each of which keeps one answer for 60 s. Ramps: *canary* 1, 5, 10, 25, 50, 100 % and *linear* 10, 20, … 100 %, \
+ten minutes a step; 2 to 10,000 requests/s; old error rates 0, 0.1, 1 and 2 %; 2, 5, 20 and 200 resolvers; \
+a flat load and a day's curve (± 60 %). Bursts: none, × 20 in 3 % of the minutes on both sides at once (*shared*) \
+or on each by itself (*independent*), and a gamma-distributed factor of mean 1 and variance ½ every minute on each \
+side (*wander*). Faults: × 2, × 3, × 10, 5 %, 50 %, all, and a *leak*: nothing for 25 minutes, then 50 %. The old \
+side has served a day before. All runs of a scene share their requests, bursts and old errors. Rules decide at the \
+end of a minute; no metrics delay is added to any.
+
+The rules, each in a file of `crates/cli/src/rules` that cites what it follows: a CloudWatch alarm as CodeDeploy and \
+ECS use it (1 of 1 and 2 of 3 minutes over 1 % and 5 %), Flagger, Argo Rollouts, Kayenta's Mann-Whitney judge \
+with the 50 points that its documentation recommends, and a z-test of the totals that is looked at every minute.
+
+What this does not show: real traffic. Faults of real systems come in more shapes, bursts last longer than \
+a minute, and both sides' errors are less independent than here.
+";
+
+fn rules(out: &mut String, cells: &[Cell]) {
+    out.push_str(
+        "\n## All cells\n\nThe last column is the part of the bad cells in which a rule keeps to 1 % false \
+         roll-backs and serves the fewest failed requests of all rules that do, or up to 1.2 times as many.\n\n\
+         | rule | scenes with at most 1 % false roll-backs | worst scene | bad releases stopped, mean | \
+         median minutes | keeps to 1 % and serves the fewest |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for (rule, name) in rule_names().iter().enumerate() {
+        let false_ones: Vec<Share> = equals(cells).map(|cell| cell.stopped(rule)).collect();
+        let kept = false_ones.iter().filter(|share| share.share <= FALSE_MAX).count();
+        let worst = false_ones.iter().copied().max_by(|a, b| a.share.total_cmp(&b.share));
+        let mut stopped = 0.0;
+        let mut good = 0;
+        let mut minutes = Vec::new();
+        let mut bad = 0_u32;
+        for pair in pairs(cells) {
+            let Some(outcome) = pair.bad.outcomes.get(rule) else { continue };
+            stopped += pair.bad.stopped(rule).share;
+            let times = pair.times_the_fewest(rule);
+            good += u32::from(times.is_some_and(|times| times <= FEWEST_TIMES));
+            minutes.extend(outcome.median_minutes());
+            bad += 1;
+        }
+        minutes.sort_unstable();
+        let bad = f64::from(bad.max(1));
+        let _ = writeln!(
+            out,
+            "| {name} | {kept} of {} | {} | {:.1} % | {} | {:.1} % |",
+            false_ones.len(),
+            shown(worst),
+            stopped / bad * 100.0,
+            minutes.get(minutes.len() / 2).map_or("–".to_owned(), ToString::to_string),
+            f64::from(good) / bad * 100.0
+        );
+    }
+    out.push_str(
+        "\n![False roll-backs of each rule, scene by scene](evidence-false.svg)\n\n\
+         ![Failed requests served until the roll-back](evidence-failed.svg)\n\n\
+         ![Our failed requests over the fewest, cell by cell](evidence-cells.svg)\n",
+    );
+}
+
+/// The cell of a scene and a fault, and the scene's with equal sides.
+#[must_use]
+pub fn find<'a>(cells: &'a [Cell], scene: &Scene, fault: Fault) -> Option<(&'a Cell, &'a Cell)> {
+    pairs(cells)
+        .find(|pair| pair.bad.scene == *scene && pair.bad.fault == fault)
+        .map(|pair| (pair.bad, pair.equal))
+}
+
+fn cell(out: &mut String, cells: &[Cell], title: &str, scene: &Scene, fault: Fault) {
+    let Some((bad, equal)) = find(cells, scene, fault) else { return };
+    let _ = write!(
+        out,
+        "\n## {title}\n\n{} requests/s, {} ramp, {} resolvers, bursts: {}.\n\n\
+         | rule | false roll-backs | bad releases stopped | median minutes | failed requests served |\n\
+         | --- | ---: | ---: | ---: | ---: |\n",
+        scene.requests_per_s,
+        scene.ramp.name(),
+        scene.resolvers,
+        scene.bursts.name()
+    );
+    for (rule, name) in rule_names().iter().enumerate() {
+        let Some(Outcome { failed, failed_error, .. }) = bad.outcomes.get(rule) else { continue };
+        let median = bad.outcomes.get(rule).and_then(Outcome::median_minutes);
+        let _ = writeln!(
+            out,
+            "| {name} | {} | {} | {} | {failed:.0} ± {:.0} |",
+            shown(Some(equal.stopped(rule))),
+            shown(Some(bad.stopped(rule))),
+            median.map_or("–".to_owned(), |minutes| minutes.to_string()),
+            1.96 * failed_error
+        );
+    }
+}
+
+/// Where our rule serves more than 1.2 times the fewest, and who serves them.
+fn lost(out: &mut String, cells: &[Cell]) {
+    use std::collections::BTreeMap;
+    let mut by: BTreeMap<(String, &str), (u32, u32, f64)> = BTreeMap::new();
+    for pair in pairs(cells) {
+        let key = (pair.bad.fault.name(), pair.bad.scene.bursts.name());
+        let entry = by.entry(key).or_default();
+        entry.0 += 1;
+        match pair.times_the_fewest(OURS) {
+            Some(times) if times <= FEWEST_TIMES => {}
+            Some(times) => {
+                entry.1 += 1;
+                entry.2 = entry.2.max(times);
+            }
+            None => entry.1 += 1,
+        }
+    }
+    out.push_str(
+        "\n## Where another rule does better\n\nCells in which ours serves more than 1.2 times the fewest failed \
+         requests of all rules that keep to 1 % there. Below `tolerated_odds_ratio` (1.5) a difference is none to \
+         cutover: a rule without such a tolerance finds × 2 sooner, where it has requests enough.\n\n\
+         | fault | bursts | cells | lost | at most, × the fewest |\n| --- | --- | ---: | ---: | ---: |\n",
+    );
+    for ((fault, bursts), (all, lost, most)) in by {
+        if lost > 0 {
+            let _ = writeln!(out, "| {fault} | {bursts} | {all} | {lost} | {most:.1} |");
+        }
+    }
+}
+
+/// Every cell and rule in a line.
+///
+/// # Errors
+/// When a line cannot be written.
+pub fn csv(cells: &[Cell]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "ramp",
+        "requests_per_s",
+        "error_rate",
+        "bursts",
+        "resolvers",
+        "day_curve",
+        "fault",
+        "rule",
+        "runs",
+        "stopped",
+        "stopped_low",
+        "stopped_high",
+        "median_minutes",
+        "failed",
+        "failed_error",
+    ])?;
+    for cell in cells {
+        let Scene { ramp, requests_per_s, error_rate, bursts, resolvers, day_curve } = cell.scene;
+        for (rule, (name, outcome)) in rule_names().iter().zip(&cell.outcomes).enumerate() {
+            let Share { share, interval: (low, high) } = cell.stopped(rule);
+            writer.write_record([
+                ramp.name(),
+                &requests_per_s.to_string(),
+                &error_rate.to_string(),
+                bursts.name(),
+                &resolvers.to_string(),
+                &day_curve.to_string(),
+                &cell.fault.name(),
+                name,
+                &cell.runs.to_string(),
+                &format!("{share:.4}"),
+                &format!("{low:.4}"),
+                &format!("{high:.4}"),
+                &outcome.median_minutes().map_or(String::new(), |minutes| minutes.to_string()),
+                &format!("{:.1}", outcome.failed),
+                &format!("{:.1}", outcome.failed_error),
+            ])?;
+        }
+    }
+    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+}
