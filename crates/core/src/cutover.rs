@@ -1316,7 +1316,7 @@ mod tests {
                 kind: VerdictKind::NotEnoughData,
                 old: counts,
                 new: counts,
-                log10_e: Some(-888.88),
+                log10_e: Some(-888.888),
                 reason: "not kept".repeat(100),
             });
             route.say(&"why it failed ".repeat(100));

@@ -107,7 +107,7 @@ pub struct EProcess {
     alone: Option<Alone>,
     /// How much rates wander: the variance of their logarithm from one period to the next.
     log_variance: f64,
-    /// The periods since evidence last began to gather.
+    /// The periods since evidence last began to gather: since the capital was last no more than the stake.
     run: Run,
 }
 
@@ -222,7 +222,7 @@ impl EProcess {
     fn compare(&mut self, log_e: &[f64; RATIOS], old: Counts, new: Counts) {
         let before = log_add(log_sum(&self.compared), self.compared_stake.left().ln());
         let set = self.compared_stake.next();
-        if log_sum(&self.compared) <= set {
+        if before <= 0.0 {
             self.run = Run::default();
         }
         self.run.add(old, new);

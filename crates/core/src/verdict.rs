@@ -295,7 +295,7 @@ impl<'a> Judge<'a> {
         }
         let (errors, slow) = self.log_e();
         let log10_e = errors.max(slow.unwrap_or(f64::NEG_INFINITY)) / std::f64::consts::LN_10;
-        let log10_e = (log10_e * 100.0).round() / 100.0;
+        let log10_e = (log10_e * 1000.0).round() / 1000.0;
         Verdict {
             kind,
             old: self.old,

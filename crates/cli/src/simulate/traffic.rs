@@ -281,3 +281,97 @@ fn poisson(mean: f64, rng: &mut impl Rng) -> u64 {
 fn binomial(requests: u64, rate: f64, rng: &mut impl Rng) -> u64 {
     Binomial::new(requests, rate.clamp(0.0, 1.0)).map_or(0, |law| law.sample(rng))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCENE: Scene = Scene {
+        ramp: RampShape::Canary,
+        requests_per_s: 100.0,
+        error_rate: 0.02,
+        bursts: Bursts::None,
+        resolvers: 20,
+        day_curve: false,
+    };
+
+    fn total(minutes: impl Iterator<Item = Minute>) -> (Counts, Counts) {
+        minutes.fold(Default::default(), |(old, new), minute| (old + minute.old, new + minute.new))
+    }
+
+    /// All minutes of many runs with a fault.
+    fn played(scene: &Scene, fault: Fault) -> (Counts, Counts) {
+        total((0..40).flat_map(|seed| {
+            let traffic = Traffic::draw(scene, seed);
+            traffic.minutes(fault).collect::<Vec<_>>()
+        }))
+    }
+
+    fn rate(counts: Counts) -> f64 {
+        counts.error_rate().expect("requests")
+    }
+
+    #[test]
+    fn rates_and_shares_are_those_of_the_scene() {
+        let (old, new) = played(&SCENE, Fault::Equal);
+        assert!((rate(old) - 0.02).abs() < 0.001 && (rate(new) - 0.02).abs() < 0.001);
+        // 1 + 5 + 10 + 25 + 50 + 100 of 600, less the first minute of each step, in which answers age.
+        let share = Counts { requests: (old + new).requests, errors: new.requests };
+        assert!((0.27..0.33).contains(&rate(share)), "{}", rate(share));
+        for (fault, wanted) in
+            [(Fault::Times(3.0), 0.06), (Fault::Rate(0.05), 0.05), (Fault::Rate(1.0), 1.0)]
+        {
+            assert!((rate(played(&SCENE, fault).1) - wanted).abs() < 0.002, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn bursts_and_wander_have_the_frequency_and_the_size_that_they_are_said_to_have() {
+        let mean = |bursts| rate(played(&Scene { bursts, ..SCENE }, Fault::Equal).0);
+        // 1 + 0.03 · 19 times as many.
+        assert!((mean(Bursts::Independent) / 0.0314 - 1.0).abs() < 0.15);
+        assert!((mean(Bursts::Wander) / 0.02 - 1.0).abs() < 0.1);
+        let both = |bursts| {
+            let traffic = Traffic::draw(&Scene { bursts, ..SCENE }, 5);
+            let bad = |side: Counts| side.requests > 200 && rate(side) > 0.2;
+            traffic.minutes(Fault::Equal).filter(|m| bad(m.old) && bad(m.new)).count()
+        };
+        assert!((0..20).any(|_| both(Bursts::Shared) > 0));
+    }
+
+    #[test]
+    fn a_leak_begins_after_25_minutes() {
+        let traffic = Traffic::draw(&SCENE, 1);
+        let minutes: Vec<Minute> = traffic.minutes(Fault::Leak).collect();
+        assert_eq!(minutes.len(), 60);
+        assert!(rate(total(minutes[..25].iter().copied()).1) < 0.05);
+        assert!(rate(total(minutes[25..].iter().copied()).1) > 0.4);
+    }
+
+    #[test]
+    fn few_resolvers_make_lumps() {
+        let share_of = |resolvers| -> Vec<f64> {
+            let traffic = Traffic::draw(&Scene { resolvers, ..SCENE }, 2);
+            let counted = traffic.minutes(Fault::Equal).skip(20).take(10);
+            let share =
+                |m: Minute| Counts { requests: (m.old + m.new).requests, errors: m.new.requests };
+            counted.map(|minute| rate(share(minute))).collect()
+        };
+        let spread = |shares: &[f64]| {
+            let highest = shares.iter().copied().fold(0.0, f64::max);
+            highest - shares.iter().copied().fold(1.0, f64::min)
+        };
+        assert!(spread(&share_of(200)) < 0.1);
+        assert!(spread(&share_of(2)) > 0.2);
+    }
+
+    #[test]
+    fn a_run_shares_all_but_the_new_sides_errors_among_its_faults() {
+        let traffic = Traffic::draw(&SCENE, 9);
+        let equal = traffic.minutes(Fault::Equal);
+        for (a, b) in equal.zip(traffic.minutes(Fault::Rate(0.5))) {
+            assert_eq!((a.old, a.new.requests), (b.old, b.new.requests));
+        }
+        assert_eq!(traffic.history.len(), 1440);
+    }
+}
