@@ -224,7 +224,8 @@ impl Replay {
             value += step;
         }
         for power in e_axis.decades(6) {
-            svg.grid_line(&evidence, e_axis.place(10_f64.powi(power)), &format!("10^{power}"));
+            let e = f64::from(power);
+            svg.grid_line(&evidence, e_axis.place(10_f64.powf(e)), &e_shown(e));
         }
         let limit = e_axis.place(10_f64.powf(self.log10_limit));
         let ends = [(evidence.left, limit), (evidence.right, limit)];

@@ -64,6 +64,18 @@ fn a_regression_is_told_with_its_numbers_and_the_rest_is_not_judged() {
     }
 }
 
+/// What the README shows.
+#[test]
+fn the_incident_of_the_readme_is_told_as_there() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/incident.csv");
+    let readme = include_str!("../../../README.md");
+    let judged = cutover(&["judge", path], "");
+    assert_eq!(code(&judged), Some(3));
+    let said = text(&judged.stdout);
+    let last = said.lines().last().expect("a sentence");
+    assert!(readme.contains(last), "{last}");
+}
+
 #[test]
 fn a_day_before_the_ramp_lets_one_period_decide() {
     let judged = cutover(&["judge", "-"], &series(1440, &[(6000, 3000)]));

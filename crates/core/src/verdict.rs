@@ -318,9 +318,11 @@ impl<'a> Judge<'a> {
             return (VerdictKind::Regressed, self.told(regression));
         }
         let Self { health, old, new, .. } = *self;
+        let more_needed = self.more_needed().map_or(String::new(), |more| format!("; {more}"));
         if new.requests < health.requests_min {
             let reason = format!(
-                "{} of the {} requests needed have been counted on the new side since the step settled",
+                "{} of the {} requests needed have been counted on the new side since the step \
+                 settled{more_needed}",
                 grouped(new.requests),
                 grouped(health.requests_min)
             );
@@ -335,10 +337,7 @@ impl<'a> Judge<'a> {
         if let Some(slow) = &self.slow {
             reason = format!("{reason}; of slow requests {}", self.e_words(slow));
         }
-        if let Some(needed) = self.more_needed() {
-            reason = format!("{reason}; {needed}");
-        }
-        (VerdictKind::Healthy, reason)
+        (VerdictKind::Healthy, reason + &more_needed)
     }
 
     /// What speaks against the new side, with the numbers that a person needs.
