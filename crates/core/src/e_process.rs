@@ -17,7 +17,7 @@
 //!
 //! Where rates wander by themselves, a period's ratio counts for less in `compared`, as the variance between
 //! two equally good sides would be larger (the exponent η below; a fair bet to a power below 1 is still
-//! fair). Where the baseline shows bursts, the cap is a third instead of half.
+//! fair). Where the baseline shows bursts, or that its rate wanders, the cap is a third instead of half.
 //!
 //! Source: A. Ramdas, P. Grünwald, V. Vovk, G. Shafer, "Game-Theoretic Statistics and Safe Anytime-Valid
 //! Inference", Statistical Science 38 (2023), sections 2 and 3; the late stakes as the mixtures of
@@ -49,9 +49,11 @@ const COMPARED: f64 = 0.5;
 
 /// What a period may multiply `compared` by, as a part of what is needed (in logarithms) …
 const CAP: f64 = 0.5;
-/// … and where more than so many stretches of the baseline are bursts.
-const CAP_OF_BURSTY: f64 = 1.0 / 3.0;
-const BURSTY: f64 = 0.002;
+/// … and where the baseline is unsteady: more than so many of its stretches are bursts, or its rate
+/// wanders by more than this (a standard deviation of a third of the mean).
+const CAP_OF_UNSTEADY: f64 = 1.0 / 3.0;
+const BURSTS_MAX: f64 = 0.002;
+const WANDER_MAX: f64 = 0.1;
 
 /// What the evidence is tested for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,8 +171,8 @@ impl EProcess {
             stake: Stake::default(),
         });
         let compared_part = if alone.is_some() { COMPARED } else { 1.0 };
-        let bursty = baseline.is_some_and(|baseline| baseline.bursts > BURSTY);
-        let cap = if bursty { CAP_OF_BURSTY } else { CAP };
+        let unsteady = |b: &Baseline| b.bursts > BURSTS_MAX || b.wander > WANDER_MAX;
+        let cap = if baseline.is_some_and(unsteady) { CAP_OF_UNSTEADY } else { CAP };
         Self {
             test,
             // Of one test: with many routes, a period must not count for more.
