@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::e_process::Test;
 use crate::evidence::{Evidence, Observed, Series, Window};
 use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
@@ -417,6 +418,20 @@ impl Cutover {
         self
     }
 
+    /// Routes that are counted apart: pairs of load balancers. They share the chance of a false alarm.
+    fn pairs(&self) -> u32 {
+        let pairs: BTreeSet<(usize, usize)> =
+            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
+        u32::try_from(pairs.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The decimal logarithm of what e must reach for a route to go back:
+    /// pairs of load balancers × signals / alpha.
+    #[must_use]
+    pub fn log10_limit(&self) -> f64 {
+        Test::of(&self.health, self.pairs()).log_limit() / std::f64::consts::LN_10
+    }
+
     /// The ids of the changes whose propagation the next check must ask about.
     #[must_use]
     pub fn unsettled_changes(&self) -> &[String] {
@@ -494,9 +509,7 @@ impl Cutover {
             Phase::Shifting | Phase::Settling(_) => None,
         };
         let none = Series::default();
-        let pairs: BTreeSet<(usize, usize)> =
-            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
-        let pairs = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
+        let pairs = self.pairs();
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             let verdict = match observed {
                 Err(why) => Verdict::metrics_broken(why),
@@ -1325,6 +1338,19 @@ mod tests {
         let bytes = crate::check::state_bytes(&cutover);
         assert!(bytes < 210 * 1024, "{bytes} bytes");
         assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
+    }
+
+    #[test]
+    fn e_must_reach_more_the_more_is_tested() {
+        let limit = |cutover: &Cutover| cutover.log10_limit();
+        let mut cutover = accepted(10, two_steps());
+        assert!((limit(&cutover) - 3.0).abs() < 1e-9, "10 pairs / 0.01");
+        for route in &mut cutover.routes {
+            (route.old_lb, route.new_lb) = (0, 1);
+        }
+        assert!((limit(&cutover) - 2.0).abs() < 1e-9, "one pair behind all routes");
+        cutover.health.latency_target_s = Some(0.5);
+        assert!((limit(&cutover) - 200_f64.log10()).abs() < 1e-9, "two signals");
     }
 
     #[test]
