@@ -40,26 +40,26 @@ impl Window {
         Self::since(first_s, WINDOW_PERIODS_MAX, now, health)
     }
 
-    /// The newest `periods` that are complete and counted at `now`: fewer, when the source does not keep
-    /// so many.
+    /// The newest periods that are complete and counted at `now`, `most` of them: fewer, when the source
+    /// does not keep so many.
     #[must_use]
-    pub fn newest(periods: u32, now: Timestamp, health: &Health) -> Self {
+    pub fn newest(most: u32, now: Timestamp, health: &Health) -> Self {
         let period_s = i64::from(health.period_s.max(1));
         let kept_s = if period_s < 60 { SHORT_PERIODS_KEPT_S } else { PERIODS_KEPT_S };
         let kept_from = now.as_second() - kept_s + KEPT_MARGIN_S;
         let first_s = kept_from + (-kept_from).rem_euclid(period_s);
-        Self::since(first_s, periods, now, health)
+        Self::since(first_s, most, now, health)
     }
 
-    /// The newest `periods_max` of those that begin at `first_s` or later, a multiple of a period.
-    fn since(first_s: i64, periods_max: u32, now: Timestamp, health: &Health) -> Self {
+    /// The newest of those that begin at `first_s` or later, a multiple of a period.
+    fn since(first_s: i64, most: u32, now: Timestamp, health: &Health) -> Self {
         let period_s = i64::from(health.period_s.max(1));
         let counted_until = now.as_second() - i64::from(health.metrics_delay_s);
         let end = counted_until - counted_until.rem_euclid(period_s);
-        let start = first_s.max(end - period_s * i64::from(periods_max));
-        let periods = u32::try_from((end - start).max(0) / period_s).unwrap_or(0);
+        let start = first_s.max(end - period_s * i64::from(most));
+        let count = u32::try_from((end - start).max(0) / period_s).unwrap_or(0);
         let start = Timestamp::from_second(start).unwrap_or(now);
-        Self { start, period_s: health.period_s.max(1), periods }
+        Self { start, period_s: health.period_s.max(1), periods: count }
     }
 
     /// End of the last period; the start when there is none.

@@ -187,7 +187,7 @@ fn slow(latency_by: LatencyBy) -> Health {
 /// What is asked of `TargetResponseTime`, and how many queries there are.
 fn asked_of_latency(asked: &Asked) -> (Vec<String>, usize) {
     let asked = asked.lock().expect("whole");
-    let queries: Vec<_> = asked.iter().flat_map(|call| call.metric_data_queries()).collect();
+    let queries: Vec<_> = asked.iter().flat_map(GetMetricDataInput::metric_data_queries).collect();
     let of_latency = queries.iter().filter(|query| name(query).ends_with("TargetResponseTime"));
     let statistic = |query: &&MetricDataQuery| {
         let stat = query.metric_stat().and_then(|stat| stat.stat());
