@@ -98,7 +98,7 @@ impl CloudWatch {
                 let series = points.entry(*query).or_insert_with(|| vec![None; periods]);
                 for (at, value) in result.timestamps().iter().zip(result.values()) {
                     let value = query.metric.read(*value).ok_or_else(|| {
-                        Failure::Internal(format!("{what}: {value} cannot be ({query:?})"))
+                        Failure::Internal(format!("{what}: {value} is no value of {query:?}"))
                     })?;
                     // Outside of the window is what CloudWatch adds when it rounds the start.
                     if let Some(point) = period_of(*at, window).and_then(|i| series.get_mut(i)) {

@@ -337,7 +337,7 @@ async fn what_cannot_be_a_count_or_a_time_is_a_broken_reply() {
             Answer::ok(GetMetricDataOutput::builder().metric_data_results(results).build())
         });
         let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &health).await;
-        assert_eq!(failure.expect_err("cannot be").name(), "Internal");
+        assert_eq!(failure.expect_err("no value").name(), "Internal");
     }
 }
 
