@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use cutover_core::{Cutover, Report};
 use http_body_util::{BodyExt, Full};
@@ -104,21 +105,25 @@ fn health() -> Value {
            "hold_max_s": 3})
 }
 
-/// Requests and errors that a side counts every second.
+/// What a side counts every second.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
     /// Requests a second; none are published for 0, as AWS does.
     pub requests: u32,
     /// 5xx answers of targets a second.
     pub errors: u32,
+    /// Requests a second that take two seconds; the others take a tenth of one.
+    pub slow: u32,
 }
 
 /// A side that does well.
-pub const FINE: Rate = Rate { requests: 100, errors: 0 };
+pub const FINE: Rate = Rate { requests: 100, errors: 0, slow: 0 };
 /// A side that fails three requests of ten.
-pub const FAILING: Rate = Rate { requests: 100, errors: 30 };
+pub const FAILING: Rate = Rate { errors: 30, ..FINE };
+/// A side that answers one request of ten slowly.
+pub const SLOW: Rate = Rate { slow: 10, ..FINE };
 /// A side without requests.
-pub const SILENT: Rate = Rate { requests: 0, errors: 0 };
+pub const SILENT: Rate = Rate { requests: 0, errors: 0, slow: 0 };
 
 /// How an execution ended.
 #[derive(Clone, Debug)]
@@ -266,32 +271,55 @@ impl Case {
     /// Publishes what a side counted and will have counted, second by second.
     pub async fn count(&self, side: &Cluster, rate: Rate) {
         let now = Timestamp::now().as_second();
-        let client = aws_sdk_cloudwatch::Client::new(&self.config);
-        let dimension =
-            |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
+        let seconds = now - HISTORY_S..now + FUTURE_S;
         let values = [
             ("RequestCount", rate.requests),
             ("HTTPCode_Target_5XX_Count", rate.errors),
             ("HealthyHostCount", u32::from(side.targets)),
         ];
         for (metric, value) in values.into_iter().filter(|(_, value)| *value > 0) {
-            let datum = |second: i64| {
-                let datum = MetricDatum::builder()
-                    .metric_name(metric)
-                    .timestamp(DateTime::from_secs(second))
-                    .storage_resolution(1)
-                    .value(f64::from(value))
-                    .dimensions(dimension("LoadBalancer", &side.load_balancer));
+            self.publish(seconds.clone().map(|second| {
+                let datum = datum(side, metric, second).value(f64::from(value));
                 if metric == "HealthyHostCount" {
-                    datum.dimensions(dimension("TargetGroup", &side.target_group)).build()
+                    datum.dimensions(dimension("TargetGroup", &side.target_group))
                 } else {
-                    datum.build()
+                    datum
                 }
-            };
-            let data = (now - HISTORY_S..now + FUTURE_S).map(datum).collect();
-            let put = client.put_metric_data().namespace("AWS/ApplicationELB");
-            put.set_metric_data(Some(data)).send().await.expect("metrics are published");
+            }))
+            .await;
         }
+        if rate.requests > 0 {
+            let times = [(0.1, rate.requests - rate.slow), (2.0, rate.slow)];
+            self.publish(seconds.map(|second| {
+                let of_time = |datum: MetricDatumBuilder, (seconds, requests): (f64, u32)| {
+                    datum.values(seconds).counts(f64::from(requests))
+                };
+                let taken = times.into_iter().filter(|(_, requests)| *requests > 0);
+                taken.fold(datum(side, "TargetResponseTime", second), of_time)
+            }))
+            .await;
+        }
+    }
+
+    /// Publishes errors of sides beside what they count anyway, from two seconds from now on: no check has
+    /// looked there yet, so that all see them alike.
+    pub async fn burst(&self, sides: &[&Cluster], errors_a_second: u32, seconds: i64) {
+        let from = Timestamp::now().as_second() + 2;
+        let of = |side| {
+            let errors = move |second| {
+                let datum = datum(side, "HTTPCode_Target_5XX_Count", second);
+                datum.value(f64::from(errors_a_second))
+            };
+            (from..from + seconds).map(errors)
+        };
+        self.publish(sides.iter().flat_map(|side| of(side))).await;
+    }
+
+    async fn publish(&self, data: impl Iterator<Item = MetricDatumBuilder>) {
+        let client = aws_sdk_cloudwatch::Client::new(&self.config);
+        let put = client.put_metric_data().namespace("AWS/ApplicationELB");
+        let data = data.map(MetricDatumBuilder::build).collect();
+        put.set_metric_data(Some(data)).send().await.expect("metrics are published");
     }
 
     /// Starts an execution, as from the console, and gives its ARN.
@@ -538,6 +566,19 @@ impl Case {
         let set = client.set_alarm_state().alarm_name(name).state_value(state);
         set.state_reason("a test says so").send().await.expect("its state");
     }
+}
+
+fn dimension(name: &str, value: &str) -> Dimension {
+    Dimension::builder().name(name).value(value).build()
+}
+
+/// What a side's load balancer tells of one second, still without a value.
+fn datum(side: &Cluster, metric: &str, second: i64) -> MetricDatumBuilder {
+    MetricDatum::builder()
+        .metric_name(metric)
+        .timestamp(DateTime::from_secs(second))
+        .storage_resolution(1)
+        .dimensions(dimension("LoadBalancer", &side.load_balancer))
 }
 
 /// Asks again and again until there is an answer.

@@ -20,8 +20,9 @@ pub fn tell(cutover: &Cutover, now: Timestamp) {
 /// Logs what comes next and how every route stands after a check.
 ///
 /// Beside `IntendedShare`, for the routes that the check has judged: `MeasuredShare`, `ErrorRateOld`,
-/// `ErrorRateNew` (all in percent, since the step has settled) and `Regressed` (1 or 0). The verdict and its
-/// sentence are properties of the line.
+/// `ErrorRateNew` (all in percent, since the step has settled), `Log10E` (the decimal logarithm of e, the
+/// evidence against the new side) and `Regressed` (1 or 0). The verdict, its sentence and `log10_limit`
+/// (what `Log10E` must reach for the route to go back) are properties of the line.
 pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
     tell_next(cutover);
     for route in &cutover.routes {
@@ -72,6 +73,7 @@ fn tell_route(cutover: &Cutover, route: &Route, metrics: &[Metric<'_>], now: Tim
             ("weights", json!(route.last)),
             ("verdict", json!(verdict.map(|verdict| verdict.kind.name()))),
             ("reason", json!(reason)),
+            ("log10_limit", json!(rounded(cutover.log10_limit()))),
         ],
     );
 }
@@ -89,6 +91,7 @@ fn with_verdict(route: &Route) -> Vec<Metric<'static>> {
         ("MeasuredShare", Unit::Percent, percent(verdict.and_then(Verdict::measured_share))),
         ("ErrorRateOld", Unit::Percent, rate(Side::Old)),
         ("ErrorRateNew", Unit::Percent, rate(Side::New)),
+        ("Log10E", Unit::None, verdict.and_then(|verdict| verdict.log10_e)),
         ("Regressed", Unit::Count, regressed),
     ])
 }
@@ -97,6 +100,11 @@ fn known<const N: usize>(values: [(&'static str, Unit, Option<f64>); N]) -> Vec<
     let metric =
         |(name, unit, value): (_, _, Option<f64>)| Some(Metric { name, unit, value: value? });
     values.into_iter().filter_map(metric).collect()
+}
+
+/// To two decimal places, as a verdict has the logarithm of e.
+fn rounded(log10: f64) -> f64 {
+    (log10 * 100.0).round() / 100.0
 }
 
 fn percent(share: Option<f64>) -> Option<f64> {
@@ -140,6 +148,7 @@ mod tests {
             kind: VerdictKind::Regressed,
             old: Counts { requests: 300, errors: 3 },
             new: Counts { requests: 100, errors: 50 },
+            log10_e: Some(2.5),
             reason: String::new(),
         });
         assert_eq!(
@@ -149,8 +158,11 @@ mod tests {
                 "MeasuredShare 25",
                 "ErrorRateOld 1",
                 "ErrorRateNew 50",
+                "Log10E 2.5",
                 "Regressed 1"
             ]
         );
+        route.verdict = Some(Verdict::metrics_broken("out of reach"));
+        assert_eq!(told(&route), ["IntendedShare 10", "Regressed 0"], "nothing is made up");
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
-use cutover_core::check::{Survey, TRAFFIC_PERIODS, Zone};
+use cutover_core::baseline::BASELINE_PERIODS;
+use cutover_core::check::{Attempt, Survey, TRAFFIC_PERIODS, Zone};
 use cutover_core::facts::{Facts, FoundLoadBalancer, Record};
-use cutover_core::{Failure, Series, Window};
-use jiff::{SignedDuration, Timestamp};
+use cutover_core::{Failure, LoadBalancer, Series, Side, Window};
 use serde_json::{Value, json};
 
 use crate::zone::{ZoneLookup, find_zone, records};
@@ -93,46 +93,60 @@ impl World {
         &self,
         survey: &Survey,
         state_machine_arn: &str,
-        execution_arn: &str,
-        now: Timestamp,
+        attempt: &Attempt,
     ) -> Result<Facts, Failure> {
-        let dns_names = survey.dns_names();
+        let dns_names = &survey.dns_names(Side::Old) | &survey.dns_names(Side::New);
         let targets = Targets::new(clients::load_balancing(&self.config));
         let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
         let step_functions = clients::step_functions(&self.config);
         let found = async {
             let found = targets.find(&dns_names).await?;
-            let requests = requests(&telemetry, survey, &found, now).await?;
-            Ok::<_, Failure>((found, requests))
+            let history = history(&telemetry, survey, &found, attempt).await?;
+            Ok::<_, Failure>((found, history))
         };
-        let ((load_balancers, requests), alarms, running) = tokio::try_join!(
+        let ((load_balancers, history), alarms, running) = tokio::try_join!(
             found,
             telemetry.alarms(&survey.request().health.alarms),
-            executions::running(&step_functions, state_machine_arn, execution_arn),
+            executions::running(&step_functions, state_machine_arn, &attempt.execution.arn),
         )?;
-        Ok(Facts { load_balancers, requests, alarms, running })
+        Ok(Facts { load_balancers, history, alarms, running })
     }
 }
 
-/// The requests that each of the load balancers counted of late.
-async fn requests(
+/// What the load balancers counted up to now, by their id: the old side's over a day, for its baseline.
+/// Of the new side it only matters whether it has traffic, and that only when the cutover is resumed.
+///
+/// While the new side is waited for, all of this is asked again every few seconds: then a few periods
+/// tell as much as a day.
+///
+/// # Errors
+/// As [`Telemetry::series`].
+pub async fn history(
     telemetry: &impl Telemetry,
     survey: &Survey,
     found: &BTreeMap<String, FoundLoadBalancer>,
-    now: Timestamp,
-) -> Result<BTreeMap<String, u64>, Failure> {
-    let health = &survey.request().health;
-    let looked_back_s = health.period_s * TRAFFIC_PERIODS + health.metrics_delay_s;
-    let since = now
-        .checked_sub(SignedDuration::from_secs(i64::from(looked_back_s)))
-        .map_err(|error| Failure::Internal(format!("the time {now} is off: {error}")))?;
-    let ids: BTreeSet<&String> = found.values().map(|lb| &lb.id).collect();
-    let load_balancers: Vec<_> = ids
-        .into_iter()
-        .map(|id| cutover_core::LoadBalancer { id: id.clone(), target_groups: Vec::new() })
-        .collect();
-    let window = Window::complete(since, now, health);
-    let series = telemetry.series(&load_balancers, window).await?;
-    let total = |series: &Series| series.counts.iter().flatten().map(|c| c.requests).sum();
-    Ok(load_balancers.into_iter().zip(&series).map(|(lb, s)| (lb.id, total(s))).collect())
+    attempt: &Attempt,
+) -> Result<BTreeMap<String, Series>, Failure> {
+    let refused = survey.is_refused(found, attempt);
+    let old_periods = if refused { TRAFFIC_PERIODS } else { BASELINE_PERIODS };
+    let resumed = survey.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
+    let mut history = BTreeMap::new();
+    for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
+        let ids: BTreeSet<String> = survey
+            .dns_names(side)
+            .iter()
+            .filter_map(|name| found.get(name))
+            .map(|load_balancer| load_balancer.id.clone())
+            .filter(|id| !history.contains_key(id))
+            .collect();
+        let load_balancers: Vec<LoadBalancer> = ids
+            .into_iter()
+            .map(|id| LoadBalancer { id, target_groups: Vec::new(), baseline: None })
+            .collect();
+        let health = &survey.request().health;
+        let window = Window::newest(periods, attempt.now, health);
+        let series = telemetry.series(&load_balancers, window, health).await?;
+        history.extend(load_balancers.into_iter().map(|of| of.id).zip(series));
+    }
+    Ok(history)
 }

@@ -20,7 +20,7 @@ use crate::lumps::{hosts_needed, worst_share};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::{ExternalDns, Request};
-use crate::split::{RouteId, Sides, WEIGHT_MAX, Weights};
+use crate::split::{RouteId, Side, Sides, WEIGHT_MAX, Weights};
 use crate::start::Start;
 
 /// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
@@ -146,11 +146,29 @@ impl Survey {
         survey
     }
 
-    /// The DNS names of the load balancers that [`Survey::conclude`] must know about.
+    /// The DNS names of a side's load balancers, as [`dns_key`] writes them: [`Survey::conclude`] must know
+    /// about those of both sides.
     #[must_use]
-    pub fn dns_names(&self) -> BTreeSet<String> {
-        let of_route = |c: &Candidate| [c.old_dns.clone(), c.new_dns.clone()];
-        self.candidates.iter().flat_map(of_route).collect()
+    pub fn dns_names(&self, side: Side) -> BTreeSet<String> {
+        let of_side = |candidate: &Candidate| match side {
+            Side::Old => candidate.old_dns.clone(),
+            Side::New => candidate.new_dns.clone(),
+        };
+        self.candidates.iter().map(of_side).collect()
+    }
+
+    /// Whether there will be no cutover this time, whatever else is found out: then what is costly to ask
+    /// for need not be asked.
+    #[must_use]
+    pub fn is_refused(
+        &self,
+        found: &BTreeMap<String, FoundLoadBalancer>,
+        attempt: &Attempt,
+    ) -> bool {
+        let mut survey = self.clone();
+        survey.check_load_balancers(found);
+        survey.check_left_out(attempt);
+        !survey.findings.is_empty()
     }
 
     /// The request that is being validated.
@@ -1054,11 +1072,13 @@ mod tests {
             Survey::of(request, zone, &self.records)
         }
 
-        fn validate(&self) -> Result<Cutover, Failure> {
+        fn attempt(&self) -> Attempt {
             let execution = Execution { arn: "arn:us".to_owned(), name: "us".to_owned() };
-            let attempt =
-                Attempt { execution, started_at: at(1000), now: at(1000 + self.waited_s) };
-            self.survey().conclude(&self.facts, &attempt)
+            Attempt { execution, started_at: at(1000), now: at(1000 + self.waited_s) }
+        }
+
+        fn validate(&self) -> Result<Cutover, Failure> {
+            self.survey().conclude(&self.facts, &self.attempt())
         }
 
         /// The failure's name and the codes of its problems.
@@ -1279,6 +1299,35 @@ mod tests {
     }
 
     #[test]
+    fn a_new_side_that_is_waited_for_needs_no_history() {
+        let is_refused = |given: &Given| {
+            given.survey().is_refused(&given.facts.load_balancers, &given.attempt())
+        };
+        assert!(!is_refused(&Given::fine()));
+        let breaks: [Break; 4] = [
+            |given| green(given).active = false,
+            |given| green(given).groups[0].healthy = 0,
+            |given| given.records.retain(|r| r.set_identifier.as_deref() != Some("green")),
+            |given| given.records.push(alias("late.example.com", "A", "blue", 100)),
+        ];
+        for break_it in breaks {
+            let mut given = Given::fine();
+            break_it(&mut given);
+            assert!(is_refused(&given));
+            assert_eq!(given.refused().0, "NotReady");
+        }
+        let survey = Given::fine().survey();
+        assert_eq!(
+            survey.dns_names(Side::Old),
+            BTreeSet::from(["k8s-blue.elb.example".to_owned()])
+        );
+        assert_eq!(
+            survey.dns_names(Side::New),
+            BTreeSet::from(["k8s-green.elb.example".to_owned()])
+        );
+    }
+
+    #[test]
     fn what_may_pass_is_looked_at_again_while_something_is_waited_for_anyway() {
         let mut given = Given::fine().with("health", json!({"alarms": ["5xx"]}));
         given.facts.alarms = vec![("5xx".to_owned(), true)];
@@ -1300,6 +1349,13 @@ mod tests {
         assert_eq!(plan.metrics_per_check, 7);
         assert_eq!(plan.checks, 150);
         assert_eq!(plan.cost_usd.to_string(), "0.0223");
+        for latency_by in ["count", "percentile"] {
+            let health = json!({"latency_target_s": 0.5, "latency_by": latency_by});
+            let given = Given::fine().with("health", health).with("dry_run", json!(true));
+            let report = given.validate().expect("planned").report.expect("a report");
+            let plan = report.plan.expect("a plan");
+            assert_eq!(plan.metrics_per_check, 9, "one more of each load balancer: {latency_by}");
+        }
     }
 
     #[test]

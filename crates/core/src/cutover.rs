@@ -4,11 +4,12 @@
 //! Transitions take the state and what an adapter observed, and give the next state. The same
 //! arguments give the same state, so a function that is run twice does no harm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::e_process::Test;
 use crate::evidence::{Evidence, Observed, Series, Window};
 use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
@@ -417,6 +418,20 @@ impl Cutover {
         self
     }
 
+    /// Routes that are counted apart: pairs of load balancers. They share the chance of a false alarm.
+    fn pairs(&self) -> u32 {
+        let pairs: BTreeSet<(usize, usize)> =
+            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
+        u32::try_from(pairs.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The decimal logarithm of what e must reach for a route to go back:
+    /// pairs of load balancers × signals / alpha.
+    #[must_use]
+    pub fn log10_limit(&self) -> f64 {
+        Test::of(&self.health, self.pairs()).log_limit() / std::f64::consts::LN_10
+    }
+
     /// The ids of the changes whose propagation the next check must ask about.
     #[must_use]
     pub fn unsettled_changes(&self) -> &[String] {
@@ -494,25 +509,26 @@ impl Cutover {
             Phase::Shifting | Phase::Settling(_) => None,
         };
         let none = Series::default();
-        let pairs: BTreeSet<(usize, usize)> =
-            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
-        let pairs = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
+        let pairs = self.pairs();
+        // Routes that share both load balancers share their verdict.
+        let mut judged: BTreeMap<(usize, usize), Verdict> = BTreeMap::new();
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
-            let verdict = match observed {
-                Err(why) => Verdict::metrics_broken(why),
-                Ok(observed) => {
-                    let of = |index: usize| observed.series.get(index).unwrap_or(&none);
-                    let (old, new) = (of(route.old_lb), of(route.new_lb));
-                    let evidence = Evidence::new(observed, old, new, settled_at);
-                    let baseline = self.load_balancers.get(route.old_lb);
-                    let baseline = baseline.and_then(|lb| lb.baseline.as_ref());
-                    judge(&self.health, &evidence, pairs, baseline)
-                }
-            };
+            let verdict = judged.entry((route.old_lb, route.new_lb)).or_insert_with(|| {
+                let observed = match observed {
+                    Err(why) => return Verdict::metrics_broken(why),
+                    Ok(observed) => observed,
+                };
+                let of = |index: usize| observed.series.get(index).unwrap_or(&none);
+                let (old, new) = (of(route.old_lb), of(route.new_lb));
+                let evidence = Evidence::new(observed, old, new, settled_at);
+                let baseline = self.load_balancers.get(route.old_lb);
+                let baseline = baseline.and_then(|lb| lb.baseline.as_ref());
+                judge(&self.health, &evidence, pairs, baseline)
+            });
             if verdict.kind == VerdictKind::Regressed {
                 route.must_go_back(&verdict.reason);
             }
-            route.verdict = Some(verdict);
+            route.verdict = Some(verdict.clone());
         }
     }
 
@@ -1325,6 +1341,32 @@ mod tests {
         let bytes = crate::check::state_bytes(&cutover);
         assert!(bytes < 210 * 1024, "{bytes} bytes");
         assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
+    }
+
+    #[test]
+    fn e_must_reach_more_the_more_is_tested() {
+        let limit = |cutover: &Cutover| cutover.log10_limit();
+        let mut cutover = accepted(10, two_steps());
+        assert!((limit(&cutover) - 3.0).abs() < 1e-9, "10 pairs / 0.01");
+        for route in &mut cutover.routes {
+            (route.old_lb, route.new_lb) = (0, 1);
+        }
+        assert!((limit(&cutover) - 2.0).abs() < 1e-9, "one pair behind all routes");
+        cutover.health.latency_target_s = Some(0.5);
+        assert!((limit(&cutover) - 200_f64.log10()).abs() < 1e-9, "two signals");
+    }
+
+    #[test]
+    fn a_state_of_before_there_was_an_evidence_test_can_be_rolled_back() {
+        let cutover = accepted(1, two_steps());
+        let mut json = serde_json::to_value(&cutover).expect("JSON");
+        let health = json["health"].as_object_mut().expect("an object");
+        for newer in ["alpha", "tolerated_odds_ratio", "detectable_odds_ratio"] {
+            assert!(health.remove(newer).is_some());
+        }
+        let back: Cutover = serde_json::from_value(json).expect("a cutover");
+        assert_eq!(back.health, cutover.health);
+        assert_eq!(back.give_up("stopped").going_back().count(), 1);
     }
 
     #[test]

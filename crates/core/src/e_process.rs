@@ -27,6 +27,7 @@
 
 use crate::baseline::Baseline;
 use crate::evidence::Counts;
+use crate::health::Health;
 use crate::hypergeometric::Table;
 
 /// Odds ratios that are bet on.
@@ -67,6 +68,17 @@ pub struct Test {
 }
 
 impl Test {
+    /// Of one signal of one route of a cutover. `routes`: those that are counted apart; with their signals
+    /// they share alpha.
+    #[must_use]
+    pub fn of(health: &Health, routes: u32) -> Self {
+        Self {
+            alpha: health.alpha,
+            tests: routes.max(1).saturating_mul(health.signals()),
+            tolerated_odds_ratio: health.tolerated_odds_ratio,
+        }
+    }
+
     /// ln of what e must reach: tests / alpha.
     #[must_use]
     pub fn log_limit(&self) -> f64 {

@@ -10,6 +10,14 @@ use crate::health::Health;
 /// Source: Amazon CloudWatch API reference, `GetMetricData`.
 pub const WINDOW_PERIODS_MAX: u32 = 200;
 
+/// Seconds for which periods shorter than a minute are kept, and all longer ones.
+/// Source: Amazon CloudWatch API reference, `GetMetricData` (3 hours; 15 days for those of a minute, and
+/// beyond that only what is a multiple of 5 minutes).
+const SHORT_PERIODS_KEPT_S: i64 = 3 * 3600;
+const PERIODS_KEPT_S: i64 = 15 * 86_400;
+/// So much of that is not asked for: a call that is tried again must not ask for what is gone by then.
+const KEPT_MARGIN_S: i64 = 300;
+
 /// Complete periods, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -17,7 +25,8 @@ pub struct Window {
     pub start: Timestamp,
     /// Length of a period, in seconds.
     pub period_s: u32,
-    /// Number of periods, up to [`WINDOW_PERIODS_MAX`].
+    /// Number of periods: up to [`WINDOW_PERIODS_MAX`] in a check, and
+    /// [`BASELINE_PERIODS`](crate::baseline::BASELINE_PERIODS) in a validation.
     pub periods: u32,
 }
 
@@ -27,12 +36,29 @@ impl Window {
     #[must_use]
     pub fn complete(since: Timestamp, now: Timestamp, health: &Health) -> Self {
         let period_s = i64::from(health.period_s.max(1));
+        let first_s = since.as_second() - since.as_second().rem_euclid(period_s);
+        Self::since(first_s, WINDOW_PERIODS_MAX, now, health)
+    }
+
+    /// The newest periods that are complete and counted at `now`, `most` of them: fewer, when the source
+    /// does not keep so many.
+    #[must_use]
+    pub fn newest(most: u32, now: Timestamp, health: &Health) -> Self {
+        let period_s = i64::from(health.period_s.max(1));
+        let kept_s = if period_s < 60 { SHORT_PERIODS_KEPT_S } else { PERIODS_KEPT_S };
+        let kept_from = now.as_second() - kept_s + KEPT_MARGIN_S;
+        let first_s = kept_from + (-kept_from).rem_euclid(period_s);
+        Self::since(first_s, most, now, health)
+    }
+
+    /// The newest of those that begin at `first_s` or later, a multiple of a period.
+    fn since(first_s: i64, most: u32, now: Timestamp, health: &Health) -> Self {
+        let period_s = i64::from(health.period_s.max(1));
         let counted_until = now.as_second() - i64::from(health.metrics_delay_s);
         let end = counted_until - counted_until.rem_euclid(period_s);
-        let first = since.as_second() - since.as_second().rem_euclid(period_s);
-        let start = first.max(end - period_s * i64::from(WINDOW_PERIODS_MAX));
+        let start = first_s.max(end - period_s * i64::from(most));
         let count = u32::try_from((end - start).max(0) / period_s).unwrap_or(0);
-        let start = Timestamp::from_second(start).unwrap_or(since);
+        let start = Timestamp::from_second(start).unwrap_or(now);
         Self { start, period_s: health.period_s.max(1), periods: count }
     }
 
@@ -204,5 +230,32 @@ mod tests {
         let window = Window::complete(at(0), at(1_000_000 * 60), &health);
         assert_eq!(window.periods, WINDOW_PERIODS_MAX);
         assert_eq!(window.end(), at(1_000_000 * 60));
+    }
+
+    #[test]
+    fn a_history_is_as_long_as_asked_for_but_no_longer_than_periods_are_kept() {
+        let now_s = 1_000_000_800;
+        // Length of a period, delay, and how many of 1,440 periods there are: all of them, or those that
+        // begin up to 2 h 55 min or 15 days ago.
+        for (period_s, metrics_delay_s, periods) in [
+            (1, 0, 1440),
+            (5, 0, 1440),
+            (10, 0, 1050),
+            (30, 600, 330),
+            (60, 120, 1440),
+            (3600, 0, 359),
+        ] {
+            let health = Health { period_s, metrics_delay_s, ..Health::default() };
+            let window = Window::newest(1440, at(now_s), &health);
+            assert_eq!(window.periods, periods, "{period_s} s");
+            assert_eq!(window.start.as_second() % i64::from(period_s), 0);
+            let last = now_s - i64::from(metrics_delay_s) - window.end().as_second();
+            assert!(
+                (0..i64::from(period_s)).contains(&last),
+                "{period_s} s: {last} s are left out"
+            );
+        }
+        let health = Health { period_s: 60, metrics_delay_s: 120, ..Health::default() };
+        assert_eq!(Window::newest(15, at(6_240), &health).start, at(5_220));
     }
 }

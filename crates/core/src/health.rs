@@ -28,8 +28,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// How evidence is read and judged.
+/// How evidence is read and judged. A field that a state lacks, which an older version wrote, has its
+/// default: a cutover that is under way while cutover is deployed anew can be rolled back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Health {
     /// Length of a period in seconds: 1, 5, 10, 20, 30 or a multiple of 60. ALB metrics have 60.
     pub period_s: u32,
@@ -52,17 +54,17 @@ pub struct Health {
     pub detectable_odds_ratio: f64,
     /// Requests that take longer than this many seconds are slow, 0.001–900; without it, latency
     /// is not judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_target_s: Option<f64>,
     /// How slow requests are told.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub latency_by: LatencyBy,
     /// Requests per second that a healthy host of the new side is made for, above 0; without it, what a
     /// host of the old side would get with all of the traffic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_host_max: Option<f64>,
     /// Names of CloudWatch alarms that must not be in ALARM, up to 100.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
     /// Seconds that a step without enough data is held after its bake, 0–86,400.
     pub hold_max_s: u32,

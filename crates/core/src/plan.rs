@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cutover::Cutover;
+use crate::evidence::WINDOW_PERIODS_MAX;
 use crate::health::Health;
 use crate::load_balancer::LoadBalancer;
 use crate::lumps::{hosts_needed, worst_share};
@@ -14,10 +15,20 @@ use crate::split::{Scale, Weights};
 /// CREATE of four record sets, 8 of the 1,000 elements of a batch.
 /// Source: Route 53 developer guide, "Quotas", maximum elements of a `ChangeResourceRecordSets`.
 pub const ROUTES_PER_BATCH: usize = 125;
-/// Queries that one `GetMetricData` call holds. Source: CloudWatch API reference.
-pub const QUERIES_PER_CALL: usize = 500;
+/// Queries that one `GetMetricData` call holds, and data points of one page of its answer.
+/// Source: CloudWatch API reference.
+const QUERIES_PER_CALL: usize = 500;
+const POINTS_PER_PAGE: usize = 100_800;
 /// Raw series a load balancer: requests, target errors, load balancer errors.
-pub const SERIES_PER_LOAD_BALANCER: usize = 3;
+const SERIES_PER_LOAD_BALANCER: usize = 3;
+
+/// Queries that one `GetMetricData` call may ask for so many periods of, so that its answer has one page:
+/// 500 in a check, 70 of a day of minutes.
+#[must_use]
+pub fn queries_per_call(periods: u32) -> usize {
+    let periods = usize::try_from(periods).unwrap_or(usize::MAX);
+    (POINTS_PER_PAGE / periods.max(1)).clamp(1, QUERIES_PER_CALL)
+}
 
 /// USD a metric requested by `GetMetricData`. Source: CloudWatch pricing, us-east-1.
 const USD_PER_METRIC: f64 = 0.01 / 1000.0;
@@ -136,7 +147,9 @@ impl Plan {
             checks += step.checks(health.check_interval_s, ttl_s);
         }
         let groups: usize = load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
-        let metrics_per_check = SERIES_PER_LOAD_BALANCER * load_balancers.len() + groups;
+        let latency = usize::from(health.latency_target_s.is_some());
+        let series = SERIES_PER_LOAD_BALANCER + latency;
+        let metrics_per_check = series * load_balancers.len() + groups;
         let transitions =
             TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
         let cost_usd = transitions as f64 * USD_PER_TRANSITION
@@ -147,9 +160,23 @@ impl Plan {
             routes,
             checks,
             change_calls_per_shift: routes.div_ceil(ROUTES_PER_BATCH),
-            metric_calls_per_check: metrics_per_check.div_ceil(QUERIES_PER_CALL),
+            metric_calls_per_check: metrics_per_check
+                .div_ceil(queries_per_call(WINDOW_PERIODS_MAX)),
             metrics_per_check,
             cost_usd: (cost_usd * 10_000.0).round() / 10_000.0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::BASELINE_PERIODS;
+
+    #[test]
+    fn a_call_asks_for_what_one_page_holds() {
+        assert_eq!(queries_per_call(WINDOW_PERIODS_MAX), 500, "a check");
+        assert_eq!(queries_per_call(BASELINE_PERIODS), 70, "a day of minutes");
+        assert_eq!((queries_per_call(0), queries_per_call(u32::MAX)), (500, 1));
     }
 }

@@ -159,11 +159,7 @@ impl<'a> Judge<'a> {
     /// Begins. `routes`: those of the cutover that are counted apart, which share alpha.
     #[must_use]
     pub fn new(health: &'a Health, routes: u32, baseline: Option<&'a Baselines>) -> Self {
-        let test = Test {
-            alpha: health.alpha,
-            tests: routes.max(1).saturating_mul(health.signals()),
-            tolerated_odds_ratio: health.tolerated_odds_ratio,
-        };
+        let test = Test::of(health, routes);
         let slow = baseline.and_then(|baseline| baseline.slow.as_ref());
         Self {
             health,

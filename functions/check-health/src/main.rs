@@ -61,7 +61,7 @@ async fn observe(
 ) -> Result<Observed, Failure> {
     let window = cutover.evidence_window(now);
     let (series, alarms) = tokio::try_join!(
-        telemetry.series(&cutover.load_balancers, window),
+        telemetry.series(&cutover.load_balancers, window, &cutover.health),
         telemetry.alarms(&cutover.health.alarms),
     )?;
     // An alarm that is gone tells nothing any more; it may come back.

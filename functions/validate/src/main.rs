@@ -57,8 +57,8 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
     let request = Request::parse(&world.defaults().await?, &request)?;
     let (zone, records) = world.zone(&request.hosted_zone).await?;
     let survey = Survey::of(request, zone, &records);
-    let facts = world.facts(&survey, &state_machine_arn, &arn, now).await?;
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
+    let facts = world.facts(&survey, &state_machine_arn, &attempt).await?;
     let cutover = survey.conclude(&facts, &attempt)?;
     journal::tell_warnings(&cutover);
     journal::tell(&cutover, now);

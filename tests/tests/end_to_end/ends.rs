@@ -2,7 +2,7 @@
 
 use lab::world::RecordKind;
 use serde_json::json;
-use tests::{FAILING, Given, SILENT};
+use tests::{FAILING, FINE, Given, Rate, SILENT, SLOW};
 
 #[tokio::test]
 async fn a_healthy_new_side_gets_all_the_traffic() {
@@ -18,7 +18,7 @@ async fn a_healthy_new_side_gets_all_the_traffic() {
 
 #[tokio::test]
 async fn a_failing_new_side_gives_all_the_traffic_back() {
-    let case = Given { rates: (tests::FINE, FAILING), ..Given::default() }.case().await;
+    let case = Given { rates: (FINE, FAILING), ..Given::default() }.case().await;
     let end = case.run(&case.request()).await;
     assert_eq!((end.status.as_str(), end.error.as_str()), ("FAILED", "RolledBack"), "{end:?}");
     assert_eq!(case.live().await, (100, 0));
@@ -36,8 +36,59 @@ async fn a_fault_that_both_sides_share_is_no_reason_to_go_back() {
 }
 
 #[tokio::test]
+async fn three_times_as_many_errors_far_below_the_limit_are_found_by_evidence() {
+    let old = Rate { requests: 100_000, errors: 300, slow: 0 };
+    let new = Rate { errors: 900, ..old };
+    let case = Given { rates: (old, new), ..Given::default() }.case().await;
+    let end = case.run(&case.request()).await;
+    assert_eq!(end.error, "RolledBack", "{end:?}");
+    let reason = end.report().reason;
+    for told in ["new 0.9 % of", "old 0.3 % of", "; odds 3.0 times; e = ", ", limit 100"] {
+        assert!(reason.contains(told), "{told} is not in {reason}");
+    }
+    assert_eq!(case.live().await, (100, 0));
+}
+
+#[tokio::test]
+async fn a_burst_of_errors_is_no_reason_to_go_back_if_both_sides_have_it() {
+    let burst = async |shared: bool| {
+        let case = Given::default().case().await;
+        let mut request = case.request();
+        // The burst is over before the step is.
+        request["ramp"][0]["bake_s"] = json!(10);
+        let arn = case.start(&request).await;
+        case.until_live((50, 50)).await;
+        let sides = [case.new_side(), &case.world.old];
+        case.burst(if shared { &sides } else { &sides[..1] }, 40, 5).await;
+        let end = case.end(&arn).await;
+        (end.status, end.error, case.live().await)
+    };
+    let (shared, alone) = tokio::join!(burst(true), burst(false));
+    assert_eq!((shared.0.as_str(), shared.2), ("SUCCEEDED", (0, 100)), "{shared:?}");
+    assert_eq!((alone.1.as_str(), alone.2), ("RolledBack", (100, 0)), "{alone:?}");
+}
+
+#[tokio::test]
+async fn a_slow_new_side_gives_all_the_traffic_back() {
+    // By percentiles: the emulator cannot count.
+    let run = async |rates| {
+        let case = Given { rates, ..Given::default() }.case().await;
+        let mut request = case.request();
+        request["health"]["latency_target_s"] = json!(0.5);
+        request["health"]["latency_by"] = json!("percentile");
+        (case.run(&request).await, case.live().await)
+    };
+    let (slow, alike) = tokio::join!(run((FINE, SLOW)), run((SLOW, SLOW)));
+    assert_eq!((slow.0.error.as_str(), slow.1), ("RolledBack", (100, 0)), "{slow:?}");
+    let reason = slow.0.report().reason;
+    let told = "95 of 100 requests of new took up to 2.000 s, of old 0.100 s";
+    assert!(reason.contains(told), "{reason}");
+    assert_eq!((alike.0.status.as_str(), alike.1), ("SUCCEEDED", (0, 100)), "{alike:?}");
+}
+
+#[tokio::test]
 async fn a_new_side_without_requests_is_held_and_then_goes_back() {
-    let case = Given { rates: (tests::FINE, SILENT), ..Given::default() }.case().await;
+    let case = Given { rates: (FINE, SILENT), ..Given::default() }.case().await;
     let end = case.run(&case.request()).await;
     assert_eq!(end.error, "RolledBack", "{end:?}");
     assert!(end.report().reason.contains("still not judged after 3 s"), "{end:?}");
@@ -170,13 +221,10 @@ async fn an_alarm_in_mid_ramp_goes_back() {
 
 #[tokio::test]
 async fn a_and_aaaa_records_move_together_and_back() {
-    let case = Given {
-        records: RecordKind::AliasAAndAaaa,
-        rates: (tests::FINE, FAILING),
-        ..Given::default()
-    }
-    .case()
-    .await;
+    let case =
+        Given { records: RecordKind::AliasAAndAaaa, rates: (FINE, FAILING), ..Given::default() }
+            .case()
+            .await;
     let arn = case.start(&case.request()).await;
     tests::until("both types at 50 %", async || {
         let [a, aaaa] = case.live_of_each(["A", "AAAA"]).await;

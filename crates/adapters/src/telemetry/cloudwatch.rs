@@ -9,8 +9,8 @@ use aws_sdk_cloudwatch::types::{
     ScanBy, StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::plan::QUERIES_PER_CALL;
-use cutover_core::{Counts, Failure, LoadBalancer, Series, Window};
+use cutover_core::plan::queries_per_call;
+use cutover_core::{Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
 
 use crate::errors::failure;
 use crate::telemetry::Telemetry;
@@ -21,8 +21,8 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 const FRESH_PERIODS: usize = 3;
 /// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
 const ALARM_NAMES_MAX: usize = 100;
-/// Pages of one call's answer. 500 queries of 200 periods fit into one; more than this is a token
-/// that leads nowhere.
+/// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
+/// more than this is a token that leads nowhere.
 const PAGES_MAX: usize = 50;
 
 /// One thing to ask for. Ordered, so that equal questions are asked once.
@@ -42,10 +42,14 @@ enum Name<'a> {
     OwnErrors,
     /// Healthy hosts of a target group.
     HealthyHosts(&'a str),
+    /// How many answers of targets were slow: this statistic of their times.
+    Slow(&'a str),
+    /// The 95th percentile of the times.
+    Percentile,
 }
 
-/// One entry a period; `None` where CloudWatch has no data point.
-type Points = Vec<Option<u64>>;
+/// One entry a period; `None` where CloudWatch has no data point. Counts are whole numbers.
+type Points = Vec<Option<f64>>;
 
 /// CloudWatch's metrics and alarms.
 #[derive(Clone, Debug)]
@@ -60,7 +64,7 @@ impl CloudWatch {
         Self { client }
     }
 
-    /// Asks up to [`QUERIES_PER_CALL`] queries, and adds what comes back to `points`.
+    /// Asks up to [`queries_per_call`] queries, and adds what comes back to `points`.
     async fn ask<'a>(
         &self,
         queries: &[Query<'a>],
@@ -93,8 +97,8 @@ impl CloudWatch {
                 let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
                 let series = points.entry(*query).or_insert_with(|| vec![None; periods]);
                 for (at, value) in result.timestamps().iter().zip(result.values()) {
-                    let value = count(*value).ok_or_else(|| {
-                        Failure::Internal(format!("{what}: {value} is not a count ({query:?})"))
+                    let value = query.metric.read(*value).ok_or_else(|| {
+                        Failure::Internal(format!("{what}: {value} is no value of {query:?}"))
                     })?;
                     // Outside of the window is what CloudWatch adds when it rounds the start.
                     if let Some(point) = period_of(*at, window).and_then(|i| series.get_mut(i)) {
@@ -116,16 +120,23 @@ impl Telemetry for CloudWatch {
         &self,
         load_balancers: &[LoadBalancer],
         window: Window,
+        health: &Health,
     ) -> Result<Vec<Series>, Failure> {
+        let statistic = health.latency_target_s.map(slower_than);
+        let latency = statistic.as_deref().map(|slower| match health.latency_by {
+            LatencyBy::Count => Name::Slow(slower),
+            LatencyBy::Percentile => Name::Percentile,
+        });
         let mut points = BTreeMap::new();
         if window.periods > 0 {
-            let queries: BTreeSet<Query<'_>> = load_balancers.iter().flat_map(queries).collect();
+            let queries: BTreeSet<Query<'_>> =
+                load_balancers.iter().flat_map(|of| queries(of, latency)).collect();
             let queries: Vec<Query<'_>> = queries.into_iter().collect();
-            for asked in queries.chunks(QUERIES_PER_CALL) {
+            for asked in queries.chunks(queries_per_call(window.periods)) {
                 self.ask(asked, window, &mut points).await?;
             }
         }
-        Ok(load_balancers.iter().map(|of| series(of, window, &points)).collect())
+        Ok(load_balancers.iter().map(|of| series(of, window, latency, &points)).collect())
     }
 
     async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure> {
@@ -165,6 +176,8 @@ impl Query<'_> {
             Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum", None),
             // Each node of the load balancer reports how many hosts it sees.
             Name::HealthyHosts(group) => ("HealthyHostCount", "Maximum", Some(group)),
+            Name::Slow(statistic) => ("TargetResponseTime", statistic, None),
+            Name::Percentile => ("TargetResponseTime", "p95", None),
         };
         let dimension = |name, value| Dimension::builder().name(name).value(value).build();
         let dimensions = group
@@ -184,10 +197,35 @@ impl Query<'_> {
     }
 }
 
-fn queries(load_balancer: &LoadBalancer) -> impl Iterator<Item = Query<'_>> {
+impl Name<'_> {
+    /// A value as CloudWatch sends it; `None` when it can be none of this metric's.
+    fn read(self, value: f64) -> Option<f64> {
+        match self {
+            Self::Percentile => (value.is_finite() && value >= 0.0).then_some(value),
+            _ => (0.0..=COUNT_MAX).contains(&value).then(|| value.round()),
+        }
+    }
+}
+
+/// The statistic that counts what took longer than `target_s`: the boundary itself is not in it.
+/// Boundaries may have ten decimal places.
+///
+/// Nobody has confirmed it for a load balancer's metrics on AWS: the documentation of the statistic names no
+/// metric that it is not for, and that of the metric names percentiles, but no trimmed count.
+/// Source: CloudWatch user guide, "CloudWatch statistics definitions" (trimmed count).
+fn slower_than(target_s: f64) -> String {
+    let boundary = format!("{target_s:.10}");
+    format!("TC({}:)", boundary.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn queries<'a>(
+    load_balancer: &'a LoadBalancer,
+    latency: Option<Name<'a>>,
+) -> impl Iterator<Item = Query<'a>> {
     let hosts = load_balancer.target_groups.iter().map(|group| Name::HealthyHosts(group));
     [Name::Requests, Name::TargetErrors, Name::OwnErrors]
         .into_iter()
+        .chain(latency)
         .chain(hosts)
         .map(|metric| Query { load_balancer: &load_balancer.id, metric })
 }
@@ -197,11 +235,16 @@ fn queries(load_balancer: &LoadBalancer) -> impl Iterator<Item = Query<'_>> {
 /// The load balancer publishes a metric only when there is something to count: without errors,
 /// none for errors, and without requests, none at all. So errors that are missing beside
 /// requests are 0, and a period without either was not counted.
-fn series(of: &LoadBalancer, window: Window, points: &BTreeMap<Query<'_>, Points>) -> Series {
+fn series(
+    of: &LoadBalancer,
+    window: Window,
+    latency: Option<Name<'_>>,
+    points: &BTreeMap<Query<'_>, Points>,
+) -> Series {
     let all = |metric| points.get(&Query { load_balancer: &of.id, metric });
-    let at = |metric, index| all(metric).and_then(|points| *points.get(index)?);
+    let at = |metric, index| all(metric).and_then(|points| *points.get(index)?).map(whole);
     let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-    let counts = (0..periods)
+    let counts: Vec<Option<Counts>> = (0..periods)
         .map(|index| {
             let chosen = at(Name::Requests, index);
             let own_errors = at(Name::OwnErrors, index);
@@ -220,10 +263,46 @@ fn series(of: &LoadBalancer, window: Window, points: &BTreeMap<Query<'_>, Points
         let points = all(Name::HealthyHosts(group))?;
         points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point)
     };
-    let hosts: Vec<u64> = of.target_groups.iter().filter_map(|group| newest(group)).collect();
+    let hosts: Vec<u64> =
+        of.target_groups.iter().filter_map(|group| newest(group)).map(whole).collect();
     let healthy_hosts =
         (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
-    Series { counts, healthy_hosts }
+    let latency = latency.map(|metric| {
+        let chosen = |index| at(Name::Requests, index).is_some();
+        let times = all(metric).map_or(&[][..], Vec::as_slice);
+        slow(metric, &counts, times, chosen)
+    });
+    Series { counts, latency: latency.unwrap_or_default(), healthy_hosts }
+}
+
+/// How slow a load balancer's answers were, one entry a period. `chosen`: whether there was a request in a
+/// period for which a target was chosen, as no other has a time.
+///
+/// Whether CloudWatch tells 0 or nothing of a period in which no answer was slow, nobody has confirmed. So
+/// a number that is missing beside requests is 0 if the window has one at all. A source that tells none
+/// cannot count, as far as one can see, and what was not counted must not pass for "none was slow".
+fn slow(
+    metric: Name<'_>,
+    counts: &[Option<Counts>],
+    times: &[Option<f64>],
+    chosen: impl Fn(usize) -> bool,
+) -> Vec<Option<Latency>> {
+    let counted = times.iter().any(Option::is_some);
+    let in_period = |(index, counts): (usize, &Option<Counts>)| {
+        let time = times.get(index).copied().flatten();
+        let counts = (*counts)?;
+        if metric == Name::Percentile {
+            return time.map(Latency::Percentile);
+        }
+        let slow = match time {
+            Some(number) => whole(number),
+            None if counted && chosen(index) => 0,
+            None => return None,
+        };
+        // As an error, an answer may come a period after its request.
+        Some(Latency::Slow(slow.min(counts.requests)))
+    };
+    counts.iter().enumerate().map(in_period).collect()
 }
 
 /// A query may fail by itself inside of a call that succeeds: an empty result would then pass for
@@ -247,12 +326,17 @@ fn period_of(at: DateTime, window: Window) -> Option<usize> {
     usize::try_from(offset_s / u64::from(window.period_s.max(1))).ok()
 }
 
-/// A count, which CloudWatch sends as a floating-point number.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-fn count(value: f64) -> Option<u64> {
-    /// Up to here every whole number is an f64.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    (0.0..=EXACT_MAX).contains(&value).then(|| value.round() as u64)
+/// The largest count that is read: up to here every whole number is an f64.
+const COUNT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A count that has been [read](Name::read).
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole, and 0 to COUNT_MAX"
+)]
+const fn whole(count: f64) -> u64 {
+    count as u64
 }
 
 #[cfg(test)]
@@ -260,11 +344,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_be_a_count_is_one() {
+    fn only_what_can_be_a_count_or_a_time_is_one() {
+        let count = |value| Name::Requests.read(value).map(whole);
         assert_eq!(count(0.0), Some(0));
         assert_eq!(count(1234.4), Some(1234));
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e18] {
             assert_eq!(count(bad), None, "{bad}");
+            assert_eq!(Name::Slow("TC(1:)").read(bad), None, "{bad}");
         }
+        assert_eq!(Name::Percentile.read(0.25), Some(0.25));
+        for bad in [-0.1, f64::NAN, f64::INFINITY] {
+            assert_eq!(Name::Percentile.read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_is_written_plainly() {
+        let statistics = [0.5, 2.0, 0.001, 900.0, 0.1 + 0.2, 30.0].map(slower_than);
+        let plain =
+            ["0.5", "2", "0.001", "900", "0.3", "30"].map(|number| format!("TC({number}:)"));
+        assert_eq!(statistics, plain);
     }
 }

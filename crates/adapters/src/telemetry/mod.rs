@@ -2,13 +2,14 @@
 
 pub mod cloudwatch;
 
-use cutover_core::{Failure, LoadBalancer, Series, Window};
+use cutover_core::{Failure, Health, LoadBalancer, Series, Window};
 
 /// Tells what load balancers counted, and what alarms say.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
 pub trait Telemetry {
     /// What was counted in each period of the window: one [`Series`] a load balancer, in the order
-    /// asked, each with as many counts as the window has periods.
+    /// asked, each with as many counts as the window has periods. `health` says which requests are
+    /// slow; without `latency_target_s`, latency is not asked for.
     ///
     /// # Errors
     /// `TransientAws` when the service could not be reached, throttles or fails, `AwsRefused` when
@@ -17,6 +18,7 @@ pub trait Telemetry {
         &self,
         load_balancers: &[LoadBalancer],
         window: Window,
+        health: &Health,
     ) -> Result<Vec<Series>, Failure>;
 
     /// Those of the named alarms that exist, and whether each is in ALARM.

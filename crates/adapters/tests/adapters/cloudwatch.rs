@@ -10,7 +10,7 @@ use aws_sdk_cloudwatch::types::{
     StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{Counts, LoadBalancer, Series, Window};
+use cutover_core::{Counts, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
 use jiff::Timestamp;
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -24,7 +24,7 @@ fn window(periods: u32) -> Window {
 
 fn balancer(id: &str, target_groups: &[&str]) -> LoadBalancer {
     let target_groups = target_groups.iter().map(|&group| group.to_owned()).collect();
-    LoadBalancer { id: id.to_owned(), target_groups }
+    LoadBalancer { id: id.to_owned(), target_groups, baseline: None }
 }
 
 /// `LoadBalancer/TargetGroup/metric`, as the tests name a series.
@@ -83,7 +83,10 @@ async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0
         ("app/a/1 HTTPCode_Target_5XX_Count", &[(1, 7.0), (4, 12.0)]),
         ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 3.0), (2, 5.0)]),
     ]);
-    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(5)).await.expect("told");
+    let series = cloudwatch
+        .series(&[balancer("app/a/1", &[])], window(5), &Health::default())
+        .await
+        .expect("told");
     let expected = [
         counts(100, 0),
         // 200 chosen + 3 of the load balancer's own; 7 + 3 errors.
@@ -94,7 +97,7 @@ async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0
         // Errors of requests that came in the period before.
         counts(12, 12),
     ];
-    assert_eq!(series, [Series { counts: expected.to_vec(), healthy_hosts: None }]);
+    assert_eq!(series, [Series { counts: expected.to_vec(), ..Series::default() }]);
 }
 
 #[tokio::test]
@@ -109,7 +112,7 @@ async fn healthy_hosts_are_the_newest_of_each_target_group_added_up() {
         balancer("app/b/1", &["targetgroup/w/1"]),
         balancer("app/c/1", &["targetgroup/v/1"]),
     ];
-    let series = cloudwatch.series(&asked, window(2)).await.expect("told");
+    let series = cloudwatch.series(&asked, window(2), &Health::default()).await.expect("told");
     let hosts: Vec<_> = series.iter().map(|series| series.healthy_hosts).collect();
     assert_eq!(hosts, [Some(6), Some(0), None], "none told is not none healthy");
 }
@@ -122,7 +125,7 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
         balancer("app/b/1", &[]),
         balancer("app/a/1", &["targetgroup/x/1"]),
     ];
-    let series = cloudwatch.series(&of, window(1)).await.expect("told");
+    let series = cloudwatch.series(&of, window(1), &Health::default()).await.expect("told");
     assert_eq!(series.len(), 3);
     assert_eq!(series[0], series[2]);
 
@@ -157,7 +160,7 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
 async fn a_call_holds_500_queries() {
     let (cloudwatch, asked) = cloudwatch(&[("app/lb249/1 RequestCount", &[(0, 9.0)])]);
     let of: Vec<_> = (0..250).map(|i| balancer(&format!("app/lb{i}/1"), &[])).collect();
-    let series = cloudwatch.series(&of, window(1)).await.expect("told");
+    let series = cloudwatch.series(&of, window(1), &Health::default()).await.expect("told");
     assert_eq!(series[249].counts, [counts(9, 0)]);
     let asked = asked.lock().expect("whole");
     let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
@@ -165,10 +168,93 @@ async fn a_call_holds_500_queries() {
 }
 
 #[tokio::test]
+async fn a_call_asks_for_no_more_points_than_a_page_holds() {
+    let (cloudwatch, asked) = cloudwatch(&[("app/lb99/1 RequestCount", &[(1439, 9.0)])]);
+    let of: Vec<_> = (0..100).map(|i| balancer(&format!("app/lb{i}/1"), &[])).collect();
+    let day = Window { periods: 1440, ..window(0) };
+    let series = cloudwatch.series(&of, day, &Health::default()).await.expect("told");
+    assert_eq!(series[99].counts.last(), Some(&counts(9, 0)));
+    let asked = asked.lock().expect("whole");
+    let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
+    assert_eq!(sizes, [70, 70, 70, 70, 20]);
+}
+
+/// A policy by which requests over half a second are slow.
+fn slow(latency_by: LatencyBy) -> Health {
+    Health { latency_target_s: Some(0.5), latency_by, ..Health::default() }
+}
+
+/// What is asked of `TargetResponseTime`, and how many queries there are.
+fn asked_of_latency(asked: &Asked) -> (Vec<String>, usize) {
+    let asked = asked.lock().expect("whole");
+    let queries: Vec<_> = asked.iter().flat_map(GetMetricDataInput::metric_data_queries).collect();
+    let of_latency = queries.iter().filter(|query| name(query).ends_with("TargetResponseTime"));
+    let statistic = |query: &&MetricDataQuery| {
+        let stat = query.metric_stat().and_then(|stat| stat.stat());
+        stat.expect("a statistic").to_owned()
+    };
+    (of_latency.copied().map(|query| statistic(&query)).collect(), queries.len())
+}
+
+#[tokio::test]
+async fn slow_requests_are_counted_and_one_that_is_missing_beside_others_is_0() {
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(2, 5.0)]),
+        ("app/a/1 TargetResponseTime", &[(1, 7.0), (4, 12.0)]),
+    ]);
+    let of = [balancer("app/a/1", &[])];
+    let series = cloudwatch.series(&of, window(5), &slow(LatencyBy::Count)).await.expect("told");
+    let expected = [
+        Some(Latency::Slow(0)),
+        Some(Latency::Slow(7)),
+        // The load balancer answered by itself: nothing has taken its time.
+        None,
+        None,
+        // Two of the requests came in the period before.
+        Some(Latency::Slow(10)),
+    ];
+    assert_eq!(series[0].latency, expected);
+    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 4));
+}
+
+#[tokio::test]
+async fn a_source_that_counts_no_slow_request_at_all_may_not_be_able_to() {
+    let (cloudwatch, _) = cloudwatch(&[("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0)])]);
+    let of = [balancer("app/a/1", &[])];
+    let series = cloudwatch.series(&of, window(2), &slow(LatencyBy::Count)).await.expect("told");
+    assert_eq!(series[0].counts, [counts(100, 0), counts(200, 0)]);
+    assert_eq!(series[0].latency, [None, None], "nothing that would pass for \"none was slow\"");
+}
+
+#[tokio::test]
+async fn percentiles_are_times_and_one_that_is_missing_is_not_known() {
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0)]),
+        ("app/a/1 TargetResponseTime", &[(1, 0.25), (2, 0.5)]),
+    ]);
+    let of = [balancer("app/a/1", &[])];
+    let health = slow(LatencyBy::Percentile);
+    let series = cloudwatch.series(&of, window(3), &health).await.expect("told");
+    let expected = [None, Some(Latency::Percentile(0.25)), None];
+    assert_eq!(series[0].latency, expected, "and none without requests");
+    assert_eq!(asked_of_latency(&asked), (vec!["p95".to_owned()], 4));
+}
+
+#[tokio::test]
+async fn latency_that_is_not_judged_is_not_asked_for() {
+    let (cloudwatch, asked) = cloudwatch(&[("app/a/1 RequestCount", &[(0, 100.0)])]);
+    let health = Health { latency_by: LatencyBy::Percentile, ..Health::default() };
+    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &health).await;
+    assert_eq!(series.expect("told")[0].latency, []);
+    assert_eq!(asked_of_latency(&asked), (vec![], 3));
+}
+
+#[tokio::test]
 async fn a_window_without_periods_takes_no_call() {
     let (cloudwatch, asked) = cloudwatch(&[]);
     let of = [balancer("app/a/1", &["targetgroup/x/1"])];
-    let series = cloudwatch.series(&of, window(0)).await.expect("told");
+    let series = cloudwatch.series(&of, window(0), &Health::default()).await.expect("told");
     assert_eq!(series, [Series::default()]);
     assert!(asked.lock().expect("whole").is_empty());
 }
@@ -191,7 +277,10 @@ async fn the_pages_of_an_answer_are_put_together() {
         let reply = GetMetricDataOutput::builder().metric_data_results(part);
         Answer::ok(reply.set_next_token(next.map(str::to_owned)).build())
     });
-    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(2)).await.expect("told");
+    let series = cloudwatch
+        .series(&[balancer("app/a/1", &[])], window(2), &Health::default())
+        .await
+        .expect("told");
     assert_eq!(series[0].counts, [counts(1, 0), counts(2, 0)]);
 }
 
@@ -199,7 +288,8 @@ async fn the_pages_of_an_answer_are_put_together() {
 async fn an_answer_that_never_ends_is_not_followed() {
     let cloudwatch =
         answering(|_| Answer::ok(GetMetricDataOutput::builder().next_token("again").build()));
-    let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+    let failure =
+        cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &Health::default()).await;
     assert_eq!(failure.expect_err("endless").name(), "Internal");
 }
 
@@ -207,7 +297,10 @@ async fn an_answer_that_never_ends_is_not_followed() {
 async fn points_outside_of_the_window_are_left_out() {
     let (cloudwatch, _) =
         cloudwatch(&[("app/a/1 RequestCount", &[(-1, 1.0), (0, 2.0), (1, 3.0), (2, 4.0)])]);
-    let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(2)).await.expect("told");
+    let series = cloudwatch
+        .series(&[balancer("app/a/1", &[])], window(2), &Health::default())
+        .await
+        .expect("told");
     assert_eq!(series[0].counts, [counts(2, 0), counts(3, 0)]);
 }
 
@@ -222,7 +315,8 @@ async fn a_query_that_fails_inside_of_an_answer_does_not_pass_for_no_data() {
             failed.messages = Some(vec![MessageData::builder().value("not today").build()]);
             Answer::ok(GetMetricDataOutput::builder().metric_data_results(failed).build())
         });
-        let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+        let failure =
+            cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &Health::default()).await;
         let failure = failure.expect_err(name);
         assert_eq!(failure.name(), name);
         assert!(failure.to_string().contains("not today"), "{failure}");
@@ -230,14 +324,20 @@ async fn a_query_that_fails_inside_of_an_answer_does_not_pass_for_no_data() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_count_is_a_broken_reply() {
-    for value in [-1.0, f64::NAN] {
-        let cloudwatch = answering(move |_| {
-            let results = result("q0", &[(0, value)]);
+async fn what_cannot_be_a_count_or_a_time_is_a_broken_reply() {
+    for (value, health) in [
+        (-1.0, Health::default()),
+        (f64::NAN, Health::default()),
+        (f64::NAN, slow(LatencyBy::Count)),
+        (-0.1, slow(LatencyBy::Percentile)),
+    ] {
+        let cloudwatch = answering(move |input| {
+            let last = input.metric_data_queries().last().and_then(|query| query.id());
+            let results = result(last.expect("asked"), &[(0, value)]);
             Answer::ok(GetMetricDataOutput::builder().metric_data_results(results).build())
         });
-        let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
-        assert_eq!(failure.expect_err("no count").name(), "Internal");
+        let failure = cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &health).await;
+        assert_eq!(failure.expect_err("no value").name(), "Internal");
     }
 }
 
@@ -253,7 +353,8 @@ async fn each_class_of_error_has_its_name() {
             .on(move |_: &GetMetricDataInput| answer())
             .on(move |_: &DescribeAlarmsInput| answer());
         let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
-        let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(1)).await;
+        let series =
+            cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &Health::default()).await;
         let alarms = cloudwatch.alarms(&["a".to_owned()]).await;
         assert_eq!(series.expect_err(name).name(), name);
         assert_eq!(alarms.expect_err(name).name(), name);

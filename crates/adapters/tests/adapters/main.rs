@@ -11,4 +11,5 @@ mod fake;
 mod lookups;
 mod route53;
 mod targets;
+mod world;
 mod zone;

@@ -7,7 +7,7 @@ use std::path::Path;
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
-use cutover_core::{Cutover, LoadBalancer, Phase};
+use cutover_core::{Cutover, Health, LoadBalancer, Phase};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -38,8 +38,13 @@ const FIRST: [&str; 5] = [CHANGE, METRICS, "ListResourceRecordSets", "GetChange"
 /// Routes with A and AAAA records that one change may move: DELETE and CREATE of two sides and two
 /// types are 8 of its 1,000 elements. Source: Route 53 API reference, `ChangeResourceRecordSets`.
 const ROUTES_PER_CHANGE: usize = 125;
+/// Queries of one call, and data points of one page of its answer.
 /// Source: CloudWatch API reference, `GetMetricData`.
 const QUERIES_PER_CALL: usize = 500;
+const POINTS_PER_PAGE: usize = 100_800;
+/// Periods that a check asks for, at most, and that a validation does: a day of minutes.
+const PERIODS_OF_CHECK: usize = 200;
+const PERIODS_OF_DAY: usize = 1440;
 
 /// The cutovers that are measured: number of routes, and pairs of load balancers behind them. In
 /// this order, so that the load balancers of one hardly lengthen the listings of the next.
@@ -87,13 +92,32 @@ fn change_calls(routes: usize) -> u64 {
     u64::try_from(routes.div_ceil(ROUTES_PER_CHANGE)).unwrap_or(u64::MAX)
 }
 
-/// Metric calls of one check: ⌈distinct queries / 500⌉. Of each load balancer requests and two kinds
-/// of errors are asked for, and the healthy hosts of each target group that is watched.
-fn metric_calls(load_balancers: &[LoadBalancer]) -> u64 {
-    let distinct: BTreeSet<&str> = load_balancers.iter().map(|of| of.id.as_str()).collect();
-    let groups: usize = load_balancers.iter().map(|of| of.target_groups.len()).sum();
-    let queries = 3 * distinct.len() + groups;
-    u64::try_from(queries.div_ceil(QUERIES_PER_CALL)).unwrap_or(u64::MAX)
+/// Metric calls: ⌈distinct queries / queries a call⌉. Of each load balancer requests and two kinds of errors
+/// are asked for, slow requests where they are judged, and the healthy hosts of each target group that is
+/// watched. A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the
+/// emulator's answers have one page however long they are, so that more pages would not be seen here.
+fn metric_calls<'a>(
+    load_balancers: impl Iterator<Item = &'a LoadBalancer>,
+    health: &Health,
+    periods: usize,
+) -> u64 {
+    let distinct: BTreeMap<&str, usize> =
+        load_balancers.map(|of| (of.id.as_str(), of.target_groups.len())).collect();
+    let series = if health.latency_target_s.is_some() { 4 } else { 3 };
+    let queries = series * distinct.len() + distinct.values().sum::<usize>();
+    let per_call = QUERIES_PER_CALL.min(POINTS_PER_PAGE / periods);
+    u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
+}
+
+/// Metric calls of one check: of both sides.
+fn calls_of_check(cutover: &Cutover) -> u64 {
+    metric_calls(cutover.load_balancers.iter(), &cutover.health, PERIODS_OF_CHECK)
+}
+
+/// Metric calls of a validation that accepts: of the old side alone, over a day.
+fn calls_of_validation(cutover: &Cutover) -> u64 {
+    let old = cutover.routes.iter().filter_map(|route| cutover.load_balancers.get(route.old_lb));
+    metric_calls(old, &cutover.health, PERIODS_OF_DAY)
 }
 
 /// Runs every task of every case and counts; `say` hears what is going on.
@@ -171,7 +195,8 @@ impl Bench {
         let validated = self.invoke("Validate", &event).await?;
         let accepted = cutover(&validated.0)?;
         let changes = Some((CHANGE, change_calls(routes)));
-        let metrics = Some((METRICS, metric_calls(&accepted.load_balancers)));
+        let metrics = Some((METRICS, calls_of_check(&accepted)));
+        let history = Some((METRICS, calls_of_validation(&accepted)));
 
         let shifted = self.invoke("ShiftWeight", &validated.0).await?;
         // As if the shift had been a while ago: without a complete period there is nothing to ask.
@@ -186,7 +211,7 @@ impl Bench {
         let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
         let back = self.invoke("Rollback", &order).await?;
         Ok(vec![
-            row("validate", None, &validated),
+            row("validate", history, &validated),
             row("shift-weight", changes, &shifted),
             row("check-health, first after a shift", metrics, &settled),
             row("check-health", metrics, &checked),
@@ -319,7 +344,8 @@ mod tests {
 
     fn load_balancer(id: usize, groups: usize) -> LoadBalancer {
         let group = |group| format!("targetgroup/{id}/{group}");
-        LoadBalancer { id: format!("app/{id}"), target_groups: (0..groups).map(group).collect() }
+        let target_groups = (0..groups).map(group).collect();
+        LoadBalancer { id: format!("app/{id}"), target_groups, baseline: None }
     }
 
     #[test]
@@ -333,9 +359,24 @@ mod tests {
             let side = |of: usize| load_balancer(of, of % 2);
             (0..2 * pairs).map(side).collect::<Vec<_>>()
         };
+        let health = Health::default();
         for (count, calls) in [(1, 1), (71, 1), (72, 2), (250, 4)] {
-            assert_eq!(metric_calls(&pairs(count)), calls, "{count} pairs");
+            let of = pairs(count);
+            assert_eq!(metric_calls(of.iter(), &health, PERIODS_OF_CHECK), calls, "{count} pairs");
         }
+        let slow = Health { latency_target_s: Some(0.5), ..health };
+        assert_eq!(metric_calls(pairs(56).iter(), &slow, PERIODS_OF_CHECK), 2, "9 queries a pair");
+    }
+
+    #[test]
+    fn a_metric_call_asks_for_a_day_of_70_queries() {
+        let old = |count: usize| (0..count).map(|of| load_balancer(of, 0)).collect::<Vec<_>>();
+        for (count, calls) in [(1, 1), (23, 1), (24, 2), (250, 11)] {
+            let calls_made = metric_calls(old(count).iter(), &Health::default(), PERIODS_OF_DAY);
+            assert_eq!(calls_made, calls, "{count} load balancers");
+        }
+        let routes_of_one = [load_balancer(7, 0), load_balancer(7, 0)];
+        assert_eq!(metric_calls(routes_of_one.iter(), &Health::default(), PERIODS_OF_DAY), 1);
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! What validation asks about the traffic before a cutover.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use adapters::Telemetry;
+use adapters::world::history;
+use cutover_core::Request;
+use cutover_core::check::{Attempt, Survey, Zone};
+use cutover_core::facts::{FoundLoadBalancer, Group, Policy, Record, Target};
+use cutover_core::{Counts, Execution, Failure, Health, LoadBalancer, RouteId, Series, Window};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// A source of requests in every period, which remembers what it was asked.
+#[derive(Default)]
+struct Counting {
+    /// Ids of the load balancers, and the window.
+    asked: RefCell<Vec<(Vec<String>, Window)>>,
+}
+
+impl Telemetry for Counting {
+    async fn series(
+        &self,
+        load_balancers: &[LoadBalancer],
+        window: Window,
+        _: &Health,
+    ) -> Result<Vec<Series>, Failure> {
+        let ids = load_balancers.iter().map(|of| of.id.clone()).collect();
+        self.asked.borrow_mut().push((ids, window));
+        let counts = vec![Some(Counts { requests: 9, errors: 0 }); window.periods as usize];
+        let series = Series { counts, ..Series::default() };
+        Ok(vec![series; load_balancers.len()])
+    }
+
+    async fn alarms(&self, _: &[String]) -> Result<Vec<(String, bool)>, Failure> {
+        Ok(Vec::new())
+    }
+}
+
+fn alias(side: &str, weight: u16) -> Record {
+    Record {
+        name: RouteId::from("chat.example.com"),
+        kind: "A".to_owned(),
+        set_identifier: Some(side.to_owned()),
+        weight: Some(weight),
+        policy: Policy::Weighted,
+        ttl_s: None,
+        target: Target::Alias { dns_name: format!("dualstack.{side}.elb.example.") },
+    }
+}
+
+fn found(side: &str, healthy: u32) -> (String, FoundLoadBalancer) {
+    let groups = vec![Group { id: format!("targetgroup/{side}/1"), healthy, registered: 3 }];
+    let balancer = FoundLoadBalancer { id: format!("app/{side}/1"), active: true, groups };
+    (format!("{side}.elb.example"), balancer)
+}
+
+/// What was asked for a request, ids and number of periods, and of which there is a history.
+async fn asked(request: Value, healthy: u32) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+    let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request);
+    let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
+    let records = [alias("blue", 100), alias("green", 0)];
+    let survey = Survey::of(request.expect("a good request"), zone, &records);
+    let now = Timestamp::from_second(1_000_000_000).expect("in range");
+    let execution = Execution { arn: "arn".to_owned(), name: "us".to_owned() };
+    let attempt = Attempt { execution, started_at: now, now };
+    let telemetry = Counting::default();
+    let found = BTreeMap::from([found("blue", 3), found("green", healthy)]);
+    let history = history(&telemetry, &survey, &found, &attempt).await.expect("told");
+    for (_, window) in telemetry.asked.borrow().iter() {
+        let delay = SignedDuration::from_secs(120 + 60);
+        assert!(window.end() > now - delay, "up to what is counted by now");
+    }
+    let asked = telemetry.asked.into_inner().into_iter();
+    (asked.map(|(ids, window)| (ids, window.periods)).collect(), history.into_keys().collect())
+}
+
+#[tokio::test]
+async fn of_the_old_side_a_day_is_asked_for_and_nothing_of_the_new_one() {
+    let (asked, told) = asked(json!({"new": "green"}), 3).await;
+    assert_eq!(asked, [(vec!["app/blue/1".to_owned()], 1440)]);
+    assert_eq!(told, ["app/blue/1"]);
+}
+
+#[tokio::test]
+async fn a_resumed_cutover_is_told_of_the_new_sides_traffic_as_well() {
+    let (asked, told) = asked(json!({"new": "green", "resume": true}), 3).await;
+    let of = |side: &str| vec![format!("app/{side}/1")];
+    assert_eq!(asked, [(of("blue"), 1440), (of("green"), 15)]);
+    assert_eq!(told, ["app/blue/1", "app/green/1"]);
+}
+
+#[tokio::test]
+async fn while_the_new_side_is_waited_for_no_day_is_asked_for() {
+    let (asked, told) = asked(json!({"new": "green"}), 0).await;
+    assert_eq!(asked, [(vec!["app/blue/1".to_owned()], 15)]);
+    assert_eq!(told, ["app/blue/1"], "its traffic is still looked at");
+}
