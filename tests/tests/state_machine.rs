@@ -8,9 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_core::check::EXECUTION_S_MAX;
 use cutover_core::cutover::SHIFT_S_MAX;
 use cutover_core::ramp::NOT_READY_RETRY_S;
+use cutover_core::request::EXECUTION_S_MAX;
 use cutover_core::{Action, Failure};
 use serde_json::{Map, Value};
 

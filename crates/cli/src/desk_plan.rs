@@ -28,6 +28,10 @@ pub struct Known {
 pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> {
     // The stack fills in the zone; here nothing is looked up in it.
     let request = Request::parse(&json!({"hosted_zone": "the stack's"}), request)?;
+    let too_long = request.too_long(known.ttl_s);
+    if !too_long.is_empty() {
+        return Err(Failure::InvalidInput(too_long));
+    }
     let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
     let pairs = (0..known.load_balancer_pairs).flat_map(|pair| {
         let old = LoadBalancer {
@@ -90,10 +94,14 @@ pub fn table(request: &Request, plan: &Plan) -> String {
     }
     let _ = writeln!(
         out,
-        "\nworst share: what {} resolvers may send to the new side for the time of a TTL, with a chance of 99 % \
-         never more",
+        "\nworst share: what {} resolvers may send to the new side for a while; with a chance of 99 % it is not \
+         more in the whole step",
         grouped(u64::from(request.resolvers))
     );
+    if request.routes.is_none() {
+        let _ =
+            writeln!(out, "routes: the request leaves them to be found; {} assumed", plan.routes);
+    }
     let _ = writeln!(
         out,
         "calls: {} ChangeResourceRecordSets a shift; {} checks, each {} GetMetricData of {} metrics",

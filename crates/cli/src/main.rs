@@ -28,7 +28,9 @@ enum Command {
     /// SERIES is CSV with the header
     /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new]`, times in RFC
     /// 3339 or epoch seconds, or JSON lines of the same names. Periods before the new side's first
-    /// request are what the old side's bursts are known by: give a day of them.
+    /// request, the last 1,440 of them, are what the old side's bursts are known by: give a day. Of the
+    /// policy, `period_s` (the series has its own), alarms and the holding of steps play no part, and all periods
+    /// are judged, where a check looks at the last 200.
     ///
     /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
     Judge {
@@ -49,7 +51,7 @@ enum Command {
         /// JSON file with the request as the state machine takes it, or - for standard input
         request: String,
         /// Healthy hosts of the old side, behind each load balancer
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
         hosts: Option<u32>,
         /// Routes, when the request does not name them
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -176,6 +178,11 @@ fn simulate(
     json: bool,
 ) -> Result<u8, String> {
     let scenes = grid.scenes();
+    if let Some(out) = &out {
+        // Before minutes are spent on what could not be written.
+        std::fs::create_dir_all(out)
+            .map_err(|error| format!("Could not make {}: {error}", out.display()))?;
+    }
     let told = io::stderr().is_terminal();
     let cells = simulate::play(&scenes, runs, seed, &|done, of| {
         if told {
@@ -190,8 +197,10 @@ fn simulate(
         let grid = grid.to_possible_value();
         let grid = grid.as_ref().map_or("fast", |value| value.get_name());
         let command = format!(
-            "cargo simulate --grid {grid} --runs {} --equal-runs {} --seed {seed} --out docs",
-            runs.faulty, runs.equal
+            "cargo simulate --grid {grid} --runs {} --equal-runs {} --seed {seed} --out {}",
+            runs.faulty,
+            runs.equal,
+            out.display()
         );
         let cells_csv = report::csv(&cells).map_err(|error| format!("Could not write: {error}"))?;
         for (name, text) in [

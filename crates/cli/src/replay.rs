@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use chart::{
     FAINT, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s, unbroken,
 };
+use cutover_core::baseline::BASELINE_PERIODS;
 use cutover_core::verdict::{grouped, percent};
 use cutover_core::{
     Baselines, Counts, Evidence, Health, Judge, Latency, Period, Series as Counted, Verdict,
@@ -61,6 +62,9 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
     let has_new = |row: &Row| row.new.is_some_and(|new| new.requests > 0);
     let begin = series.rows.iter().position(has_new).unwrap_or(series.rows.len());
     let (before, since) = series.rows.split_at(begin);
+    // A validation looks back on so many.
+    let periods = usize::try_from(BASELINE_PERIODS).unwrap_or(usize::MAX);
+    let before = before.get(before.len().saturating_sub(periods)..).unwrap_or(before);
     let baselines = (!before.is_empty()).then(|| baselines(before, &health));
     let mut judge = Judge::new(&health, 1, baselines.as_ref());
     let nothing =

@@ -169,19 +169,27 @@ fn a_plan_needs_no_aws() {
     let said = text(&planned.stdout);
     for part in [
         "300 route(s) to green in 2 step(s), 24 min if nothing holds one",
-        "   1        0 s    10 %      90:10    2 min   10 min         60 %  5",
+        "   1        0 s    10 %      90:10    2 min   10 min         80 %  7",
         "3 ChangeResourceRecordSets a shift",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
     let json = cutover(&["plan", "-", "--json"], request);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
-    assert_eq!(json["steps"][0]["worst_percent"], 60.0);
+    assert_eq!(json["steps"][0]["worst_percent"], 80.0);
     assert_eq!(json["steps"][0].get("hosts_needed"), None, "without --hosts");
     let refused = cutover(&["plan", "-"], r#"{"resolvers": 0}"#);
     assert_eq!(code(&refused), Some(2));
     let said = text(&refused.stderr);
     assert!(said.contains("new is missing") && said.contains("resolvers is 0"), "{said}");
+    let endless = r#"{"new": "green", "ramp": {"linear": {"step_percent": 0.5, "bake_s": 86400}}}"#;
+    let refused = cutover(&["plan", "-"], endless);
+    assert_eq!(code(&refused), Some(2));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("this ramp would write") && said.contains("an execution may take"),
+        "{said}"
+    );
     assert_eq!(code(&cutover(&["plan", "-"], "{")), Some(2));
 }
 
@@ -206,7 +214,6 @@ fn the_claims_of_the_bench_hold() {
 #[test]
 fn the_bench_gives_the_same_for_the_same_seed_and_writes_its_report() {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("evidence");
-    fs::create_dir_all(&directory).expect("a directory");
     let out = directory.to_str().expect("a path");
     let play = |seed: &str| {
         let args = [

@@ -38,8 +38,6 @@ const VERDICT_BYTES_MAX: usize = 180;
 /// Seconds since the start during which names without records of the new side are waited for, when
 /// the routes are discovered.
 pub const LEFT_OUT_WAIT_S: u32 = 600;
-/// Seconds that an execution may take: the time-out of the state machine.
-pub const EXECUTION_S_MAX: u64 = 1_209_600;
 /// Names listed in a sentence about many routes.
 const NAMES_SHOWN: usize = 5;
 
@@ -499,15 +497,9 @@ impl Survey {
         self.check_left_out(attempt);
         self.check_resumed();
         let ttl_s = self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S);
-        let history = self.request.ramp.check_history(
-            &self.request.health,
-            ttl_s,
-            self.request.ready_timeout_s,
-        );
-        if let Err(problem) = history {
+        for problem in self.request.too_long(ttl_s) {
             self.refuse(problem);
         }
-        self.check_duration(ttl_s);
         self.warn_of_lumps(&facts.load_balancers, ttl_s);
         let cutover = self.cutover(facts, attempt, ttl_s);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.findings.is_empty()) {
@@ -739,20 +731,6 @@ impl Survey {
         }
     }
 
-    fn check_duration(&mut self, ttl_s: u32) {
-        let request = &self.request;
-        let longest_s = request.ramp.duration_s(ttl_s)
-            + u64::from(request.ready_timeout_s)
-            + u64::from(request.health.hold_max_s);
-        if longest_s > EXECUTION_S_MAX {
-            let message = format!(
-                "ready_timeout_s, hold_max_s and the ramp come to {longest_s} s; an execution may \
-                 take {EXECUTION_S_MAX} s"
-            );
-            self.refuse(Problem::new("ramp_too_slow", message));
-        }
-    }
-
     /// A lump may bring the new side more than it has hosts for, where it was allowed to have fewer.
     fn warn_of_lumps(&mut self, found: &BTreeMap<String, FoundLoadBalancer>, ttl_s: u32) {
         let pairs: BTreeSet<(&String, &String)> =
@@ -782,10 +760,16 @@ impl Survey {
     }
 
     /// Without a day of the old side's traffic, its bursts are not known.
-    fn warn_without_baseline(&mut self, load_balancers: &[LoadBalancer]) {
-        let unknown = |lb: &&LoadBalancer| lb.baseline.is_some_and(|b| !b.errors.knows_bursts());
-        let ids: Vec<String> =
-            load_balancers.iter().filter(unknown).map(|lb| lb.id.clone()).collect();
+    fn warn_without_baseline(&mut self, load_balancers: &[LoadBalancer], routes: &[Route]) {
+        let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_lb).collect();
+        let known = |lb: &&LoadBalancer| {
+            let knows = |b: Baselines| {
+                b.errors.knows_bursts() && b.slow.is_none_or(|slow| slow.knows_bursts())
+            };
+            lb.baseline.is_some_and(knows)
+        };
+        let old = of_old.iter().filter_map(|index| load_balancers.get(*index));
+        let ids: Vec<String> = old.filter(|lb| !known(lb)).map(|lb| lb.id.clone()).collect();
         if !ids.is_empty() {
             let message = format!(
                 "too little traffic was counted before the start to know the bursts of {}: a bad new \
@@ -848,7 +832,7 @@ impl Survey {
             });
         }
         let first_step = self.first_step()?;
-        self.warn_without_baseline(&load_balancers);
+        self.warn_without_baseline(&load_balancers, &routes);
         let request = &self.request;
         let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
         let mut cutover = Cutover {
@@ -1424,7 +1408,7 @@ mod tests {
         assert_eq!(warnings[0].code, "lumpy_split");
         assert_eq!(
             warnings[0].message,
-            "at 30 %, 10 resolvers may send 70 % of the requests to app/k8s-green/1 for a while, which \
+            "at 20 %, 10 resolvers may send 70 % of the requests to app/k8s-green/1 for a while, which \
              takes 3 hosts as app/k8s-blue/1 has them; it has 2"
         );
         assert_eq!(Given::fine().validate().expect("accepted").warnings, []);

@@ -44,8 +44,9 @@ pub struct Health {
     pub requests_min: u64,
     /// Hard limit of the new side's error rate, 0–1.
     pub error_rate_max: f64,
-    /// The chance that a cutover between two equally good sides is taken back, above 0 and below 1. All
-    /// routes and signals share it.
+    /// The chance that the comparison takes back a cutover between two equally good sides, 0.000001–0.5. All
+    /// routes and signals share it. Beside it stand limits, alarms and `on_no_data`, which no chance bounds; and a
+    /// cutover of more than 200 periods is compared over the latest 200 at each check.
     pub alpha: f64,
     /// Up to this ratio of the odds to fail, new over old, the new side is good enough: 1–100.
     pub tolerated_odds_ratio: f64,

@@ -47,8 +47,7 @@ impl Table {
     }
 
     /// Whether the errors could have fallen in one way only: then they tell nothing.
-    #[must_use]
-    pub fn is_certain(&self) -> bool {
+    fn is_certain(&self) -> bool {
         self.from >= self.to
     }
 
@@ -174,16 +173,18 @@ fn log_rising(first: f64, last: f64) -> f64 {
     const SERIES_MIN: f64 = 64.0;
     let mut log = 0.0;
     let mut product = 1.0_f64;
-    let mut next = first;
     let multiplied_to = if last - first < MULTIPLIED_MAX { last } else { SERIES_MIN.min(last) };
-    while next <= multiplied_to {
-        product *= next;
-        if product > 1e290 {
+    let mut done = 0.0;
+    // Counted apart from the factor: beyond 2^53 a number plus 1 is the number itself.
+    while first + done <= multiplied_to {
+        product *= first + done;
+        if product > 1e250 {
             log += product.ln();
             product = 1.0;
         }
-        next += 1.0;
+        done += 1.0;
     }
+    let next = first + done;
     log += product.ln();
     if next > last {
         return log;
@@ -247,7 +248,7 @@ mod tests {
                 to: f64::from(errors.min(new)),
                 x: 0.0,
             };
-            for odds_ratio in [1.0, 1.5, 2.0, 3.0, 10.0, 50.0, 1000.0] {
+            for odds_ratio in [1.0, 1.5, 2.0, 3.0, 10.0, 50.0, 1e3, 1e4, 1e5] {
                 let mode = table.mode(odds_ratio);
                 let Some(fast) = table.laplace(odds_ratio, mode) else { continue };
                 let exact = table.summed(odds_ratio, mode).ln();
@@ -267,6 +268,9 @@ mod tests {
             let log_e = table.log_e(&[2.0, 1000.0], 1.5);
             assert!(log_e.iter().all(|log_e| log_e.is_finite()), "{old} {new}: {log_e:?}");
         }
+        let most = 1 << 53;
+        let many = Table::of(counts(most, 0), counts(most / 10, 3)).log_e(&[2.0, 1000.0], 1.5);
+        assert!(many.iter().all(|log_e| log_e.is_finite()), "{many:?}");
         let nothing = Table::of(counts(0, 0), counts(10_000_000, 10_000_000));
         let [log_e] = nothing.log_e(&[3.0], 1.5);
         assert!(log_e.abs() < f64::EPSILON, "{log_e}");

@@ -6,8 +6,8 @@
 //! - Each resolver keeps one answer for the TTL, then asks again, and gets the new side with the
 //!   probability that the weights give, whatever it and the others got before. (How often `CloudFront`
 //!   asks anew is not documented.)
-//! - So the share of one TTL is that of the resolvers which got the new side, and a bake has as many chances
-//!   of a lump as it has TTLs.
+//! - So the share of a moment is that of the resolvers whose answer is the new side. It changes when one of them asks,
+//!   each at a moment of its own: a bake has as many chances of a lump as it has TTLs times resolvers.
 
 use crate::percent::Percent;
 
@@ -20,9 +20,9 @@ pub const RESOLVERS: u32 = 10;
 /// Most resolvers that a request may name.
 pub const RESOLVERS_MAX: u32 = 10_000;
 
-/// The share of the requests, 0–1, that the new side gets at most in any one TTL of a step, with a chance of
-/// 99 %: the least k / `resolvers` for which (P(X ≤ k))ᵗ ≥ 0.99, with X binomial by the share and t
-/// the number of TTLs in the bake.
+/// The share of the requests, 0–1, that the new side gets at most at any moment of a step, with a chance of at
+/// least 99 %: the least k / `resolvers` for which (P(X ≤ k))ⁿ ≥ 0.99, with X binomial by the share and n
+/// the number of answers during the bake.
 #[must_use]
 pub fn worst_share(share: Percent, resolvers: u32, ttl_s: u32, bake_s: u32) -> f64 {
     let resolvers = resolvers.clamp(1, RESOLVERS_MAX);
@@ -30,8 +30,8 @@ pub fn worst_share(share: Percent, resolvers: u32, ttl_s: u32, bake_s: u32) -> f
     if share == Percent::FULL || share == Percent::ZERO {
         return probability;
     }
-    let chances = f64::from(bake_s.div_ceil(ttl_s.max(1)).max(1));
-    // Of one TTL, so that all of them together keep the confidence.
+    let chances = f64::from(bake_s.div_ceil(ttl_s.max(1)).max(1)) * f64::from(resolvers);
+    // Of one answer, so that all of them together keep the confidence.
     let wanted = CONFIDENCE.powf(1.0 / chances);
     let number = f64::from(resolvers);
     let odds = probability / (1.0 - probability);
@@ -70,10 +70,10 @@ mod tests {
         let table = [
             (10, 1, 300, 1.0),
             (10, 2, 300, 1.0),
-            (10, 10, 300, 0.5),
-            (10, 100, 300, 0.2),
-            (10, 10_000, 300, 0.11),
-            (1, 10, 300, 0.2),
+            (10, 10, 300, 0.6),
+            (10, 100, 300, 0.25),
+            (10, 10_000, 300, 0.12),
+            (1, 10, 300, 0.3),
             (50, 10, 300, 1.0),
             (100, 10, 300, 1.0),
         ];

@@ -51,7 +51,7 @@ pub struct PlannedStep {
     pub settle_s: u32,
     /// Seconds to bake.
     pub bake_s: u32,
-    /// The share that the new side may get for the time of a TTL, in percent: DNS makes lumps.
+    /// The share that the new side may get for a while, in percent: DNS makes lumps.
     pub worst_percent: f64,
     /// Hosts that the new side needs for it, of all load balancers together, if they do as much as those of
     /// the old side; left out when the number of those is not known.
@@ -133,7 +133,8 @@ impl Plan {
         let hosts: Vec<u32> = baselines.map(|baseline| baseline.hosts).collect();
         for step in ahead {
             let worst = worst_share(step.percent, resolvers, ttl_s, step.bake_s);
-            let needed = hosts.iter().map(|hosts| hosts_needed(worst, *hosts)).sum();
+            let needed = hosts.iter().map(|hosts| hosts_needed(worst, *hosts));
+            let needed = needed.fold(0, u32::saturating_add);
             steps.push(PlannedStep {
                 shift_at_s: at_s,
                 percent: step.percent,

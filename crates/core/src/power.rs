@@ -5,7 +5,8 @@ use crate::evidence::Counts;
 /// Requests of the new side until e is likely to reach its limit, if the new side's odds to fail are
 /// `odds_ratio` times the old side's. `log_needed` is ln of what e must gain
 /// ([`EProcess::log_needed`](crate::EProcess::log_needed)). `None` where nothing can be
-/// said: no request on one side, no error so far, or an effect that is tolerated.
+/// said: no request on one side, or an effect that is tolerated. Where nothing has failed yet, one error among all
+/// requests is assumed: at least so many are needed.
 ///
 /// Every error falls on the new side with a probability π that depends on the odds ratio and the share of
 /// requests that it gets; so ln e grows on average, an error, by the Kullback–Leibler divergence of π
@@ -27,11 +28,8 @@ pub fn requests_needed(
     }
     let share = new.requests as f64 / (new + old).requests as f64;
     // Without an error on the old side, those of both are the best guess of how often requests fail.
-    let rate = if old.errors > 0 {
-        old.error_rate()?
-    } else {
-        (old + new).error_rate().filter(|rate| *rate > 0.0)?
-    };
+    let told = if old.errors > 0 { old } else { old + new };
+    let rate = Counts { errors: told.errors.max(1), ..told }.error_rate()?;
     let part = |ratio: f64| ratio * share / (ratio * share + 1.0 - share);
     let (seen, tolerated_part) = (part(odds_ratio), part(tolerated));
     let growth_per_error = seen * (seen / tolerated_part).ln()
@@ -70,13 +68,14 @@ mod tests {
     fn nothing_is_said_where_nothing_can_be() {
         let new = counts(1_000, 0);
         for (old, new, ratio) in [
-            (counts(9_000, 0), new, 3.0),
             (counts(0, 0), new, 3.0),
             (counts(9_000, 9), counts(0, 0), 3.0),
             (counts(9_000, 9), new, 1.5),
         ] {
             assert_eq!(requests_needed(old, new, 1.5, ratio, 4.6), None, "{old:?} {new:?}");
         }
+        let quiet = requests_needed(counts(9_000, 0), new, 1.5, 3.0, 4.6);
+        assert!(quiet.is_some_and(|requests| (90_000..110_000).contains(&requests)), "{quiet:?}");
         let hopeless = requests_needed(counts(u64::MAX, 1), counts(1, 0), 1.5, 1.500_001, 4.6);
         assert!(hopeless.is_some_and(|requests| requests > 1_000_000_000));
     }

@@ -56,6 +56,8 @@ pub struct Request {
     pub default_zone: Option<String>,
 }
 
+/// Seconds that an execution may take: the time-out of the state machine.
+pub const EXECUTION_S_MAX: u64 = 1_209_600;
 /// Longest set identifier. Source: Route 53 API reference, `ResourceRecordSet`.
 const SET_IDENTIFIER_CHARS_MAX: usize = 128;
 /// Most alarms of one `DescribeAlarms` call. Source: CloudWatch API reference.
@@ -92,6 +94,24 @@ impl Request {
             Some(request) if problems.is_empty() => Ok(Self { default_zone, ..request }),
             _ => Err(Failure::InvalidInput(problems)),
         }
+    }
+
+    /// What speaks against its length, with records of this TTL, in seconds: an execution holds so many events
+    /// and lasts so long.
+    #[must_use]
+    pub fn too_long(&self, ttl_s: u32) -> Vec<Problem> {
+        let history = self.ramp.check_history(&self.health, ttl_s, self.ready_timeout_s);
+        let longest_s = self.ramp.duration_s(ttl_s)
+            + u64::from(self.ready_timeout_s)
+            + u64::from(self.health.hold_max_s);
+        let duration = (longest_s > EXECUTION_S_MAX).then(|| {
+            let message = format!(
+                "ready_timeout_s, hold_max_s and the ramp come to {longest_s} s; an execution may \
+                 take {EXECUTION_S_MAX} s"
+            );
+            Problem::new("ramp_too_slow", message)
+        });
+        history.err().into_iter().chain(duration).collect()
     }
 
     fn fields(merged: Value, problems: &mut Vec<Problem>) -> Option<Self> {
@@ -196,7 +216,7 @@ impl Health {
 fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
     let default = Health::default();
     let mut fields = Fields::of(value, "health.", problems);
-    let health = Health {
+    let mut health = Health {
         period_s: fields.or(
             "period_s",
             default.period_s,
@@ -238,12 +258,7 @@ fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
             "a number from 1 to 100",
             |ratio: &f64| (1.0..=100.0).contains(ratio),
         ),
-        detectable_odds_ratio: fields.or(
-            "detectable_odds_ratio",
-            default.detectable_odds_ratio,
-            "a number above 1, up to 1000",
-            |ratio: &f64| *ratio > 1.0 && *ratio <= 1000.0,
-        ),
+        detectable_odds_ratio: 0.0,
         latency_target_s: fields.optional(
             "latency_target_s",
             "a number of seconds from 0.001 to 900",
@@ -282,16 +297,18 @@ fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
             |_| true,
         ),
     };
+    // Twice what is tolerated, where that is more than the default.
+    let usual = default.detectable_odds_ratio.max(2.0 * health.tolerated_odds_ratio);
+    let allowed = format!(
+        "a number above tolerated_odds_ratio ({}), up to 1000",
+        health.tolerated_odds_ratio
+    );
+    let tolerated = health.tolerated_odds_ratio;
+    health.detectable_odds_ratio =
+        fields.or("detectable_odds_ratio", usual, &allowed, |ratio: &f64| {
+            *ratio > tolerated && *ratio <= 1000.0
+        });
     fields.finish();
-    if health.detectable_odds_ratio <= health.tolerated_odds_ratio {
-        problems.push(Problem::new(
-            "invalid_field",
-            format!(
-                "health.detectable_odds_ratio is {}; allowed: more than tolerated_odds_ratio, {}",
-                health.detectable_odds_ratio, health.tolerated_odds_ratio
-            ),
-        ));
-    }
     health
 }
 

@@ -85,7 +85,7 @@ impl Verdict {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn measured_share(&self) -> Option<f64> {
-        let all = self.old.requests + self.new.requests;
+        let all = (self.old + self.new).requests;
         (all > 0).then(|| self.new.requests as f64 / all as f64)
     }
 }
@@ -203,8 +203,9 @@ impl<'a> Judge<'a> {
                 let of = |counts: Counts, slow: u64| Counts { errors: slow, ..counts };
                 match old_slow {
                     Some(Latency::Slow(slow_old)) => test.see(of(old, slow_old), of(new, slow_new)),
-                    // What was not counted is nothing to compare with.
-                    _ => test.see(Counts::default(), of(new, slow_new)),
+                    _ if old.requests == 0 => test.see(old, of(new, slow_new)),
+                    // The old side answered, and how slowly is not known: no evidence.
+                    _ => {}
                 }
             }
             (Some(Latency::Percentile(old_s)), Some(Latency::Percentile(new_s)))
@@ -326,7 +327,12 @@ impl<'a> Judge<'a> {
         }
         let sentence = compared(old, new, "failed");
         if self.is_over(old, new) {
-            let reason = format!("{sentence}, but in one period: another one decides");
+            let why = match self.over_the_limit() {
+                (_, _, number) if number < OVER => "but in one period: another one decides",
+                _ => "by no more than chance: more requests decide",
+            };
+            let limit = percent(self.error_rate_max());
+            let reason = format!("{sentence}: over the limit of {limit}, {why}");
             return (VerdictKind::NotEnoughData, reason);
         }
         let mut reason = format!("{sentence}; {}", self.e_words(&self.errors));
@@ -338,7 +344,15 @@ impl<'a> Judge<'a> {
 
     /// What speaks against the new side, with the numbers that a person needs.
     fn told(&self, regression: Regression) -> String {
-        let tested = |test: &EProcess, what: &str| {
+        let tested = |test: &EProcess, worst: Option<f64>, what: &str| {
+            if let (Some((old, new)), Some(worst)) = (test.alone(), worst) {
+                return format!(
+                    "{} in one period; the old side's worst of the day before was {}; {}",
+                    compared(old, new, what),
+                    percent(worst),
+                    self.e_words(test)
+                );
+            }
             let Run { old, new, .. } = test.run();
             let odds = match odds_ratio(old, new) {
                 Some(ratio) => format!("; odds {ratio:.1} times"),
@@ -346,12 +360,15 @@ impl<'a> Judge<'a> {
             };
             format!("{}{odds}; {}", compared(old, new, what), self.e_words(test))
         };
+        let worst = self.baseline.map(|baseline| baseline.errors.worst_rate);
         match (regression, &self.slow) {
             (Regression::Slow, Some(slow)) => {
                 let target_s = self.health.latency_target_s.unwrap_or_default();
-                tested(slow, &format!("took over {target_s} s"))
+                let worst = self.baseline.and_then(|baseline| baseline.slow);
+                let worst = worst.map(|slow| slow.worst_rate);
+                tested(slow, worst, &format!("took over {target_s} s"))
             }
-            (Regression::Errors | Regression::Slow, _) => tested(&self.errors, "failed"),
+            (Regression::Errors | Regression::Slow, _) => tested(&self.errors, worst, "failed"),
             (Regression::Limit, _) => {
                 let (old, new, number) = self.over_the_limit();
                 format!(
@@ -390,7 +407,8 @@ impl<'a> Judge<'a> {
             self.errors.log_needed(ratio),
         )?;
         let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
-        let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1) + 1;
+        let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1);
+        let periods = periods.saturating_add(1);
         let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
         Some(format!(
             "odds of {ratio} times would take about {} more requests of new ({} min) to be seen",
@@ -581,6 +599,15 @@ mod tests {
         for (what, periods, kind) in table {
             assert_eq!(verdict(periods).kind, kind, "{what}: {}", verdict(periods).reason);
         }
+        assert!(
+            verdict(&[thin; 4])
+                .reason
+                .ends_with("over the limit of 5 %, by no more than chance: more requests decide")
+        );
+        let once = verdict(&[(None, counts(1000, 80))]);
+        assert!(
+            once.reason.ends_with("over the limit of 5 %, but in one period: another one decides")
+        );
     }
 
     #[test]
@@ -628,7 +655,7 @@ mod tests {
         assert_eq!(
             verdict.reason,
             "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; odds of 3 \
-             times would take about 14,000 more requests of new (23 min) to be seen"
+             times would take about 16,000 more requests of new (26 min) to be seen"
         );
     }
 
@@ -646,9 +673,18 @@ mod tests {
         let both = [(counts(9000, 9000), counts(1000, 1000))];
         let verdict = judge(&HEALTH(), &evidence(&both), 1, Some(&a_day()));
         assert_ne!(verdict.kind, VerdictKind::Regressed, "both sides fail: {}", verdict.reason);
-        let alone = [(None, counts(1000, 300))];
+        let fine = (counts(54_000, 54), counts(6_000, 6));
+        let alone = [fine, fine, (None, counts(1000, 300))];
         let verdict = judge(&HEALTH(), &evidence(&alone), 1, Some(&a_day()));
         assert_eq!(verdict.kind, VerdictKind::Regressed, "at 100 %: {}", verdict.reason);
+        assert!(
+            verdict.reason.starts_with(
+                "new 30 % of 1,000 requests failed, old had no request in one period; the old side's worst of \
+                 the day before was 0.1"
+            ),
+            "{}",
+            verdict.reason
+        );
     }
 
     #[test]
@@ -674,6 +710,13 @@ mod tests {
         let verdict = judge(&health, &seen, 1, None);
         assert_eq!(verdict.kind, VerdictKind::Healthy);
         assert!(verdict.reason.contains("of slow requests e = "), "{}", verdict.reason);
+        for period in &mut seen.periods {
+            period.latency_old = None;
+            period.latency_new = Some(Latency::Slow(1000));
+        }
+        let day = Baselines { slow: Some(a_day().errors), ..a_day() };
+        let verdict = judge(&health, &seen, 1, Some(&day));
+        assert_eq!(verdict.kind, VerdictKind::Healthy, "how slow the old side is is not known");
         let blind = Health { latency_target_s: None, ..HEALTH() };
         assert!(!judge(&blind, &seen, 1, None).reason.contains("slow"));
     }

@@ -136,7 +136,12 @@ impl Telemetry for CloudWatch {
                 self.ask(asked, window, &mut points).await?;
             }
         }
-        Ok(load_balancers.iter().map(|of| series(of, window, latency, &points)).collect())
+        let tells = |(query, points): (&Query<'_>, &Points)| {
+            Some(query.metric) == latency && points.iter().any(Option::is_some)
+        };
+        let counts_slow = points.iter().any(tells);
+        let one = |of| series(of, window, latency, counts_slow, &points);
+        Ok(load_balancers.iter().map(one).collect())
     }
 
     async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure> {
@@ -239,6 +244,7 @@ fn series(
     of: &LoadBalancer,
     window: Window,
     latency: Option<Name<'_>>,
+    counts_slow: bool,
     points: &BTreeMap<Query<'_>, Points>,
 ) -> Series {
     let all = |metric| points.get(&Query { load_balancer: &of.id, metric });
@@ -270,7 +276,7 @@ fn series(
     let latency = latency.map(|metric| {
         let chosen = |index| at(Name::Requests, index).is_some();
         let times = all(metric).map_or(&[][..], Vec::as_slice);
-        slow(metric, &counts, times, chosen)
+        slow(metric, &counts, times, counts_slow, chosen)
     });
     Series { counts, latency: latency.unwrap_or_default(), healthy_hosts }
 }
@@ -279,15 +285,16 @@ fn series(
 /// period for which a target was chosen, as no other has a time.
 ///
 /// Whether CloudWatch tells 0 or nothing of a period in which no answer was slow, nobody has confirmed. So
-/// a number that is missing beside requests is 0 if the window has one at all. A source that tells none
-/// cannot count, as far as one can see, and what was not counted must not pass for "none was slow".
+/// a number that is missing beside requests is 0 if there is one at all, of any load balancer (`counted`): an old
+/// side without a slow answer can be compared with. A source that tells none cannot count, as far as one can
+/// see, and what was not counted must not pass for "none was slow".
 fn slow(
     metric: Name<'_>,
     counts: &[Option<Counts>],
     times: &[Option<f64>],
+    counted: bool,
     chosen: impl Fn(usize) -> bool,
 ) -> Vec<Option<Latency>> {
-    let counted = times.iter().any(Option::is_some);
     let in_period = |(index, counts): (usize, &Option<Counts>)| {
         let time = times.get(index).copied().flatten();
         let counts = (*counts)?;

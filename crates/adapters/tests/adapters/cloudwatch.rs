@@ -228,6 +228,19 @@ async fn a_source_that_counts_no_slow_request_at_all_may_not_be_able_to() {
 }
 
 #[tokio::test]
+async fn a_side_without_a_slow_request_is_told_from_a_source_that_cannot_count_by_the_other_side() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0)]),
+        ("app/b/1 RequestCount", &[(0, 50.0)]),
+        ("app/b/1 TargetResponseTime", &[(0, 7.0)]),
+    ]);
+    let of = [balancer("app/a/1", &[]), balancer("app/b/1", &[])];
+    let series = cloudwatch.series(&of, window(1), &slow(LatencyBy::Count)).await.expect("told");
+    assert_eq!(series[0].latency, [Some(Latency::Slow(0))]);
+    assert_eq!(series[1].latency, [Some(Latency::Slow(7))]);
+}
+
+#[tokio::test]
 async fn percentiles_are_times_and_one_that_is_missing_is_not_known() {
     let (cloudwatch, asked) = cloudwatch(&[
         ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0)]),

@@ -182,7 +182,12 @@ pub fn play(
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        let joined = workers.into_iter().map(|worker| match worker.join() {
+            Ok(played) => played,
+            // Without its cells, the claims would be made of what is left.
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
     });
     played.sort_by_key(|(index, _)| *index);
     played.into_iter().flat_map(|(_, cells)| cells).collect()

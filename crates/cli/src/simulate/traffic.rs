@@ -242,7 +242,6 @@ impl Bursts {
     /// What the rates of both sides are multiplied by in one minute.
     fn factors(self, rng: &mut impl Rng) -> (f64, f64) {
         let burst = |chance: f64| if chance < BURST_CHANCE { BURST_FACTOR } else { 1.0 };
-        // Two numbers are drawn in any case, so that scenes that differ in this alone share the rest.
         let (old, new) = (rng.random::<f64>(), rng.random::<f64>());
         match self {
             Self::None => (1.0, 1.0),
