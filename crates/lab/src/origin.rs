@@ -28,6 +28,17 @@ pub struct Behaviour {
     pub latency_ms_max: u64,
 }
 
+/// Something that an origin needs, and that fails for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fault {
+    /// Share of requests that are answered with status 500 meanwhile, 0 to 1.
+    pub error_rate: f64,
+    /// The first Unix second of it.
+    pub from_s: i64,
+    /// The Unix second in which all is well again.
+    pub until_s: i64,
+}
+
 /// What an origin did in one second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Second {
@@ -51,6 +62,7 @@ pub struct Origin {
 #[derive(Debug)]
 struct State {
     behaviour: Behaviour,
+    fault: Option<Fault>,
     random: fastrand::Rng,
     /// By Unix second in which the answer was given.
     seconds: BTreeMap<i64, Second>,
@@ -67,7 +79,12 @@ impl Origin {
         let address =
             listener.local_addr().map_err(|error| LabError::io("listen on loopback", error))?;
         let random = fastrand::Rng::with_seed(seed);
-        let state = Arc::new(Mutex::new(State { behaviour, random, seconds: BTreeMap::new() }));
+        let state = Arc::new(Mutex::new(State {
+            behaviour,
+            fault: None,
+            random,
+            seconds: BTreeMap::new(),
+        }));
         let app = Router::new().fallback({
             let state = Arc::clone(&state);
             async move || answer(&state).await
@@ -80,6 +97,11 @@ impl Origin {
     /// Sets the share of requests that fail from now on, 0 to 1.
     pub fn set_error_rate(&self, error_rate: f64) {
         lock(&self.state).behaviour.error_rate = error_rate;
+    }
+
+    /// Lets something fail for a while. It takes the place of a fault before it.
+    pub fn set_fault(&self, fault: Fault) {
+        lock(&self.state).fault = Some(fault);
     }
 
     /// What was answered in the second that began at this Unix time. It is complete once the
@@ -96,12 +118,21 @@ impl Drop for Origin {
     }
 }
 
+impl State {
+    /// Share of requests that fail in this Unix second.
+    fn error_rate(&self, unix_s: i64) -> f64 {
+        let fault = self.fault.filter(|fault| (fault.from_s..fault.until_s).contains(&unix_s));
+        fault.map_or(self.behaviour.error_rate, |fault| fault.error_rate)
+    }
+}
+
 async fn answer(state: &Mutex<State>) -> StatusCode {
     let begun = Instant::now();
     let (failed, latency_ms) = {
-        let State { behaviour, random, .. } = &mut *lock(state);
-        let range = behaviour.latency_ms_min..=behaviour.latency_ms_max;
-        (random.f64() < behaviour.error_rate, random.u64(range))
+        let state = &mut *lock(state);
+        let error_rate = state.error_rate(Timestamp::now().as_second());
+        let range = state.behaviour.latency_ms_min..=state.behaviour.latency_ms_max;
+        (state.random.f64() < error_rate, state.random.u64(range))
     };
     tokio::time::sleep(Duration::from_millis(latency_ms)).await;
 
@@ -121,4 +152,26 @@ async fn answer(state: &Mutex<State>) -> StatusCode {
 /// Counts are numbers: what a panicking holder left is as good as what it found.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_lasts_for_its_seconds_and_what_is_usual_comes_back() {
+        let usual = Behaviour { error_rate: 0.1, latency_ms_min: 1, latency_ms_max: 2 };
+        let mut state = State {
+            behaviour: usual,
+            fault: None,
+            random: fastrand::Rng::with_seed(1),
+            seconds: BTreeMap::new(),
+        };
+        let is = |state: &State, unix_s, rate: f64| (state.error_rate(unix_s) - rate).abs() < 1e-9;
+        assert!(is(&state, 100, 0.1));
+        state.fault = Some(Fault { error_rate: 0.4, from_s: 100, until_s: 102 });
+        for (unix_s, rate) in [(99, 0.1), (100, 0.4), (101, 0.4), (102, 0.1)] {
+            assert!(is(&state, unix_s, rate), "second {unix_s}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The picture of a run: one self-contained SVG. On top the intended and the measured share, below
-//! the error rates, at the bottom the verdicts, all over the same seconds.
+//! the error rates and the evidence, at the bottom the verdicts, all over the same seconds.
 
 use chart::{
     Axis, FAINT, GRID, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, shortened,
@@ -10,18 +10,27 @@ use cutover_core::verdict::VerdictKind;
 use crate::recording::{Recording, Sample, verdict_words};
 
 const WIDTH: f64 = 1200.0;
-const HEIGHT: f64 = 800.0;
+const HEIGHT: f64 = 980.0;
 /// Left and right edge of every panel.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 1172.0;
 /// Over the shares the steps have their names.
 const SHARE: Panel = Panel { left: LEFT, right: RIGHT, top: 146.0, bottom: 420.0, head: 18.0 };
 const ERRORS: Panel = Panel { left: LEFT, right: RIGHT, top: 478.0, bottom: 622.0, head: 0.0 };
-const VERDICTS: Panel = Panel { left: LEFT, right: RIGHT, top: 676.0, bottom: 706.0, head: 0.0 };
-const PANELS: [Panel; 3] = [SHARE, ERRORS, VERDICTS];
+const EVIDENCE: Panel = Panel { left: LEFT, right: RIGHT, top: 680.0, bottom: 804.0, head: 0.0 };
+const VERDICTS: Panel = Panel { left: LEFT, right: RIGHT, top: 858.0, bottom: 888.0, head: 0.0 };
+const PANELS: [Panel; 4] = [SHARE, ERRORS, EVIDENCE, VERDICTS];
 
 /// Seconds over which an error rate is taken, so that one error among few requests is no spike.
 const ERROR_WINDOW: usize = 3;
+/// The lowest e that has a place of its own. The part of the stake that is kept for faults that begin
+/// late holds e above it for as long as a run of the lab lasts.
+const E_MIN: f64 = 0.1;
+/// What e must reach as long as no check has told it.
+const LOG10_LIMIT_USUAL: f64 = 2.0;
+/// Powers of ten that have a label.
+const E_LABELS_MAX: usize = 5;
+
 /// Narrower steps get no label.
 const LABEL_WIDTH_MIN: f64 = 64.0;
 
@@ -35,6 +44,7 @@ pub fn draw(recording: &Recording) -> String {
     head(&mut svg, recording);
     shares(&mut svg, recording, &time);
     errors(&mut svg, recording, &time);
+    evidence(&mut svg, recording, &time);
     verdicts(&mut svg, recording, &time);
     boundaries(&mut svg, recording, &time);
     svg.finish()
@@ -130,6 +140,45 @@ fn errors(svg: &mut Svg, recording: &Recording, time: &Axis) {
                 svg.dot(*alone, color);
             }
         }
+    }
+}
+
+fn evidence(svg: &mut Svg, recording: &Recording, time: &Axis) {
+    let log10_limit = recording.checks.last().map_or(LOG10_LIMIT_USUAL, |c| c.log10_limit);
+    let limit = 10_f64.powf(log10_limit);
+    // Room above the limit, for e is over it at the end of a run that goes back.
+    let e = EVIDENCE.upward(E_MIN, 10_f64.powf(log10_limit.ceil() + 1.0), Scale::Log10);
+    svg.title(&EVIDENCE, "Evidence against the new side, e of each check");
+    for exponent in e.decades(E_LABELS_MAX) {
+        svg.grid_line(&EVIDENCE, e.place(10_f64.powi(exponent)), &power_of_ten(exponent));
+    }
+    svg.legend(
+        &EVIDENCE,
+        &[
+            (INK, Mark::Dot, "e; 1 speaks for neither side".to_owned()),
+            (LIMIT, Mark::Dashes, format!("limit, {limit:.0}")),
+        ],
+    );
+    let y = e.place(limit);
+    svg.line(&[(LEFT, y), (RIGHT, y)], LIMIT, "stroke-width=\"1.2\" stroke-dasharray=\"6 4\"");
+    let points = recording.checks.iter().map(|check| {
+        let log10_e = check.log10_e?;
+        Some((time.place(check.at_s), e.place(10_f64.powf(log10_e))))
+    });
+    for run in unbroken(points) {
+        svg.line(&run, INK, "stroke-width=\"1.2\" stroke-opacity=\"0.6\"");
+        for point in run {
+            svg.dot(point, INK);
+        }
+    }
+}
+
+/// A power of ten in digits, or as one where they would be too many: `0.01`, `100`, `10^6`.
+fn power_of_ten(exponent: i32) -> String {
+    match usize::try_from(exponent.unsigned_abs()) {
+        Ok(digits @ 0..=5) if exponent < 0 => format!("{:.digits$}", 10_f64.powi(exponent)),
+        Ok(0..=5) => format!("{:.0}", 10_f64.powi(exponent)),
+        _ => format!("10^{exponent}"),
     }
 }
 
@@ -268,6 +317,8 @@ mod tests {
             },
             sentence: String::new(),
             measured: None,
+            log10_e: (number != 7).then(|| f64::from(number) / 2.0 - 5.0),
+            log10_limit: 2.0,
         };
         Recording {
             new: "green & <co>".to_owned(),
@@ -299,6 +350,24 @@ mod tests {
         }
         assert!(svg.contains("green &amp; &lt;co&gt;"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "every number is a number");
+    }
+
+    #[test]
+    fn evidence_is_drawn_with_its_limit_and_stays_in_its_panel() {
+        let svg = draw(&recording());
+        for said in [">0.1<", ">1000<", ">limit, 100<", "Evidence against the new side"] {
+            assert!(svg.contains(said), "{said} is missing");
+        }
+        // Of e up to 10^6.5 on an axis that ends at 1,000, and of e down to 10^-5.
+        for edge in [EVIDENCE.top, EVIDENCE.bottom] {
+            assert!(svg.contains(&format!("cy=\"{edge:.1}\"")), "nothing lies at {edge}");
+        }
+    }
+
+    #[test]
+    fn powers_of_ten_are_written_out_up_to_six_digits() {
+        let written = [-6, -2, 0, 3, 5, 6].map(power_of_ten);
+        assert_eq!(written, ["10^-6", "0.01", "1", "1000", "100000", "10^6"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Everything that was seen of one run, in seconds since the event: what the view shows, the
 //! picture draws and `run.json` holds.
 
-use cutover_core::verdict::VerdictKind;
-use cutover_core::{Counts, Cutover, Route, Status, Step};
+use cutover_core::verdict::{VerdictKind, e_shown};
+use cutover_core::{Counts, Cutover, Problem, Route, Status, Step};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -104,6 +104,26 @@ pub struct Check {
     pub sentence: String,
     /// The measured share of this step's requests so far, 0–1.
     pub measured: Option<f64>,
+    /// The decimal logarithm of e, the evidence against the new side: the highest of all routes. `None`
+    /// when the telemetry failed.
+    pub log10_e: Option<f64>,
+    /// The decimal logarithm of what e must reach for a route to go back.
+    pub log10_limit: f64,
+}
+
+impl Check {
+    /// Its verdict and e in a few words: `healthy, e = 0.4 of 100`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let verdict = verdict_words(self.verdict);
+        let shown = |log10: f64| e_shown(log10 * std::f64::consts::LN_10);
+        match self.log10_e {
+            Some(log10_e) => {
+                format!("{verdict}, e = {} of {}", shown(log10_e), shown(self.log10_limit))
+            }
+            None => verdict.to_owned(),
+        }
+    }
 }
 
 /// Something worth a line.
@@ -166,7 +186,7 @@ impl Recording {
             ),
         );
         for warning in &cutover.warnings {
-            self.note(at_s, format!("warning: {}", warning.message));
+            self.note(at_s, warning_words(warning));
         }
     }
 
@@ -192,6 +212,7 @@ impl Recording {
         let drifted = |route: &&Route| route.status != Status::Drifted;
         let verdicts = || cutover.routes.iter().filter(drifted).filter_map(|r| r.verdict.as_ref());
         let Some(worst) = verdicts().max_by_key(|verdict| badness(verdict.kind)) else { return };
+        let log10_e = verdicts().filter_map(|verdict| verdict.log10_e).reduce(f64::max);
         let changed = step.verdict != Some(worst.kind);
         step.verdict = Some(worst.kind);
         self.checks.push(Check {
@@ -200,11 +221,19 @@ impl Recording {
             verdict: worst.kind,
             sentence: cutover.next.reason.clone(),
             measured: worst.measured_share(),
+            log10_e,
+            log10_limit: cutover.log10_limit(),
         });
         if changed {
             let verdict = verdict_words(worst.kind);
             self.note(at_s, format!("verdict {verdict}: {}", cutover.next.reason));
         }
+    }
+
+    /// The last check of a step, by the step's number.
+    #[must_use]
+    pub fn last_check(&self, step: usize) -> Option<&Check> {
+        self.checks.iter().rev().find(|check| check.step == step)
     }
 
     /// No step is under way any more.
@@ -240,6 +269,16 @@ impl Recording {
 /// What a step takes beside its bake, in seconds: until the change is in sync, the TTL, and the
 /// rest of a check's interval.
 const BESIDE_BAKE_S: f64 = 6.5;
+
+/// A warning as the lab tells it. That the old side's bursts are not known is no surprise here, where it
+/// has served for some seconds.
+fn warning_words(warning: &Problem) -> String {
+    let Problem { code, message, .. } = warning;
+    match code.as_str() {
+        "short_baseline" => format!("as expected after so short a warm-up: {message}"),
+        _ => format!("warning: {message}"),
+    }
+}
 
 /// A kind of verdict as people read it.
 #[must_use]
@@ -308,6 +347,37 @@ mod tests {
         recording.weights(3.0, &both);
         let kept: Vec<_> = recording.intended.iter().map(|i| (i.at_s, i.share)).collect();
         assert_eq!(kept, [(1.0, None), (2.0, Some(0.2))]);
+    }
+
+    #[test]
+    fn a_check_tells_e_beside_its_verdict_where_there_is_one() {
+        let check = |verdict, log10_e| Check {
+            at_s: 0.0,
+            step: 1,
+            verdict,
+            sentence: String::new(),
+            measured: None,
+            log10_e,
+            log10_limit: 2.0,
+        };
+        for (verdict, log10_e, words) in [
+            (VerdictKind::Healthy, Some(-0.39), "healthy, e = 0.41 of 100"),
+            (VerdictKind::NotEnoughData, Some(0.0), "not enough data, e = 1 of 100"),
+            (VerdictKind::Regressed, Some(2.38), "regressed, e = 240 of 100"),
+            (VerdictKind::MetricsBroken, None, "metrics broken"),
+        ] {
+            assert_eq!(check(verdict, log10_e).words(), words);
+        }
+    }
+
+    #[test]
+    fn a_short_baseline_is_told_as_what_it_is_here() {
+        for (code, words) in [
+            ("short_baseline", "as expected after so short a warm-up: few seconds"),
+            ("external_dns", "warning: few seconds"),
+        ] {
+            assert_eq!(warning_words(&Problem::new(code, "few seconds")), words);
+        }
     }
 
     #[test]

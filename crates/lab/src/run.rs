@@ -16,7 +16,7 @@ use crate::edges::{self, Hosts, Traffic};
 use crate::emulator::{Emulator, EmulatorOptions};
 use crate::error::LabError;
 use crate::metrics::{self, Meters};
-use crate::origin::{Behaviour, Origin};
+use crate::origin::{Behaviour, Fault, Origin};
 use crate::python::Venv;
 use crate::recording::{Recording, Sample};
 use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Scenario, When};
@@ -313,6 +313,18 @@ impl Lab {
                 self.clusters.new.set_error_rate(rate);
                 format!("{NEW} begins to fail {:.0} % of its requests", rate * 100.0)
             }
+            Incident::SharedErrors { rate, seconds } => {
+                // Whole seconds, so that both sides have it in the same periods.
+                let from_s = Timestamp::now().as_second() + 1;
+                let until_s = from_s + i64::from(seconds);
+                for origin in [&self.clusters.old, &self.clusters.new] {
+                    origin.set_fault(Fault { error_rate: rate, from_s, until_s });
+                }
+                let percent = rate * 100.0;
+                format!(
+                    "{OLD} and {NEW} both fail {percent:.0} % of their requests for {seconds} s"
+                )
+            }
             Incident::OtherWeights { old, new } => {
                 let [route, ..] = ROUTES;
                 self.world.overwrite_weights(route, old, new).await?;
@@ -439,8 +451,30 @@ fn differences(plan: &Plan, recording: &Recording) -> Vec<String> {
             ));
         }
     }
+    if let Some(reason) = plan.reason.filter(|reason| !end.reason.contains(reason)) {
+        differences.push(format!("the reason has no {reason:?} in it"));
+    }
+    if plan.limit_passed && !passes_limit(recording) {
+        differences.push(format!("{NEW} never failed more than a limit alone would allow"));
+    }
     differences.extend(stray_requests(plan, recording));
     differences
+}
+
+/// Whether the new side's error rate was over `error_rate_max` in two of three of its seconds in a row: those
+/// with `requests_min` requests.
+fn passes_limit(recording: &Recording) -> bool {
+    let health = |field: &str| recording.request.pointer(&format!("/health/{field}"))?.as_f64();
+    let (Some(rate_max), Some(requests_min)) = (health("error_rate_max"), health("requests_min"))
+    else {
+        return false;
+    };
+    let new = recording.samples.iter().map(|sample| sample.new);
+    let over: Vec<bool> = new
+        .filter(|new| u32::try_from(new.requests).is_ok_and(|n| f64::from(n) >= requests_min))
+        .map(|new| new.error_rate().is_some_and(|rate| rate > rate_max))
+        .collect();
+    over.windows(3).any(|three| three.iter().filter(|over| **over).count() >= 2)
 }
 
 /// Requests that still reach a side which has got no weight: the traffic must follow.
@@ -461,6 +495,7 @@ mod tests {
 
     use super::*;
 
+    /// A run that came to this end for a reason like that of the evidence.
     fn ended(name: &str, weights: [(i64, i64); 2], last: (u64, u64)) -> Recording {
         let counts = |requests| Counts { requests, errors: 0 };
         let mut recording = recording(Scenario::Drift, 1, &serde_json::json!({}));
@@ -475,10 +510,40 @@ mod tests {
         recording.end = Some(End {
             at_s: 1.0,
             name: name.to_owned(),
-            reason: String::new(),
+            reason: "odds 30.2 times; e = 240, limit 100".to_owned(),
             weights: ROUTES.into_iter().zip(weights).map(live).collect(),
         });
         recording
+    }
+
+    #[test]
+    fn it_matters_what_took_the_traffic_back() {
+        let plan = Scenario::Regressed.plan(ZONE, NEW);
+        let mut run = ended("RolledBack", [(100, 0); 2], (9, 0));
+        assert_eq!(differences(&plan, &run), [""; 0]);
+        run.end.as_mut().unwrap().reason = "new 6 % of 90 requests failed; the limit is 5 %".into();
+        assert_eq!(differences(&plan, &run), ["the reason has no \"e = \" in it"]);
+    }
+
+    #[test]
+    fn noise_must_be_more_than_a_limit_alone_would_allow() {
+        let plan = Scenario::Noisy.plan(ZONE, NEW);
+        let told = |seconds: &[(u64, u64)]| {
+            let mut run = ended("Completed", [(0, 100); 2], (0, 9));
+            run.request = plan.request.clone();
+            let sample = |(requests, errors)| Sample {
+                at_s: 0.0,
+                old: Counts::default(),
+                new: Counts { requests, errors },
+            };
+            run.samples.splice(0..0, seconds.iter().copied().map(sample));
+            differences(&plan, &run)
+        };
+        let quiet = ["green never failed more than a limit alone would allow"];
+        assert_eq!(told(&[(40, 16), (40, 0), (40, 15)]), [""; 0], "two of three");
+        assert_eq!(told(&[(40, 16), (19, 19), (0, 0), (40, 15), (40, 0)]), [""; 0], "thin ones");
+        assert_eq!(told(&[(40, 16), (40, 0), (40, 0), (40, 15)]), quiet, "too far apart");
+        assert_eq!(told(&[(40, 2), (40, 2), (40, 2)]), quiet, "at the limit");
     }
 
     #[test]

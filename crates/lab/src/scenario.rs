@@ -15,8 +15,10 @@ pub enum Scenario {
     /// Everything goes well: all traffic ends on the new cluster.
     #[default]
     Healthy,
-    /// The new cluster begins to fail under load: the traffic goes back.
+    /// The new cluster begins to fail a little, far below the limit: the traffic goes back.
     Regressed,
+    /// Both clusters fail now and then because of something behind both: all traffic moves all the same.
+    Noisy,
     /// Somebody else changes a route's weights: cutover leaves it alone and takes the others back.
     Drift,
     /// The event comes before the new cluster can serve: cutover waits, then goes on.
@@ -34,6 +36,14 @@ pub enum Incident {
     NewTargets,
     /// The new cluster answers this share of its requests with status 500, 0 to 1.
     NewErrors(f64),
+    /// Something that both clusters need fails: both answer this share of their requests with status
+    /// 500, and are well again after so many seconds.
+    SharedErrors {
+        /// The share, 0 to 1.
+        rate: f64,
+        /// Whole seconds, from the next one that begins.
+        seconds: u8,
+    },
     /// A second writer gives the first route these weights.
     OtherWeights {
         /// Of the old side.
@@ -67,6 +77,11 @@ pub struct Plan {
     pub incidents: Vec<(When, Incident)>,
     /// The end that the execution must come to.
     pub end: &'static str,
+    /// What the reason of the end must have in it, where it matters what decided.
+    pub reason: Option<&'static str>,
+    /// Whether a limit on the new side's error rate, without a look at the old side, must have been
+    /// passed: in two of three seconds in a row.
+    pub limit_passed: bool,
     /// The weights that the first route must have then, old and new.
     pub first_route: (i64, i64),
     /// The weights that the other routes must have then.
@@ -76,6 +91,16 @@ pub struct Plan {
 /// Share of requests that fails on either side when nothing is wrong.
 pub const ERROR_RATE_USUAL: f64 = 0.001;
 
+/// What the new cluster fails in `regressed`. In 1,000 simulated runs with the lab's traffic, half were
+/// found within 7 s of the second step's begin and 99 % within 15 s, not counting what it takes until
+/// a second is counted and checked.
+const ERROR_RATE_REGRESSED: f64 = 0.03;
+
+/// When both clusters begin to fail in `noisy`, in seconds after the event. While both have
+/// traffic: at 100 % there is nothing left to compare with, and the limit alone would count. The fourth
+/// step, in which few requests are left on the old side, does not begin before 40 s.
+const BURSTS_AT_S: [u64; 6] = [5, 11, 17, 23, 29, 35];
+
 impl Scenario {
     /// Its name, as on the command line.
     #[must_use]
@@ -83,6 +108,7 @@ impl Scenario {
         match self {
             Self::Healthy => "healthy",
             Self::Regressed => "regressed",
+            Self::Noisy => "noisy",
             Self::Drift => "drift",
             Self::NotReady => "not-ready",
             Self::NoTraffic => "no-traffic",
@@ -114,18 +140,36 @@ impl Scenario {
             caching: Caching::Ttl,
             incidents: vec![],
             end: "Completed",
+            reason: None,
+            limit_passed: false,
             first_route: (0, 100),
             other_routes: (0, 100),
         };
         match self {
             Self::Healthy => healthy,
             Self::Regressed => Plan {
-                summary: "the new cluster fails 15 % of its requests from the second step on; \
-                          the traffic goes back",
-                incidents: vec![(When::Step(2), Incident::NewErrors(0.15))],
+                summary: "the new cluster fails 3 % of its requests from the second step on, the old \
+                          one 0.1 %: too few for the limit of 5 %, but evidence enough to take the \
+                          traffic back",
+                incidents: vec![(When::Step(2), Incident::NewErrors(ERROR_RATE_REGRESSED))],
                 end: "RolledBack",
+                reason: Some("e = "),
                 first_route: (100, 0),
                 other_routes: (100, 0),
+                ..healthy
+            },
+            Self::Noisy => Plan {
+                summary: "while both clusters have traffic, something behind both fails 40 % of all \
+                          requests for 2 s, again and again; a fixed limit of 5 % would take the \
+                          traffic back, but the new cluster is no worse than the old one, and all \
+                          traffic moves to it",
+                incidents: BURSTS_AT_S
+                    .map(|at_s| {
+                        let burst = Incident::SharedErrors { rate: 0.4, seconds: 2 };
+                        (When::After(Duration::from_secs(at_s)), burst)
+                    })
+                    .to_vec(),
+                limit_passed: true,
                 ..healthy
             },
             Self::Drift => Plan {
@@ -170,25 +214,113 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
+    use cutover_core::verdict::Regression;
+    use cutover_core::{Counts, Judge, Period, Request};
+    use jiff::Timestamp;
 
     use super::*;
+
+    fn plan(scenario: Scenario) -> Plan {
+        scenario.plan("lab.example.com", "green")
+    }
+
+    fn request(plan: &Plan) -> Request {
+        let parsed = Request::parse(&json!({}), &plan.request);
+        parsed.unwrap_or_else(|failure| panic!("{}: {failure}", plan.summary))
+    }
+
+    /// The second in which a scenario's request is judged to go back, and what speaks for it, when each
+    /// second brings this.
+    fn regression(
+        scenario: Scenario,
+        seconds: impl Iterator<Item = (Counts, Counts)>,
+    ) -> Option<(i64, Regression)> {
+        let health = request(&plan(scenario)).health;
+        let mut judge = Judge::new(&health, 1, None);
+        (0..).zip(seconds).find_map(|(second, (old, new))| {
+            let start = Timestamp::from_second(second).unwrap();
+            let (old, new) = (Some(old), Some(new));
+            let period = Period { start, old, new, latency_old: None, latency_new: None };
+            judge.see(&period, true);
+            Some((second, judge.regression()?))
+        })
+    }
+
+    /// What a side counts in a second.
+    fn counts(random: &mut fastrand::Rng, requests: u64, error_rate: f64) -> Counts {
+        let failed = (0..requests).filter(|_| random.f64() < error_rate).count();
+        Counts { requests, errors: u64::try_from(failed).unwrap() }
+    }
 
     #[test]
     fn every_scenario_sends_a_request_that_is_allowed() {
         for scenario in Scenario::value_variants() {
-            let plan = scenario.plan("lab.example.com", "green");
-            let parsed = cutover_core::Request::parse(&json!({}), &plan.request);
-            let request = parsed.unwrap_or_else(|failure| panic!("{scenario:?}: {failure}"));
-            assert_eq!(request.health.period_s, 1);
+            assert_eq!(request(&plan(*scenario)).health.period_s, 1);
         }
     }
 
     #[test]
-    fn incidents_happen_on_steps_that_the_ramp_has() {
+    fn every_scenario_is_named_as_on_the_command_line_and_in_its_recording() {
         for scenario in Scenario::value_variants() {
-            for (when, _) in scenario.plan("lab.example.com", "green").incidents {
-                assert!(!matches!(when, When::Step(step) if !(1..=5).contains(&step)));
+            let possible = scenario.to_possible_value().unwrap();
+            assert_eq!(possible.get_name(), scenario.name());
+            assert_eq!(json!(scenario), json!(scenario.name()));
+        }
+    }
+
+    #[test]
+    fn incidents_happen_in_order_and_on_steps_that_the_ramp_has() {
+        for scenario in Scenario::value_variants() {
+            let mut last = Duration::ZERO;
+            for (when, _) in plan(*scenario).incidents {
+                match when {
+                    When::Step(step) => assert!((1..=5).contains(&step)),
+                    When::After(time) => {
+                        assert!(time > last, "{scenario:?}: a second brings one incident at most");
+                        last = time;
+                    }
+                }
             }
         }
+    }
+
+    #[test]
+    fn regressed_is_found_by_evidence_and_not_by_the_limit() {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let seconds = std::iter::repeat_with(|| {
+                let old = counts(&mut random, 120, ERROR_RATE_USUAL);
+                (old, counts(&mut random, 80, ERROR_RATE_REGRESSED))
+            });
+            let found = regression(Scenario::Regressed, seconds);
+            assert!(matches!(found, Some((0..15, Regression::Errors))), "{seed}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn noisy_is_over_the_limit_but_speaks_against_neither_side() {
+        let Plan { incidents, .. } = plan(Scenario::Noisy);
+        let rate = |second: u64| {
+            let bursts = incidents.iter().find_map(|(when, incident)| match (when, incident) {
+                (When::After(time), Incident::SharedErrors { rate, seconds }) => {
+                    let passed = second.checked_sub(time.as_secs())?;
+                    (passed < u64::from(*seconds)).then_some(*rate)
+                }
+                _ => None,
+            });
+            bursts.unwrap_or(ERROR_RATE_USUAL)
+        };
+        // As much on the new side as the first three steps bring.
+        let shares = [40, 80, 120].into_iter().flat_map(|new| std::iter::repeat_n(new, 15));
+        let seconds = |old_rate: fn(f64) -> f64| {
+            let mut random = fastrand::Rng::with_seed(1);
+            (0..).zip(shares.clone()).map(move |(second, new)| {
+                let old = counts(&mut random, 200 - new, old_rate(rate(second)));
+                (old, counts(&mut random, new, rate(second)))
+            })
+        };
+        assert_eq!(regression(Scenario::Noisy, seconds(|rate| rate)), None);
+        let alone = regression(Scenario::Noisy, seconds(|_| ERROR_RATE_USUAL));
+        assert!(matches!(alone, Some((6, _))), "of the new side alone: {alone:?}");
     }
 }

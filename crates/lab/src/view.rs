@@ -8,7 +8,7 @@ use std::time::Instant;
 use cutover_core::Counts;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::recording::{Recording, Sample, verdict_words};
+use crate::recording::{Check, Recording, Sample};
 
 /// A plain log says how things stand every so many seconds.
 const STATUS_EVERY_S: f64 = 5.0;
@@ -196,7 +196,7 @@ fn share(recording: &Recording) -> String {
 
 fn verdict(recording: &Recording) -> String {
     match recording.checks.last() {
-        Some(check) => format!("{}: {}", verdict_words(check.verdict), check.sentence),
+        Some(check) => format!("{}: {}", check.words(), check.sentence),
         None => "none yet".to_owned(),
     }
 }
@@ -204,7 +204,7 @@ fn verdict(recording: &Recording) -> String {
 /// The state of things in one line.
 fn status(recording: &Recording, now_s: f64) -> String {
     let (old, new) = rates(&recording.samples);
-    let verdict = recording.checks.last().map_or("no verdict", |c| verdict_words(c.verdict));
+    let verdict = recording.checks.last().map_or("no verdict".to_owned(), Check::words);
     let left = match recording.remaining_s(now_s) {
         Some(left_s) if recording.end.is_none() => format!("; about {left_s:.0} s left"),
         _ => String::new(),
@@ -237,7 +237,7 @@ pub fn summary(recording: &Recording) -> String {
             format!("{} %", step.percent),
             measured,
             until_s - step.from_s,
-            step.verdict.map_or("–", verdict_words),
+            recording.last_check(step.number).map_or("–".to_owned(), Check::words),
         );
     }
     if let Some(end) = &recording.end {

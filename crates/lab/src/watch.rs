@@ -300,6 +300,7 @@ mod tests {
             "kind": "regressed",
             "old": {"requests": 90, "errors": 0},
             "new": {"requests": 10, "errors": 5},
+            "log10_e": 2.5,
         });
         judged["next"] = json!({"action": "roll_back", "wait_s": 0, "reason": "half failed"});
         let end = ExecutionFailedEventDetails::builder()
@@ -344,6 +345,7 @@ mod tests {
         assert!((step.until_s.unwrap() - 9.0).abs() < 1e-9);
         let [check] = recording.checks.as_slice() else { panic!("{:?}", recording.checks) };
         assert!((check.measured.unwrap() - 0.1).abs() < 1e-9, "of the worst route");
+        assert_eq!(check.words(), "regressed, e = 316 of 100");
     }
 
     #[test]

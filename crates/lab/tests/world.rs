@@ -20,7 +20,7 @@ use lab::aws::sdk_config;
 use lab::edges::{self, Caching, Hosts, Traffic};
 use lab::emulator::{Emulator, EmulatorOptions};
 use lab::metrics::{self, Meters};
-use lab::origin::{Behaviour, Origin};
+use lab::origin::{Behaviour, Fault, Origin};
 use lab::python::Venv;
 use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
 use tokio::task::JoinSet;
@@ -118,6 +118,47 @@ async fn traffic_follows_the_weights_once_the_ttl_is_over_and_cloudwatch_tells_o
     .await;
     let old_errors = sum(&config, &world.old, ERRORS, started, published).await;
     assert_eq!(old_errors, 0, "a side without errors has no series");
+    assert!(tasks.try_join_next().is_none(), "nothing broke");
+    emulator.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_both_clusters_need_fails_both_in_the_same_seconds_alone() {
+    let (emulator, config) = emulator().await;
+    let zone = Zone::create(&config, "example.com").await.unwrap();
+    let route = "chat.example.com";
+    let spec = spec(&[route], RecordKind::Cname { ttl_s: 1 });
+    let world = World::create(&config, &zone, spec).await.unwrap();
+    world.overwrite_weights(route, 50, 50).await.unwrap();
+    let old = Arc::new(Origin::start(USUAL, 1).await.unwrap());
+    let new = Arc::new(Origin::start(USUAL, 2).await.unwrap());
+    let hosts = Hosts::default();
+    hosts.insert(&world.old.dns_name, old.address);
+    hosts.insert(&world.new.as_ref().unwrap().dns_name, new.address);
+    let mut tasks = JoinSet::new();
+    let traffic = Traffic { seed: 1, edges: 8, requests_per_s: 200.0, caching: Caching::Ttl };
+    edges::spawn(&mut tasks, &config, &zone.id, world.routes(), &hosts, &traffic);
+    let both = |second: i64| [old.second(second), new.second(second)];
+    until("both sides serve", async || {
+        both(Timestamp::now().as_second() - 1).iter().all(|counted| counted.requests > 0)
+    })
+    .await;
+
+    let from_s = Timestamp::now().as_second() + 1;
+    let until_s = from_s + 2;
+    for origin in [&old, &new] {
+        origin.set_fault(Fault { error_rate: 1.0, from_s, until_s });
+    }
+    until("the fault is over", async || Timestamp::now().as_second() > until_s + 2).await;
+    for counted in both(from_s - 1).iter().chain(&both(until_s + 1)) {
+        assert_eq!(counted.errors, 0, "before and after: {counted:?}");
+    }
+    // A request may begin in one second and be answered in the next.
+    let meanwhile = both(from_s + 1);
+    for counted in &meanwhile {
+        assert_eq!(counted.errors, counted.requests, "meanwhile: {counted:?}");
+    }
+    assert!(meanwhile.iter().any(|counted| counted.requests > 0), "somebody asked");
     assert!(tasks.try_join_next().is_none(), "nothing broke");
     emulator.stop().await.unwrap();
 }
