@@ -7,7 +7,7 @@ use chart::{
 };
 use cutover_core::verdict::VerdictKind;
 
-use crate::recording::{Recording, Sample, verdict_words};
+use crate::recording::{Recording, Sample};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 980.0;
@@ -193,7 +193,7 @@ fn verdicts(svg: &mut Svg, recording: &Recording, time: &Axis) {
         VerdictKind::Regressed,
     ];
     let mut legend = vec![(GRID, Mark::Box, "none".to_owned())];
-    legend.extend(kinds.map(|k| (verdict_color(k), Mark::Box, verdict_words(k).to_owned())));
+    legend.extend(kinds.map(|k| (verdict_color(k), Mark::Box, k.words().to_owned())));
     svg.legend(&VERDICTS, &legend);
     let ends = recording.end.as_ref().map_or(time.to, |end| end.at_s);
     // A verdict stands until the next check, and not beyond its step.

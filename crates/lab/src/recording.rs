@@ -115,7 +115,7 @@ impl Check {
     /// Its verdict and e in a few words: `healthy, e = 0.4 of 100`.
     #[must_use]
     pub fn words(&self) -> String {
-        let verdict = verdict_words(self.verdict);
+        let verdict = self.verdict.words();
         let shown = |log10: f64| e_shown(log10 * std::f64::consts::LN_10);
         match self.log10_e {
             Some(log10_e) => {
@@ -225,7 +225,7 @@ impl Recording {
             log10_limit: cutover.log10_limit(),
         });
         if changed {
-            let verdict = verdict_words(worst.kind);
+            let verdict = worst.kind.words();
             self.note(at_s, format!("verdict {verdict}: {}", cutover.next.reason));
         }
     }
@@ -277,17 +277,6 @@ fn warning_words(warning: &Problem) -> String {
     match code.as_str() {
         "short_baseline" => format!("as expected after so short a warm-up: {message}"),
         _ => format!("warning: {message}"),
-    }
-}
-
-/// A kind of verdict as people read it.
-#[must_use]
-pub const fn verdict_words(kind: VerdictKind) -> &'static str {
-    match kind {
-        VerdictKind::Healthy => "healthy",
-        VerdictKind::Regressed => "regressed",
-        VerdictKind::NotEnoughData => "not enough data",
-        VerdictKind::MetricsBroken => "metrics broken",
     }
 }
 
