@@ -257,3 +257,61 @@ pub fn summary(recording: &Recording) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use cutover_core::verdict::VerdictKind;
+
+    use super::*;
+    use crate::recording::StepSeen;
+
+    /// A run in its second step, with a check of each.
+    fn recording() -> Recording {
+        let mut recording = Recording::for_test();
+        for (number, from_s, verdict, log10_e) in
+            [(1, 10.0, VerdictKind::Healthy, -0.4), (2, 20.0, VerdictKind::Regressed, 2.1)]
+        {
+            recording.steps.push(StepSeen {
+                number,
+                percent: 5.0 * from_s,
+                from_s,
+                until_s: Some(from_s + 10.0),
+                verdict: Some(verdict),
+            });
+            recording.checks.push(Check {
+                at_s: from_s,
+                step: number,
+                verdict,
+                sentence: "said why".to_owned(),
+                measured: None,
+                log10_e: Some(log10_e),
+                log10_limit: 2.0,
+            });
+        }
+        recording
+    }
+
+    #[test]
+    fn e_stands_beside_the_verdict_on_a_terminal_and_in_a_log() {
+        let mut recording = recording();
+        assert_eq!(verdict(&recording), "regressed, e = 126 of 100: said why");
+        let line = status(&recording, 25.0);
+        assert!(line.contains("; regressed, e = 126 of 100; about "), "{line}");
+        recording.checks.clear();
+        assert_eq!(verdict(&recording), "none yet");
+        assert!(status(&recording, 25.0).contains("; no verdict; about "));
+    }
+
+    #[test]
+    fn the_table_tells_e_of_the_last_check_of_each_step() {
+        let table = summary(&recording());
+        let lines: Vec<&str> = table.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "   1      50 %         –     10.0  healthy, e = 0.4 of 100",
+                "   2     100 %         –     10.0  regressed, e = 126 of 100",
+            ]
+        );
+    }
+}
