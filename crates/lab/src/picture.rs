@@ -146,8 +146,8 @@ fn errors(svg: &mut Svg, recording: &Recording, time: &Axis) {
 fn evidence(svg: &mut Svg, recording: &Recording, time: &Axis) {
     let log10_limit = recording.checks.last().map_or(LOG10_LIMIT_USUAL, |c| c.log10_limit);
     let limit = 10_f64.powf(log10_limit);
-    // Room above the limit, for e is over it at the end of a run that goes back.
-    let e = EVIDENCE.upward(E_MIN, 10_f64.powf(log10_limit.ceil() + 1.0), Scale::Log10);
+    // A period may multiply e by the root of the limit; a check of the lab sees two more of them.
+    let e = EVIDENCE.upward(E_MIN, limit * limit, Scale::Log10);
     svg.title(&EVIDENCE, "Evidence against the new side, e of each check");
     for exponent in e.decades(E_LABELS_MAX) {
         svg.grid_line(&EVIDENCE, e.place(10_f64.powi(exponent)), &power_of_ten(exponent));
@@ -355,10 +355,10 @@ mod tests {
     #[test]
     fn evidence_is_drawn_with_its_limit_and_stays_in_its_panel() {
         let svg = draw(&recording());
-        for said in [">0.1<", ">1000<", ">limit, 100<", "Evidence against the new side"] {
+        for said in [">1<", ">10000<", ">limit, 100<", "Evidence against the new side"] {
             assert!(svg.contains(said), "{said} is missing");
         }
-        // Of e up to 10^6.5 on an axis that ends at 1,000, and of e down to 10^-5.
+        // Of e up to 10^6.5 on an axis that ends at 10^4, and of e down to 10^-5.
         for edge in [EVIDENCE.top, EVIDENCE.bottom] {
             assert!(svg.contains(&format!("cy=\"{edge:.1}\"")), "nothing lies at {edge}");
         }
