@@ -127,25 +127,15 @@ fn exponent(value: f64) -> i32 {
     value.log10().floor() as i32
 }
 
-/// The highest rate that a stretch shows beyond chance: the lower end of the 90 % Wilson interval. At
-/// least what all of them show together, and one error a stretch: less cannot be told.
-///
-/// Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", Journal of
-/// the American Statistical Association 22 (1927).
+/// The highest rate that a stretch shows beyond chance: the lower end of its 90 % interval. At least what
+/// all of them show together, and one error a stretch: less cannot be told.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn worst_rate(stretches: &[Counts]) -> f64 {
     /// The 95th percentile of the normal law.
     const Z: f64 = 1.645;
-    let lower_end = |counts: &Counts| {
-        let n = counts.requests as f64;
-        let rate = counts.errors.min(counts.requests) as f64 / n;
-        let (centre, z2) = (rate + Z * Z / (2.0 * n), Z * Z);
-        let half = Z * (rate * (1.0 - rate) / n + z2 / (4.0 * n * n)).sqrt();
-        (centre - half) / (1.0 + z2 / n)
-    };
     let total: Counts = stretches.iter().copied().sum();
     let one_error = stretches.len() as f64 / (total.requests as f64).max(1.0);
-    let shown = stretches.iter().map(lower_end).fold(0.0, f64::max);
+    let shown = stretches.iter().map(|counts| counts.rate_interval(Z).0).fold(0.0, f64::max);
     shown.max(total.error_rate().unwrap_or_default()).max(one_error).min(1.0)
 }
 

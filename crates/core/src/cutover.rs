@@ -604,14 +604,9 @@ impl Cutover {
 
     /// The sentence of the active route that stands worst, with its name when there are several.
     fn worst_verdict(&self) -> String {
-        let badness = |kind| match kind {
-            VerdictKind::Healthy => 0,
-            VerdictKind::NotEnoughData => 1,
-            VerdictKind::MetricsBroken => 2,
-            VerdictKind::Regressed => 3,
-        };
         let judged = self.active().filter_map(|r| r.verdict.as_ref().map(|v| (&r.name, v)));
-        let worst = judged.reduce(|a, b| if badness(b.1.kind) > badness(a.1.kind) { b } else { a });
+        let worst =
+            judged.reduce(|a, b| if b.1.kind.badness() > a.1.kind.badness() { b } else { a });
         match worst {
             None => "no route was judged".to_owned(),
             Some((_, verdict)) if self.routes.len() == 1 => verdict.reason.clone(),

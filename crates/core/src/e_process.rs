@@ -215,14 +215,14 @@ impl EProcess {
         let tolerated = self.test.tolerated_odds_ratio;
         let log_e = table.log_e(&self.ratios.map(|ratio| ratio * tolerated), tolerated);
         let log_compared = (old.requests > 0).then(|| self.log_bet(&log_e));
-        if let Some(alone) = &self.alone {
+        let log_alone = self.alone.as_ref().map(|alone| {
             let log_e = alone.log_e(&self.ratios, tolerated, new);
-            let log_e = self.log_bet(&log_e).min(log_compared.unwrap_or(f64::INFINITY));
-            if let Some(alone) = &mut self.alone {
-                alone.log_capital = log_add(alone.log_capital, alone.stake.next()) + log_e;
-                if alone.best.is_none_or(|(most, ..)| log_e > most) {
-                    alone.best = Some((log_e, old, new));
-                }
+            self.log_bet(&log_e).min(log_compared.unwrap_or(f64::INFINITY))
+        });
+        if let (Some(alone), Some(log_e)) = (&mut self.alone, log_alone) {
+            alone.log_capital = log_add(alone.log_capital, alone.stake.next()) + log_e;
+            if alone.best.is_none_or(|(most, ..)| log_e > most) {
+                alone.best = Some((log_e, old, new));
             }
         }
         if log_compared.is_some() {
@@ -244,7 +244,7 @@ impl EProcess {
     }
 
     fn compare(&mut self, log_e: &[f64; RATIOS], old: Counts, new: Counts) {
-        let before = log_add(log_sum(&self.compared), self.compared_stake.left().ln());
+        let before = self.log_compared();
         let set = self.compared_stake.next();
         if before <= 0.0 {
             self.run = Run::default();
@@ -272,9 +272,14 @@ impl EProcess {
         alone.map_or(compared, |alone| log_add(compared, alone))
     }
 
+    /// ln of the capital of `compared`, as if it were all there is.
+    fn log_compared(&self) -> f64 {
+        log_add(log_sum(&self.compared), self.compared_stake.left().ln())
+    }
+
     /// ln of the capital of `compared`, and of `alone` when there is a baseline.
     fn log_capitals(&self) -> (f64, Option<f64>) {
-        let compared = log_add(log_sum(&self.compared), self.compared_stake.left().ln());
+        let compared = self.log_compared();
         match &self.alone {
             None => (compared, None),
             Some(alone) => {

@@ -93,6 +93,21 @@ impl Counts {
     pub fn error_rate(self) -> Option<f64> {
         (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
     }
+
+    /// Wilson's interval of the error rate, 0–1, `z` standard deviations of the normal law to each side (1.96: 95 %).
+    ///
+    /// Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
+    /// Journal of the American Statistical Association 22 (1927).
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn rate_interval(self, z: f64) -> (f64, f64) {
+        let n = self.requests.max(1) as f64;
+        let rate = self.errors.min(self.requests) as f64 / n;
+        let centre = rate + z * z / (2.0 * n);
+        let half = z * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
+        let bound = |value: f64| (value / (1.0 + z * z / n)).clamp(0.0, 1.0);
+        (bound(centre - half), bound(centre + half))
+    }
 }
 
 impl std::ops::Add for Counts {

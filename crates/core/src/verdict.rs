@@ -36,6 +36,17 @@ impl VerdictKind {
         }
     }
 
+    /// How bad it is, the worst highest.
+    #[must_use]
+    pub const fn badness(self) -> u8 {
+        match self {
+            Self::Healthy => 0,
+            Self::NotEnoughData => 1,
+            Self::MetricsBroken => 2,
+            Self::Regressed => 3,
+        }
+    }
+
     /// The kind as people read it.
     #[must_use]
     pub const fn words(self) -> &'static str {

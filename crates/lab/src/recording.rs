@@ -203,15 +203,9 @@ impl Recording {
     pub fn checked(&mut self, at_s: f64, cutover: &Cutover) {
         // When the check orders the next step, the state already names that one.
         let Some(step) = self.steps.last_mut() else { return };
-        let badness = |kind: VerdictKind| match kind {
-            VerdictKind::Healthy => 0,
-            VerdictKind::NotEnoughData => 1,
-            VerdictKind::MetricsBroken => 2,
-            VerdictKind::Regressed => 3,
-        };
         let drifted = |route: &&Route| route.status != Status::Drifted;
         let verdicts = || cutover.routes.iter().filter(drifted).filter_map(|r| r.verdict.as_ref());
-        let Some(worst) = verdicts().max_by_key(|verdict| badness(verdict.kind)) else { return };
+        let Some(worst) = verdicts().max_by_key(|verdict| verdict.kind.badness()) else { return };
         let log10_e = verdicts().filter_map(|verdict| verdict.log10_e).reduce(f64::max);
         let changed = step.verdict != Some(worst.kind);
         step.verdict = Some(worst.kind);

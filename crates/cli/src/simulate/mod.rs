@@ -8,7 +8,7 @@ pub mod traffic;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cutover_core::{Baselines, Health, Series};
+use cutover_core::{Baselines, Counts, Health, Series};
 use serde::Serialize;
 
 use crate::rules::{self, Rule};
@@ -127,19 +127,10 @@ pub struct Share {
 
 impl Share {
     /// Of so many runs, with Wilson's interval.
-    ///
-    /// Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
-    /// Journal of the American Statistical Association 22 (1927).
     #[must_use]
     pub fn of(hits: u32, runs: u32) -> Self {
-        const Z: f64 = 1.96;
-        let n = f64::from(runs.max(1));
-        let share = f64::from(hits) / n;
-        let centre = share + Z * Z / (2.0 * n);
-        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + Z * Z / n;
-        let bound = |value: f64| (value / scale).clamp(0.0, 1.0);
-        Self { share, interval: (bound(centre - half), bound(centre + half)) }
+        let hits = Counts { requests: u64::from(runs), errors: u64::from(hits) };
+        Self { share: hits.error_rate().unwrap_or_default(), interval: hits.rate_interval(1.96) }
     }
 }
 
