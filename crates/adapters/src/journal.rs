@@ -134,6 +134,9 @@ mod tests {
             old_lb: 0,
             new_lb: 1,
             external_dns: false,
+            shapes: Vec::new(),
+            supersedes: None,
+            forced: false,
             verdict: None,
             reason: None,
         };

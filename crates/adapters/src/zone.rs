@@ -8,6 +8,7 @@ use cutover_core::facts::{Policy, Record, Target};
 use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
+use crate::router::route53::shape;
 
 /// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
 const PAGE_MAX: i32 = 300;
@@ -100,6 +101,7 @@ fn record(set: &ResourceRecordSet) -> Option<Record> {
         weight: set.weight().map(u16::try_from).transpose().ok()?,
         policy,
         ttl_s: set.ttl().map(u32::try_from).transpose().ok()?,
+        shape: shape(set),
         target,
     })
 }

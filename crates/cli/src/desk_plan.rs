@@ -53,6 +53,7 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
         scale: request.ramp.scale(),
         health: &request.health,
         routes: request.routes.as_ref().map_or(known.routes.unwrap_or(1), Vec::len),
+        fence: request.fence,
         load_balancers: &load_balancers,
         ttl_s: known.ttl_s,
         resolvers: request.resolvers,

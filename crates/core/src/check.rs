@@ -77,6 +77,8 @@ struct Candidate {
     old_dns: String,
     new_dns: String,
     external_dns: bool,
+    shapes: Vec<u32>,
+    supersedes: Option<String>,
 }
 
 /// What the zone's records say about a request.
@@ -328,6 +330,8 @@ impl Survey {
             old_dns: old_dns?,
             new_dns: new_dns?,
             external_dns: false,
+            shapes: shapes(&old, &new),
+            supersedes: None,
         })
     }
 
@@ -827,6 +831,9 @@ impl Survey {
                 old_lb: index_of(old, false),
                 new_lb: index_of(new, true),
                 external_dns: candidate.external_dns,
+                shapes: candidate.shapes.clone(),
+                supersedes: candidate.supersedes.clone(),
+                forced: false,
                 verdict: None,
                 reason: None,
             });
@@ -850,6 +857,9 @@ impl Survey {
             started_at: attempt.now,
             first_shift_at: None,
             checks: 0,
+            fence: request.fence,
+            writes: 0,
+            released: false,
             load_balancers,
             routes,
             warnings: self.warnings.clone(),
@@ -898,7 +908,8 @@ impl Survey {
 impl Route {
     /// The route's split as validation found it.
     fn found(&self) -> crate::split::Split {
-        crate::split::Split { route: self.name.clone(), live: Ok(self.last) }
+        let shapes = self.shapes.clone();
+        crate::split::Split { route: self.name.clone(), live: Ok(self.last), shapes }
     }
 }
 
@@ -906,6 +917,14 @@ impl Route {
 #[must_use]
 pub fn state_bytes(cutover: &Cutover) -> usize {
     serde_json::to_string(cutover).map_or(usize::MAX, |json| json.len())
+}
+
+/// The fingerprints of a route's records, one a type, sorted.
+fn shapes(old: &BTreeMap<&str, &Record>, new: &BTreeMap<&str, &Record>) -> Vec<u32> {
+    let both = old.iter().filter_map(|(kind, old)| Some((old, new.get(kind)?)));
+    let mut shapes: Vec<u32> = both.map(|(old, new)| old.shape.wrapping_add(new.shape)).collect();
+    shapes.sort_unstable();
+    shapes
 }
 
 fn carries_traffic(record: &Record) -> bool {
@@ -996,6 +1015,7 @@ mod tests {
             weight: Some(weight),
             policy: Policy::Weighted,
             ttl_s: None,
+            shape: 7,
             target: Target::Alias { dns_name: format!("dualstack.K8S-{id}.elb.example.") },
         }
     }

@@ -17,7 +17,9 @@ use crate::load_balancer::LoadBalancer;
 use crate::percent::Percent;
 use crate::ramp::{INSYNC_S, Ramp, Step, history_is_full};
 use crate::report::Report;
-use crate::split::{Move, Moved, RouteId, Settling, Shifted, Sides, Split, Weights};
+use crate::split::{
+    Fence, Move, Moved, Propagation, RouteId, Settling, Shifted, Sides, Split, Way, Weights,
+};
 use crate::verdict::{Verdict, VerdictKind, judge};
 
 /// Version of the state's JSON.
@@ -35,6 +37,8 @@ pub enum Action {
     Shift,
     /// Wait, then check.
     Wait,
+    /// Remove the fences of the routes; the cutover has ended as its report says.
+    Release,
     /// End: everything is on the new side.
     Complete,
     /// End: a dry run; nothing was touched.
@@ -53,9 +57,10 @@ pub enum Action {
 
 impl Action {
     /// Every action's name in JSON.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "shift",
         "wait",
+        "release",
         "complete",
         "planned",
         "ignored",
@@ -125,6 +130,8 @@ pub enum Status {
     /// It should go back and could not: its old side has no healthy target, or the service refused.
     /// Its traffic stays.
     Kept,
+    /// It belongs to another execution now, or was given back by another hand: it is left alone.
+    Superseded,
 }
 
 /// One route on its way.
@@ -145,6 +152,16 @@ pub struct Route {
     /// Whether external-dns owns its records and may write their weights back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external_dns: bool,
+    /// Fingerprints of its records, but for the weights, as [`Split::shapes`] has them. A state of before there
+    /// were any has none, and then they are not compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shapes: Vec<u32>,
+    /// The holder of a fence that validation found on it: an execution that has ended and left it behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
+    /// Whether a person insists that it goes back, whatever it has become.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// The latest verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -189,6 +206,15 @@ pub struct Cutover {
     pub first_shift_at: Option<Timestamp>,
     /// Checks made so far: bounds the execution's history.
     pub checks: u32,
+    /// Whether each write replaces a [`Fence`] beside the route. False in a state of before there were fences.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fence: bool,
+    /// Shifts written so far: the number of the fences.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub writes: u32,
+    /// Whether the fences are gone, as they are once the cutover has completed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
     /// Every load balancer of the routes, once.
     pub load_balancers: Vec<LoadBalancer>,
     /// The routes.
@@ -207,7 +233,7 @@ pub struct Cutover {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     /// While settling: whether every change is live everywhere.
-    pub propagated: bool,
+    pub propagated: Propagation,
     /// The live splits of the routes, or why they could not be read.
     pub splits: Result<Vec<Split>, String>,
     /// The evidence, or why the telemetry failed.
@@ -382,8 +408,46 @@ impl Cutover {
         }
         let to = self.target();
         self.active()
-            .map(|route| Move { route: route.name.clone(), from: vec![route.last], to })
+            .map(|route| Move {
+                route: route.name.clone(),
+                from: vec![route.last],
+                to,
+                shapes: route.shapes.clone(),
+                way: Way::Onward,
+                supersedes: route.supersedes.clone(),
+            })
             .collect()
+    }
+
+    /// Who holds the fences: the last two parts of the execution's ARN, `STATE_MACHINE:EXECUTION`.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        holder_of(&self.execution.arn)
+    }
+
+    /// The fence of the next shift, if there is to be one.
+    #[must_use]
+    pub fn shift_fence(&self, now: Timestamp) -> Option<Fence> {
+        self.fence.then(|| Fence {
+            holder: self.holder(),
+            number: self.writes.saturating_add(1),
+            at: now,
+            take: self.writes == 0,
+            last: false,
+        })
+    }
+
+    /// The fence of a roll-back. Its number is above that of a shift that is under way. With `force`, a route
+    /// whose fence is gone may be taken up again, as after completion.
+    #[must_use]
+    pub fn rollback_fence(&self, force: bool, now: Timestamp) -> Option<Fence> {
+        self.fence.then(|| Fence {
+            holder: self.holder(),
+            number: self.writes.saturating_add(2),
+            at: now,
+            take: self.released || force,
+            last: true,
+        })
     }
 
     /// After a shift: the routes that moved begin to settle, those that drifted stop.
@@ -401,8 +465,12 @@ impl Cutover {
                 Moved::There => route.last = to,
                 Moved::Refused(why) => route.must_go_back(why),
                 Moved::Drifted(live) => route.drifted(live),
+                Moved::Superseded(why) => route.superseded(why),
+                // Only said of a roll-back.
+                Moved::Partly(why) => route.drifted(&Err(why.clone())),
             }
         }
+        self.writes = self.writes.saturating_add(1);
         self.first_shift_at = self.first_shift_at.or(Some(now));
         self.phase = Phase::Settling(Settling {
             changes: shifted.changes.clone(),
@@ -456,10 +524,8 @@ impl Cutover {
         self.checks = self.checks.saturating_add(1);
         for split in checked.splits.iter().flatten() {
             let route = self.routes.iter_mut().find(|route| route.name == split.route);
-            if let Some(route) = route.filter(|route| route.status == Status::Active)
-                && split.live.as_ref() != Ok(&route.last)
-            {
-                route.drifted(&split.live);
+            if let Some(route) = route.filter(|route| route.status == Status::Active) {
+                route.compare(split);
             }
         }
         self.settle(checked.propagated, now);
@@ -485,13 +551,13 @@ impl Cutover {
     }
 
     /// From settling to baking, once every change is live everywhere and the TTL's end is known.
-    fn settle(&mut self, propagated: bool, now: Timestamp) {
+    fn settle(&mut self, propagated: Propagation, now: Timestamp) {
         let Phase::Settling(settling) = &self.phase else { return };
         let ttl_s = i64::from(settling.ttl_s);
-        if propagated {
-            // A change whose id was lost with its reply cannot be asked about: it gets the time
-            // that Route 53 generally takes.
-            let live_at = if settling.unconfirmed {
+        if propagated != Propagation::Pending {
+            // A change whose id was lost with its reply, or is not known to the service, cannot be asked
+            // about: it gets the time that the service generally takes.
+            let live_at = if settling.unconfirmed || propagated == Propagation::Unknown {
                 now.max(later(settling.shifted_at, i64::from(INSYNC_S)))
             } else {
                 now
@@ -665,17 +731,39 @@ impl Cutover {
 
     /// What a roll-back has to do, but for the routes in `kept`: to the original weights, from
     /// what was written last or was about to be written when the function was stopped.
+    ///
+    /// A weight that is an original one was written back by somebody, external-dns for one, who wants what a
+    /// roll-back wants: beside a weight of cutover's it is no drift.
     #[must_use]
     pub fn rollback_moves(&self, kept: &[RouteId]) -> Vec<Move> {
         let about_to_be_written = self.target();
         self.with_status(Status::RollingBack)
             .filter(|route| !kept.contains(&route.name))
-            .map(|route| Move {
-                route: route.name.clone(),
-                from: vec![route.last, about_to_be_written],
-                to: route.original,
+            .map(|route| {
+                let original = route.original;
+                let mut from = vec![route.last, about_to_be_written];
+                from.extend([route.last, about_to_be_written].into_iter().flat_map(|ours| {
+                    [Weights { old: original.old, ..ours }, Weights { new: original.new, ..ours }]
+                }));
+                from.dedup();
+                Move {
+                    route: route.name.clone(),
+                    from,
+                    to: original,
+                    shapes: route.shapes.clone(),
+                    way: if route.forced { Way::Forced } else { Way::Back },
+                    supersedes: None,
+                }
             })
             .collect()
+    }
+
+    /// Routes whose fences must go although nothing else is written: those that somebody else changed, at the end.
+    #[must_use]
+    pub fn left_behind(&self) -> Vec<RouteId> {
+        let over = self.fence && self.report.is_some();
+        let left = self.with_status(Status::Drifted).filter(|_| over);
+        left.map(|route| route.name.clone()).collect()
     }
 
     /// After a roll-back: ends, or goes on with the routes that stay active.
@@ -693,6 +781,11 @@ impl Cutover {
                 }
                 Some((_, Moved::Refused(why))) => route.kept(why),
                 Some((_, Moved::Drifted(live))) => route.drifted(live),
+                Some((_, Moved::Superseded(why))) => route.superseded(why),
+                Some((_, Moved::Partly(why))) => {
+                    route.last = route.original;
+                    route.drifted(&Err(why.clone()));
+                }
                 None => {}
             }
         }
@@ -708,14 +801,15 @@ impl Cutover {
             return self;
         }
         let first = |status| self.with_status(status).next();
-        let (action, cause) =
-            if let Some(kept) = first(Status::Kept).or_else(|| first(Status::RollingBack)) {
-                (Action::RollbackFailed, Some(kept))
-            } else if let Some(drifted) = first(Status::Drifted) {
-                (Action::Drifted, Some(drifted))
-            } else {
-                (Action::RolledBack, None)
-            };
+        let (action, cause) = if let Some(kept) =
+            first(Status::Kept).or_else(|| first(Status::RollingBack))
+        {
+            (Action::RollbackFailed, Some(kept))
+        } else if let Some(left) = first(Status::Drifted).or_else(|| first(Status::Superseded)) {
+            (Action::Drifted, Some(left))
+        } else {
+            (Action::RolledBack, None)
+        };
         let reason = match cause {
             Some(route) => {
                 format!("{}: {}", route.name, route.reason.as_deref().unwrap_or_default())
@@ -755,7 +849,9 @@ impl Cutover {
             let why = "a shift of the stopped execution may still be under way: once more";
             return Err(Failure::TransientAws(why.to_owned()));
         }
-        if self.next.action == Action::RolledBack {
+        // What another execution has now is none of this one's business, and no failure.
+        let done = [Status::RolledBack, Status::Superseded];
+        if self.routes.iter().all(|route| done.contains(&route.status)) {
             return Ok(self);
         }
         let report = serde_json::to_string(&self.report);
@@ -769,7 +865,42 @@ impl Cutover {
             self.next = Next::new(Action::RollbackFailed, 0, &reason);
         }
         self.report = Some(Report::of(self, splits));
+        if self.fence && self.active().next().is_some() {
+            self.next.action = Action::Release;
+        }
     }
+
+    /// The routes whose fences must go: what is left to do of a cutover that has completed.
+    #[must_use]
+    pub fn to_release(&self) -> Vec<RouteId> {
+        let completed = self.active().filter(|_| self.next.action == Action::Release);
+        completed.map(|route| route.name.clone()).collect()
+    }
+
+    /// After the fences are gone: the end that the report names.
+    #[must_use]
+    pub fn after_release(mut self) -> Self {
+        if let Some(report) = &self.report
+            && self.next.action == Action::Release
+        {
+            self.next.action = report.outcome;
+            self.released = true;
+        }
+        self
+    }
+}
+
+/// The last two parts of an execution's ARN, `STATE_MACHINE:EXECUTION`.
+#[must_use]
+pub fn holder_of(execution_arn: &str) -> String {
+    let mut parts = execution_arn.rsplitn(3, ':');
+    let (name, machine) = (parts.next().unwrap_or_default(), parts.next());
+    machine.map_or_else(|| name.to_owned(), |machine| format!("{machine}:{name}"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn known_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -794,6 +925,48 @@ impl Route {
         self.status = Status::Kept;
         let why = self.reason.take().unwrap_or_default();
         self.say(&format!("could not go back, {cause}; should: {why}"));
+    }
+
+    fn superseded(&mut self, why: &str) {
+        self.status = Status::Superseded;
+        self.say(why);
+    }
+
+    /// Compares what is live with what cutover wrote last.
+    fn compare(&mut self, split: &Split) {
+        let same_shape = self.shapes.is_empty() || split.shapes == self.shapes;
+        match &split.live {
+            Ok(live) if *live != self.last && same_shape && self.is_half_reverted(*live) => {
+                let side = if live.old == self.original.old { "old" } else { "new" };
+                self.must_go_back(&format!(
+                    "{} wrote the weight of its {side} record back ({live}; cutover wrote {}): run \
+                     external-dns with --policy=create-only",
+                    if self.external_dns {
+                        "external-dns"
+                    } else {
+                        "somebody, perhaps external-dns,"
+                    },
+                    self.last
+                ));
+            }
+            Ok(live) if *live == self.last && !same_shape => {
+                self.drifted(&Err(
+                    "they have the weights that cutover wrote, but another TTL or another target, or \
+                     a health check was changed"
+                        .to_owned(),
+                ));
+            }
+            live if live.as_ref() != Ok(&self.last) => self.drifted(live),
+            _ => {}
+        }
+    }
+
+    /// Whether one side has its original weight again and the other still the one that cutover wrote.
+    fn is_half_reverted(&self, live: Weights) -> bool {
+        let (original, last) = (self.original, self.last);
+        live != original
+            && (live == Weights { old: original.old, ..last }
+                || live == Weights { new: original.new, ..last })
     }
 
     fn drifted(&mut self, live: &Result<Weights, String>) {
@@ -850,6 +1023,9 @@ mod tests {
             old_lb: 2 * index,
             new_lb: 2 * index + 1,
             external_dns: false,
+            shapes: vec![7],
+            supersedes: None,
+            forced: false,
             verdict: None,
             reason: None,
         };
@@ -868,6 +1044,9 @@ mod tests {
             started_at: at(0),
             first_shift_at: None,
             checks: 0,
+            fence: true,
+            writes: 0,
+            released: false,
             load_balancers: (0..2 * routes).map(lb).collect(),
             routes: (0..routes).map(route).collect(),
             warnings: Vec::new(),
@@ -921,7 +1100,12 @@ mod tests {
 
         fn splits(&self, cutover: &Cutover) -> Vec<Split> {
             let both = cutover.routes.iter().zip(&self.live);
-            both.map(|(route, live)| Split { route: route.name.clone(), live: Ok(*live) }).collect()
+            let split = |(route, live): (&Route, &Weights)| Split {
+                route: route.name.clone(),
+                live: Ok(*live),
+                shapes: vec![7],
+            };
+            both.map(split).collect()
         }
 
         fn observed(&self, cutover: &Cutover) -> Observed {
@@ -950,13 +1134,14 @@ mod tests {
                 }
                 Action::Wait => {
                     let checked = Checked {
-                        propagated: true,
+                        propagated: Propagation::Done,
                         splits: Ok(self.splits(&cutover)),
                         observed: Ok(self.observed(&cutover)),
                     };
                     cutover.after_check(&checked, at(self.now))
                 }
                 Action::RollBack => self.roll_back(cutover),
+                Action::Release => cutover.after_release(),
                 end => panic!("{end:?} is an end"),
             }
         }
@@ -969,7 +1154,7 @@ mod tests {
 
         fn run(&mut self, mut cutover: Cutover) -> Cutover {
             for _ in 0..10_000 {
-                if cutover.report.is_some() {
+                if cutover.report.is_some() && cutover.next.action != Action::Release {
                     return cutover;
                 }
                 cutover = self.obey(cutover);
@@ -1133,7 +1318,7 @@ mod tests {
             now += i64::from(cutover.next.wait_s);
             let splits = Ok(world.splits(&cutover));
             let observed = Err("TransientAws: no answer".to_owned());
-            let checked = Checked { propagated: true, splits, observed };
+            let checked = Checked { propagated: Propagation::Done, splits, observed };
             cutover = cutover.after_check(&checked, at(now));
         }
         assert_eq!(cutover.next.action, Action::RollBack);
@@ -1217,7 +1402,7 @@ mod tests {
             world.now += i64::from(cutover.next.wait_s);
             let observed = Ok(world.observed(&cutover));
             let splits = Err("no answer".to_owned());
-            let checked = Checked { propagated: true, splits, observed };
+            let checked = Checked { propagated: Propagation::Done, splits, observed };
             cutover = cutover.after_check(&checked, at(world.now));
         }
         assert_eq!(cutover.next.action, Action::RollBack);
@@ -1265,12 +1450,12 @@ mod tests {
             cutover.after_check(&Checked { propagated, splits, observed }, at(now))
         };
         assert_eq!(cutover.unsettled_changes(), ["C1"]);
-        cutover = check(cutover, &world, false, 30);
+        cutover = check(cutover, &world, Propagation::Pending, 30);
         assert!(matches!(cutover.phase, Phase::Settling(_)));
-        cutover = check(cutover, &world, true, 45);
+        cutover = check(cutover, &world, Propagation::Done, 45);
         assert_eq!(cutover.phase, Phase::Baking { since: at(105) });
         assert_eq!(cutover.next.wait_s, 30, "health is watched while the TTL runs out");
-        cutover = check(cutover, &world, true, 400);
+        cutover = check(cutover, &world, Propagation::Done, 400);
         assert_eq!((cutover.next.action, cutover.next.wait_s), (Action::Wait, 5));
 
         let Phase::Settling(lost) = &mut world.obey(accepted(1, two_steps())).phase.clone() else {
@@ -1279,7 +1464,7 @@ mod tests {
         lost.unconfirmed = true;
         let mut cutover = world.obey(accepted(1, two_steps()));
         cutover.phase = Phase::Settling(lost.clone());
-        cutover = check(cutover, &world, true, 10);
+        cutover = check(cutover, &world, Propagation::Done, 10);
         assert_eq!(
             cutover.phase,
             Phase::Baking { since: at(120) },
@@ -1292,7 +1477,7 @@ mod tests {
         let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
         let cutover = world.obey(accepted(1, two_steps()));
         let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
-        let checked = Checked { propagated: false, splits, observed };
+        let checked = Checked { propagated: Propagation::Pending, splits, observed };
         let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
         assert_eq!(cutover.next.action, Action::RollBack);
     }
@@ -1384,6 +1569,7 @@ mod tests {
         for (name, action) in Action::NAMES.into_iter().zip([
             Action::Shift,
             Action::Wait,
+            Action::Release,
             Action::Complete,
             Action::Planned,
             Action::Ignored,

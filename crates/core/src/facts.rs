@@ -45,6 +45,8 @@ pub struct Record {
     pub policy: Policy,
     /// Its TTL in seconds; an alias has none.
     pub ttl_s: Option<u32>,
+    /// Fingerprint of everything but the weight.
+    pub shape: u32,
     /// Where it points.
     pub target: Target,
 }

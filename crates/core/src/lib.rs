@@ -38,6 +38,9 @@ pub use plan::Plan;
 pub use ramp::{Ramp, Step};
 pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
-pub use split::{Move, Moved, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Weights};
+pub use split::{
+    Fence, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Way,
+    Weights,
+};
 pub use start::Start;
 pub use verdict::{Judge, Verdict, VerdictKind, judge};

@@ -11,10 +11,17 @@ use crate::percent::Percent;
 use crate::ramp::{INSYNC_S, Step};
 use crate::split::{Scale, Weights};
 
-/// Routes that one change batch holds when each has A and AAAA records of two sides: DELETE and
-/// CREATE of four record sets, 8 of the 1,000 elements of a batch.
+/// Changes of one route that has A and AAAA records of two sides, DELETE and CREATE of four record sets; and
+/// of its fence. As many of the 1,000 elements of a batch.
 /// Source: Route 53 developer guide, "Quotas", maximum elements of a `ChangeResourceRecordSets`.
-pub const ROUTES_PER_BATCH: usize = 125;
+const CHANGES_PER_ROUTE: usize = 8;
+const CHANGES_PER_FENCE: usize = 2;
+const CHANGES_PER_BATCH: usize = 1_000;
+/// Changes that are written at once, and then a second: nine tenths of what Route 53 allows an account, so that the
+/// clusters' external-dns has the rest. Source: Route 53 developer guide, "Quotas", 1,500 and 100.
+pub const CHANGES_AT_ONCE: u64 = 1_350;
+/// See [`CHANGES_AT_ONCE`].
+pub const CHANGES_PER_S: u64 = 90;
 /// Queries that one `GetMetricData` call holds, and data points of one page of its answer.
 /// Source: CloudWatch API reference.
 const QUERIES_PER_CALL: usize = 500;
@@ -70,8 +77,11 @@ pub struct Plan {
     pub routes: usize,
     /// Checks, if nothing holds a step.
     pub checks: u64,
-    /// `ChangeResourceRecordSets` calls a shift.
+    /// `ChangeResourceRecordSets` calls a shift; the first one has ⌈routes / 1,000⌉ more for the fences.
     pub change_calls_per_shift: usize,
+    /// Seconds that a shift takes to be written, because of Route 53's limit of changes a second; in the timetable.
+    #[serde(default)]
+    pub write_s: u64,
     /// `GetMetricData` calls a check.
     pub metric_calls_per_check: usize,
     /// Metrics that a check asks for: what `GetMetricData` is billed by.
@@ -92,6 +102,8 @@ pub struct Planned<'a> {
     pub health: &'a Health,
     /// Number of routes.
     pub routes: usize,
+    /// Whether each has a fence.
+    pub fence: bool,
     /// The load balancers of both sides.
     pub load_balancers: &'a [LoadBalancer],
     /// The longest TTL of the records, in seconds.
@@ -107,12 +119,13 @@ impl Plan {
     pub fn of(cutover: &Cutover, ttl_s: u32, resolvers: u32) -> Self {
         let steps = cutover.ramp.steps().get(cutover.step..).unwrap_or_default();
         let (scale, health) = (cutover.ramp.scale(), &cutover.health);
-        let Cutover { load_balancers, routes, .. } = cutover;
+        let Cutover { load_balancers, routes, fence, .. } = cutover;
         Self::of_steps(&Planned {
             steps,
             scale,
             health,
             routes: routes.len(),
+            fence: *fence,
             load_balancers,
             ttl_s,
             resolvers,
@@ -123,8 +136,11 @@ impl Plan {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn of_steps(planned: &Planned<'_>) -> Self {
-        let Planned { steps: ahead, scale, health, routes, load_balancers, ttl_s, resolvers } =
-            *planned;
+        let Planned { steps: ahead, scale, health, routes, fence, .. } = *planned;
+        let Planned { load_balancers, ttl_s, resolvers, .. } = *planned;
+        let changes_per_route = CHANGES_PER_ROUTE + if fence { CHANGES_PER_FENCE } else { 0 };
+        let changes = (routes * changes_per_route) as u64;
+        let write_s = changes.saturating_sub(CHANGES_AT_ONCE).div_ceil(CHANGES_PER_S);
         let settle_s = INSYNC_S.saturating_add(ttl_s);
         let mut at_s = 0;
         let mut checks = 0;
@@ -144,7 +160,7 @@ impl Plan {
                 worst_percent: (worst * 1000.0).round() / 10.0,
                 hosts_needed: (!hosts.is_empty()).then_some(needed),
             });
-            at_s += u64::from(settle_s) + u64::from(step.bake_s);
+            at_s += write_s + u64::from(settle_s) + u64::from(step.bake_s);
             checks += step.checks(health.check_interval_s, ttl_s);
         }
         let groups: usize = load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
@@ -160,7 +176,8 @@ impl Plan {
             steps,
             routes,
             checks,
-            change_calls_per_shift: routes.div_ceil(ROUTES_PER_BATCH),
+            change_calls_per_shift: routes.div_ceil(CHANGES_PER_BATCH / changes_per_route),
+            write_s,
             metric_calls_per_check: metrics_per_check
                 .div_ceil(queries_per_call(WINDOW_PERIODS_MAX)),
             metrics_per_check,

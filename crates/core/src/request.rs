@@ -50,6 +50,8 @@ pub struct Request {
     pub ready_timeout_s: u32,
     /// Go on from the live split instead of insisting on (all, 0).
     pub resume: bool,
+    /// Put a fence beside each route, which each write replaces.
+    pub fence: bool,
     /// Only check and plan.
     pub dry_run: bool,
     /// The zone of requests that name none: another execution's may.
@@ -171,6 +173,7 @@ impl Request {
             |s: &u32| *s <= 86_400,
         );
         let resume = fields.or("resume", false, flag, |_| true);
+        let fence = fields.or("fence", true, flag, |_| true);
         let dry_run = fields.or("dry_run", false, flag, |_| true);
         fields.finish();
         problems.append(&mut ramp_problems);
@@ -195,6 +198,7 @@ impl Request {
             external_dns,
             ready_timeout_s,
             resume,
+            fence,
             dry_run,
             default_zone: None,
         })

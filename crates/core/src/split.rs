@@ -118,6 +118,20 @@ pub struct Split {
     /// Its weights, or in one sentence why they cannot be told: a side's record is gone, or the
     /// record types disagree.
     pub live: Result<Weights, String>,
+    /// Fingerprints of everything but the weights, sorted: where the requests go and for how long an
+    /// answer is kept. Empty when the weights cannot be told.
+    pub shapes: Vec<u32>,
+}
+
+/// How a [`Move`] is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the next step: everything about the route must be as cutover left it.
+    Onward,
+    /// Back: each part of the route goes back that is as cutover left it, whatever has become of the others.
+    Back,
+    /// Back, whatever the weights are now and wherever the records point: a person insists.
+    Forced,
 }
 
 /// Asks for one route to go from a split it must have now to another.
@@ -125,10 +139,34 @@ pub struct Split {
 pub struct Move {
     /// The route.
     pub route: RouteId,
-    /// The splits it may have now. Any other is drift.
+    /// The splits it may have now. Any other is drift, unless the move is [`Way::Forced`].
     pub from: Vec<Weights>,
     /// The split it shall have.
     pub to: Weights,
+    /// The fingerprints it may have now, as [`Split::shapes`] has them; empty: not compared.
+    pub shapes: Vec<u32>,
+    /// How it is made.
+    pub way: Way,
+    /// The holder of a fence that may be replaced: an execution that has ended and left it behind.
+    pub supersedes: Option<String>,
+}
+
+/// The mark that a cutover puts beside each of its routes and replaces with each write, in the same
+/// transaction. So the service itself refuses a write that comes late, whoever sends it: the mark that it
+/// expects is no longer there. Comparing weights is not enough, because weights come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Whose mark it is: `STATE_MACHINE:EXECUTION`.
+    pub holder: String,
+    /// The number of this write. Each write of a cutover has a higher one than the write before.
+    pub number: u32,
+    /// When the write is made.
+    pub at: Timestamp,
+    /// Whether a route without a mark may be marked: before the first write, and to undo a completed
+    /// cutover. Otherwise a mark that is gone means that somebody has undone the cutover already.
+    pub take: bool,
+    /// Whether this is the cutover's last write to these routes: it removes the mark.
+    pub last: bool,
 }
 
 /// What became of a [`Move`].
@@ -136,10 +174,26 @@ pub struct Move {
 pub enum Moved {
     /// The route has the split it shall have: moved now, or by an earlier try.
     There,
+    /// It went back but for something that was not there when the cutover began, named here.
+    Partly(String),
     /// The service refused this move for good, for the reason given; the route is where it was.
     Refused(String),
     /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.
     Drifted(Result<Weights, String>),
+    /// The route is no longer this cutover's: another execution has it, or a later write of this one. The
+    /// sentence says which. It was left as it is.
+    Superseded(String),
+}
+
+/// Whether changes are live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Every one is live on all of the service's servers.
+    Done,
+    /// Some are not.
+    Pending,
+    /// Some are not known to the service: as with a lost reply, they can only be waited for.
+    Unknown,
 }
 
 /// The outcome of a shift.

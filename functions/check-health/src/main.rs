@@ -1,7 +1,7 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
 use adapters::{CloudWatch, Route53, Router, Telemetry, clients, journal, runtime};
-use cutover_core::{Checked, Cutover, Failure, Observed, RouteId};
+use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,7 +37,7 @@ async fn check(
         observe(telemetry, &cutover, now),
     );
     let checked = Checked {
-        propagated: within_reach(propagated)?.unwrap_or(false),
+        propagated: within_reach(propagated)?.unwrap_or(Propagation::Pending),
         splits: within_reach(splits)?,
         observed: within_reach(observed)?,
     };

@@ -3,7 +3,7 @@
 //! those of any execution that a person names.
 
 use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
-use cutover_core::{Cutover, Failure, Order, RollbackDone, RollbackStart, RouteId};
+use cutover_core::{Cutover, Failure, Fence, Order, RollbackDone, RollbackStart, RouteId};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -45,7 +45,9 @@ async fn undo(
     let force = order.force;
     let cutover = order.into_cutover();
     let kept = if force { Vec::new() } else { targets.dead(cutover.going_back()).await };
-    roll_back(&Route53::of(client, &cutover), cutover, kept, Timestamp::now()).await
+    let now = Timestamp::now();
+    let fence = cutover.rollback_fence(force, now);
+    roll_back(&Route53::of(client, &cutover), cutover, fence.as_ref(), kept, now).await
 }
 
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.
@@ -56,12 +58,13 @@ async fn undo(
 async fn roll_back(
     router: &impl Router,
     cutover: Cutover,
+    fence: Option<&Fence>,
     kept: Vec<RouteId>,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
     let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
-    let shifted = router.shift(&moves).await;
+    let shifted = router.shift(&moves, fence).await;
     let splits = router.read(&names).await;
     let (shifted, splits) = match (shifted, splits) {
         (Ok(shifted), Ok(splits)) => (shifted, splits),
@@ -71,6 +74,10 @@ async fn roll_back(
         (Ok(_), Err(failure)) => return Err(cutover.rollback_failure(&failure, &[])),
     };
     let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+    if let Err(failure) = router.release(&cutover.left_behind(), &cutover.holder()).await {
+        // The weights are what counts; the next cutover of these routes says whose fences it found.
+        tracing::warn!(error_message = %failure, "the fences of routes that were left stay");
+    }
     journal::tell(&cutover, now);
     Ok(cutover)
 }

@@ -1,7 +1,8 @@
-//! `shift-weight`: brings every active route to the share that its step asks for.
+//! `shift-weight`: brings every active route to the share that its step asks for, and at the end removes
+//! the fences.
 
 use adapters::{Route53, Router, clients, journal, runtime};
-use cutover_core::{Cutover, Failure};
+use cutover_core::{Action, Cutover, Failure};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,14 +16,20 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-/// Moves each active route to its step's weights and says how long to wait for it to show.
+/// Moves each active route to its step's weights and says how long to wait for it to show; or, once the
+/// cutover has completed, removes its fences.
 ///
 /// # Errors
 /// `TransientAws` when the router could not be reached, `AwsRefused` when it refused.
 async fn shift(router: &impl Router, cutover: Cutover, now: Timestamp) -> Result<Cutover, Failure> {
-    let moves = cutover.pending_moves();
-    let shifted = router.shift(&moves).await?;
-    let cutover = cutover.after_shift(&shifted, now);
+    let cutover = if cutover.next.action == Action::Release {
+        router.release(&cutover.to_release(), &cutover.holder()).await?;
+        cutover.after_release()
+    } else {
+        let (moves, fence) = (cutover.pending_moves(), cutover.shift_fence(now));
+        let shifted = router.shift(&moves, fence.as_ref()).await?;
+        cutover.after_shift(&shifted, now)
+    };
     journal::tell(&cutover, now);
     Ok(cutover)
 }

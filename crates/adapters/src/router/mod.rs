@@ -2,7 +2,7 @@
 
 pub mod route53;
 
-use cutover_core::{Failure, Move, RouteId, Shifted, Split};
+use cutover_core::{Failure, Fence, Move, Propagation, RouteId, Shifted, Split};
 
 /// Splits a route's requests between its two sides.
 ///
@@ -22,6 +22,10 @@ pub trait Router {
     /// calls as the service allows. A route whose live split is neither has drifted and is left
     /// untouched.
     ///
+    /// With a `fence`, each write replaces the mark of the write before it beside the route, in the same
+    /// transaction: a route whose mark is not this cutover's, or that of a later write, is
+    /// [`Moved::Superseded`](cutover_core::Moved) and untouched.
+    ///
     /// An error may come after some of the routes have moved. A repeat of the same moves is the
     /// remedy: it finds those routes there and moves the others.
     ///
@@ -29,11 +33,17 @@ pub trait Router {
     /// As [`read`](Router::read), but for a route that is refused by itself: that is
     /// [`Moved::Refused`](cutover_core::Moved), and the others move. `Internal` as well for moves that
     /// must never be made: to weights that are all 0 or too high, or two of the same route.
-    async fn shift(&self, moves: &[Move]) -> Result<Shifted, Failure>;
+    async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure>;
+
+    /// Removes the fences of these routes that are of this holder, and touches nothing else.
+    ///
+    /// # Errors
+    /// As [`read`](Router::read).
+    async fn release(&self, routes: &[RouteId], holder: &str) -> Result<(), Failure>;
 
     /// Whether every change of these ids is live on all of the service's servers.
     ///
     /// # Errors
     /// As [`read`](Router::read).
-    async fn propagated(&self, changes: &[String]) -> Result<bool, Failure>;
+    async fn propagated(&self, changes: &[String]) -> Result<Propagation, Failure>;
 }

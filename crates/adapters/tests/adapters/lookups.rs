@@ -106,6 +106,7 @@ async fn every_record_set_of_a_zone_is_read_page_by_page() {
         weight: None,
         policy: Policy::Simple,
         ttl_s: Some(300),
+        shape: all[0].shape,
         target: Target::Values(vec!["10 mail.example.com.".to_owned()]),
     };
     assert_eq!(all[0], mail);

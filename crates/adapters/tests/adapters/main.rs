@@ -8,6 +8,7 @@
 
 mod cloudwatch;
 mod fake;
+mod fence;
 mod lookups;
 mod route53;
 mod targets;

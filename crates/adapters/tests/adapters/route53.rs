@@ -11,7 +11,7 @@ use aws_sdk_route53::types::{
     ChangeAction, ChangeInfo, ChangeStatus, CidrRoutingConfig, ResourceRecordSet,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{Failure, Move, Moved, RouteId, Sides, Weights};
+use cutover_core::{Failure, Move, Moved, Propagation, RouteId, Sides, Way, Weights};
 
 use crate::fake::{Answer, Classes, Fake, client};
 use crate::zone::{FakeZone, NOTHING, alias, aliases, plain};
@@ -23,7 +23,7 @@ fn sides() -> Sides {
 }
 
 fn router(zone: &FakeZone) -> Route53 {
-    Route53::new(zone.client(), "Z1", sides())
+    Route53::new(zone.client(), "Z1", sides()).unpaced()
 }
 
 fn routes<S: AsRef<str>>(names: &[S]) -> Vec<RouteId> {
@@ -35,7 +35,14 @@ const fn weights(old: u16, new: u16) -> Weights {
 }
 
 fn to(name: &str, from: Weights, to: Weights) -> Move {
-    Move { route: RouteId::from(name), from: vec![from], to }
+    Move {
+        route: RouteId::from(name),
+        from: vec![from],
+        to,
+        shapes: Vec::new(),
+        way: Way::Onward,
+        supersedes: None,
+    }
 }
 
 fn step(name: &str) -> Move {
@@ -110,8 +117,8 @@ async fn a_third_side_with_weight_makes_the_split_unknown_but_stops_no_way_back(
     let splits = router(&zone).read(&routes(&[CHAT])).await.expect("read");
     let why = "records of a third set identifier, \"red\", have weight".to_owned();
     assert_eq!(splits[0].live, Err(why));
-    let back = Move { route: CHAT.into(), from: vec![weights(90, 10)], to: weights(100, 0) };
-    let shifted = router(&zone).shift(&[back]).await.expect("shifted");
+    let back = Move { way: Way::Back, ..to(CHAT, weights(90, 10), weights(100, 0)) };
+    let shifted = router(&zone).shift(&[back], None).await.expect("shifted");
     assert_eq!(shifted.moves, [there(CHAT)]);
     assert_eq!(zone.weights(CHAT, "A"), (100, 0));
 }
@@ -199,7 +206,8 @@ async fn a_shift_replaces_all_types_of_both_sides_and_keeps_everything_but_the_w
         plain("b.example.com", "A", "green", 0, 45, &["192.0.2.3"]),
     ]);
     let zone = FakeZone::new(sets.clone());
-    let shifted = router(&zone).shift(&[step("b.example.com"), step(CHAT)]).await.expect("shifted");
+    let shifted =
+        router(&zone).shift(&[step("b.example.com"), step(CHAT)], None).await.expect("shifted");
     assert_eq!(shifted.moves, [there("b.example.com"), there(CHAT)]);
     assert_eq!(shifted.changes, ["C1"]);
     assert!(!shifted.unconfirmed);
@@ -225,7 +233,7 @@ async fn routes_of_250_names_move_in_2_change_calls() {
     let names: Vec<String> = (0..250).map(|i| format!("r{i:03}.example.com")).collect();
     let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 100, 0)));
     let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
-    let shifted = router(&zone).shift(&moves).await.expect("shifted");
+    let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     assert_eq!(shifted.moves, names.iter().map(|name| there(name)).collect::<Vec<_>>());
     assert_eq!(shifted.changes, ["C1", "C2"]);
     let sizes: Vec<usize> = zone.state().batches.iter().map(Vec::len).collect();
@@ -243,7 +251,7 @@ async fn a_batch_holds_at_most_1000_values_and_32000_characters() {
             [("blue", 100), ("green", 0)].map(|(id, w)| plain(name, "CNAME", id, w, 60, &values))
         }));
         let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
-        router(&zone).shift(&moves).await.expect("shifted");
+        router(&zone).shift(&moves, None).await.expect("shifted");
         let sizes: Vec<usize> = zone.state().batches.iter().map(|b| b.len() / 4).collect();
         let full = 7 / routes_a_batch;
         assert_eq!(sizes[..full], vec![routes_a_batch; full], "{case}");
@@ -266,7 +274,7 @@ async fn the_ttl_to_wait_for_is_the_longest_of_the_routes_moved() {
     for (sets, ttl_s) in table {
         let zone = FakeZone::new(sets.concat());
         let moves = [CHAT, "b.example.com"].map(step);
-        let shifted = router(&zone).shift(&moves[..sets.len()]).await.expect("shifted");
+        let shifted = router(&zone).shift(&moves[..sets.len()], None).await.expect("shifted");
         assert_eq!(shifted.ttl_s, ttl_s);
     }
 }
@@ -274,8 +282,8 @@ async fn the_ttl_to_wait_for_is_the_longest_of_the_routes_moved() {
 #[tokio::test]
 async fn weights_that_are_too_high_are_never_sent() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
-    let too_high = Move { route: CHAT.into(), from: vec![weights(100, 0)], to: weights(256, 0) };
-    let failure = router(&zone).shift(&[too_high]).await.expect_err("refused");
+    let too_high = to(CHAT, weights(100, 0), weights(256, 0));
+    let failure = router(&zone).shift(&[too_high], None).await.expect_err("refused");
     assert_eq!(failure.name(), "Internal");
     assert!(zone.state().batches.is_empty());
 }
@@ -284,7 +292,7 @@ async fn weights_that_are_too_high_are_never_sent() {
 async fn weights_that_are_all_0_are_never_sent() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
     let moves = [to(CHAT, weights(100, 0), weights(0, 0))];
-    let failure = router(&zone).shift(&moves).await.expect_err("refused");
+    let failure = router(&zone).shift(&moves, None).await.expect_err("refused");
     assert_eq!(failure.name(), "Internal");
     assert_eq!(zone.state().calls(), 0, "before any call");
 }
@@ -292,7 +300,7 @@ async fn weights_that_are_all_0_are_never_sent() {
 #[tokio::test]
 async fn a_route_cannot_be_moved_twice_at_once() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
-    let failure = router(&zone).shift(&[step(CHAT), step(CHAT)]).await.expect_err("refused");
+    let failure = router(&zone).shift(&[step(CHAT), step(CHAT)], None).await.expect_err("refused");
     assert_eq!(failure.name(), "Internal");
     assert_eq!(zone.state().calls(), 0, "before any call");
 }
@@ -300,7 +308,7 @@ async fn a_route_cannot_be_moved_twice_at_once() {
 #[tokio::test]
 async fn nothing_to_move_takes_no_call() {
     let zone = FakeZone::new([]);
-    let shifted = router(&zone).shift(&[]).await.expect("shifted");
+    let shifted = router(&zone).shift(&[], None).await.expect("shifted");
     assert!(shifted.moves.is_empty() && shifted.changes.is_empty() && !shifted.unconfirmed);
     assert_eq!(zone.state().calls(), 0);
 }
@@ -308,8 +316,8 @@ async fn nothing_to_move_takes_no_call() {
 #[tokio::test]
 async fn a_repeated_shift_changes_nothing() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
-    router(&zone).shift(&[step(CHAT)]).await.expect("shifted");
-    let again = router(&zone).shift(&[step(CHAT)]).await.expect("shifted");
+    router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
+    let again = router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
     assert_eq!(again.moves, [there(CHAT)]);
     assert!(again.changes.is_empty() && again.unconfirmed, "its change id is not known");
     assert_eq!(again.ttl_s, 60);
@@ -322,7 +330,7 @@ async fn a_route_whose_split_is_not_the_expected_one_is_left_alone() {
         [aliases(CHAT, 50, 50), aliases("b.example.com", 100, 0)[..1].to_vec()].concat(),
     );
     let moves = [step(CHAT), step("b.example.com"), step("c.example.com")];
-    let shifted = router(&zone).shift(&moves).await.expect("shifted");
+    let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     let became: Vec<Moved> = shifted.moves.into_iter().map(|(_, moved)| moved).collect();
     assert_eq!(
         became,
@@ -339,11 +347,11 @@ async fn a_route_whose_split_is_not_the_expected_one_is_left_alone() {
 async fn any_of_the_expected_splits_will_do() {
     let zone = FakeZone::new(aliases(CHAT, 80, 20));
     let back = Move {
-        route: RouteId::from(CHAT),
         from: vec![weights(90, 10), weights(80, 20)],
-        to: weights(100, 0),
+        way: Way::Back,
+        ..to(CHAT, weights(80, 20), weights(100, 0))
     };
-    let shifted = router(&zone).shift(&[back]).await.expect("shifted");
+    let shifted = router(&zone).shift(&[back], None).await.expect("shifted");
     assert_eq!(shifted.moves, [there(CHAT)]);
     assert_eq!(zone.weights(CHAT, "AAAA"), (100, 0));
 }
@@ -358,7 +366,7 @@ async fn a_lost_reply_is_no_drift() {
         let zone = FakeZone::new(aliases(CHAT, 100, 0));
         let mut replies = vec![lost];
         zone.state().after_change = Box::new(move |_| replies.pop().map(|lost| lost()));
-        let shifted = router(&zone).shift(&[step(CHAT)]).await.expect("shifted");
+        let shifted = router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
         assert_eq!(shifted.moves, [there(CHAT)]);
         assert!(shifted.changes.is_empty() && shifted.unconfirmed);
         assert_eq!(zone.state().batches.len(), 2, "the SDK's retry was refused");
@@ -394,7 +402,7 @@ async fn a_second_writer_in_the_middle_of_a_shift_stops_its_route_only() {
                 refusal()
             })
         });
-        let shifted = router(&zone).shift(&names.map(step)).await.expect("shifted");
+        let shifted = router(&zone).shift(&names.map(step), None).await.expect("shifted");
         let drifted = Moved::Drifted(Ok(weights(100, 77)));
         assert_eq!(shifted.moves[0], there(names[0]));
         assert_eq!(shifted.moves[1], (RouteId::from(names[1]), drifted));
@@ -411,7 +419,7 @@ async fn routes_that_are_there_that_move_and_that_drifted_can_be_in_one_shift() 
     let zone = FakeZone::new(
         [aliases(names[0], 90, 10), aliases(names[1], 100, 0), aliases(names[2], 1, 2)].concat(),
     );
-    let shifted = router(&zone).shift(&names.map(step)).await.expect("shifted");
+    let shifted = router(&zone).shift(&names.map(step), None).await.expect("shifted");
     assert_eq!(shifted.moves[..2], [there(names[0]), there(names[1])]);
     assert_eq!(shifted.moves[2].1, Moved::Drifted(Ok(weights(1, 2))));
     assert_eq!((shifted.changes.len(), shifted.unconfirmed), (1, true));
@@ -423,7 +431,7 @@ async fn a_refusal_for_another_reason_than_the_weights_is_not_tried_forever() {
     for refusal in refusals() {
         let zone = FakeZone::new(aliases(CHAT, 100, 0));
         zone.state().before_change = Box::new(move |_| Some(refusal()));
-        let shifted = router(&zone).shift(&[step(CHAT)]).await.expect("told");
+        let shifted = router(&zone).shift(&[step(CHAT)], None).await.expect("told");
         let Moved::Refused(why) = &shifted.moves[0].1 else { panic!("{shifted:?}") };
         assert!(why.contains("InvalidChangeBatch"), "{why}");
         assert!(why.contains("no match"), "what the service says: {why}");
@@ -442,7 +450,7 @@ async fn a_route_that_is_refused_for_good_keeps_no_other_from_moving() {
         is_protected.then(|| Answer::xml_error(400, "InvalidChangeBatch", "[r042 is protected]"))
     });
     let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
-    let shifted = router(&zone).shift(&moves).await.expect("told");
+    let shifted = router(&zone).shift(&moves, None).await.expect("told");
     let refused = shifted.moves.iter().filter(|(_, moved)| *moved != Moved::There);
     let refused: Vec<_> = refused.collect();
     let [(_, Moved::Refused(why))] = &refused[..] else { panic!("{refused:?}") };
@@ -465,10 +473,10 @@ async fn a_shift_that_failed_half_way_is_finished_by_a_repeat() {
     zone.state().before_change = Box::new(|state| {
         (state.batches.len() > 1).then(|| Answer::xml_error(403, "AccessDenied", "not yours"))
     });
-    let failure = router(&zone).shift(&moves).await.expect_err("the second batch is refused");
+    let failure = router(&zone).shift(&moves, None).await.expect_err("the second batch is refused");
     assert_eq!(failure.name(), "AwsRefused");
     zone.state().before_change = Box::new(NOTHING);
-    let shifted = router(&zone).shift(&moves).await.expect("shifted");
+    let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     assert!(shifted.moves.iter().all(|(_, moved)| *moved == Moved::There));
     assert_eq!((shifted.changes.len(), shifted.unconfirmed), (1, true));
     assert_eq!(zone.state().batches[2].len(), 75 * 8, "what the first one did not move");
@@ -483,7 +491,7 @@ async fn an_earlier_change_of_the_zone_and_a_throttle_are_waited_for() {
             busy -= 1;
             (busy >= 0).then(|| Answer::xml_error(400, code, "later"))
         });
-        let shifted = router(&zone).shift(&[step(CHAT)]).await.expect("the SDK tries again");
+        let shifted = router(&zone).shift(&[step(CHAT)], None).await.expect("the SDK tries again");
         assert_eq!((shifted.moves, shifted.unconfirmed), (vec![there(CHAT)], false));
         assert_eq!(zone.state().batches.len(), 3, "{code}");
     }
@@ -507,7 +515,7 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
         let propagated = router.propagated(&["C1".to_owned()]).await.expect_err(name);
         let zone = FakeZone::new(aliases(CHAT, 100, 0));
         zone.state().before_change = Box::new(move |_| Some(answer()));
-        let shift = self::router(&zone).shift(&[step(CHAT)]).await.expect_err(name);
+        let shift = self::router(&zone).shift(&[step(CHAT)], None).await.expect_err(name);
         assert_eq!([read.name(), propagated.name(), shift.name()], [name; 3]);
         assert!(read.to_string().starts_with("ListResourceRecordSets of zone Z1: "), "{read}");
         assert!(shift.to_string().starts_with("ChangeResourceRecordSets of zone Z1: "), "{shift}");
@@ -530,9 +538,12 @@ async fn changes_have_propagated_once_none_is_pending() {
         Answer::ok(GetChangeOutput::builder().change_info(info).build())
     });
     let router = Route53::new(client!(aws_sdk_route53, fake), "Z1", sides());
-    for (ids, propagated) in
-        [(&[][..], true), (&["C1"], true), (&["C1", "C3"], true), (&["C1", "C2", "C3"], false)]
-    {
+    for (ids, propagated) in [
+        (&[][..], Propagation::Done),
+        (&["C1"], Propagation::Done),
+        (&["C1", "C3"], Propagation::Done),
+        (&["C1", "C2", "C3"], Propagation::Pending),
+    ] {
         let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
         assert_eq!(router.propagated(&ids).await, Ok::<_, Failure>(propagated));
     }

@@ -46,6 +46,7 @@ fn alias(side: &str, weight: u16) -> Record {
         weight: Some(weight),
         policy: Policy::Weighted,
         ttl_s: None,
+        shape: 7,
         target: Target::Alias { dns_name: format!("dualstack.{side}.elb.example.") },
     }
 }

@@ -36,6 +36,8 @@ pub struct State {
     pub page_max: usize,
     /// Where a name stands in the listing.
     pub order: fn(&str) -> String,
+    /// Comes before a page is listed.
+    pub before_list: Box<dyn FnMut(&mut State) + Send>,
     /// Comes before a batch is looked at.
     pub before_change: Meddle,
     /// Comes after a batch was applied, before the reply.
@@ -60,6 +62,7 @@ impl FakeZone {
             batches: Vec::new(),
             page_max: usize::MAX,
             order: documented_order,
+            before_list: Box::new(|_| ()),
             before_change: Box::new(NOTHING),
             after_change: Box::new(NOTHING),
         })))
@@ -94,6 +97,9 @@ impl FakeZone {
 
 impl State {
     fn list(&mut self, input: &ListResourceRecordSetsInput) -> Answer {
+        let mut before = std::mem::replace(&mut self.before_list, Box::new(|_| ()));
+        before(self);
+        self.before_list = before;
         let order = self.order;
         self.sets.sort_by_cached_key(|set| key(set, order));
         self.listed.push(input.start_record_name().unwrap_or_default().to_owned());
@@ -144,7 +150,8 @@ impl State {
         })
     }
 
-    fn changed(&self, changes: &[Change]) -> Result<Vec<ResourceRecordSet>, String> {
+    /// The zone after a batch, or why it is refused.
+    pub fn changed(&self, changes: &[Change]) -> Result<Vec<ResourceRecordSet>, String> {
         let mut sets = self.sets.clone();
         for change in changes {
             let set = change.resource_record_set().expect("a record set");

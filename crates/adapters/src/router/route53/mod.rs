@@ -1,0 +1,431 @@
+//! Weighted records of Route 53: one record set a side and type, and a compare-and-swap of both
+//! sides, all types and the route's fence at once.
+
+mod change;
+pub(crate) mod fence;
+mod listing;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_route53::Client;
+use aws_sdk_route53::error::BuildError;
+use aws_sdk_route53::operation::get_change::GetChangeError;
+use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
+use cutover_core::plan::CHANGES_AT_ONCE;
+use cutover_core::split::WEIGHT_MAX;
+use cutover_core::{
+    Cutover, Failure, Fence, Move, Moved, Propagation, RouteId, Shifted, Sides, Split, Way, Weights,
+};
+
+use self::change::{Pace, Swap, batches, refusal};
+use self::fence::Standing;
+use self::listing::{Listed, listing};
+pub(crate) use self::record::shape;
+use self::record::{Pair, Pairs, no_third};
+use crate::errors::{failure, incomplete};
+use crate::router::Router;
+
+/// `ResourceRecord` elements of one batch, round by round: an alias is one, another record set has
+/// one a value. 1,000 are allowed. A refused batch is sent once more after a second look, which settles
+/// lost replies and races; then in ever smaller parts, down to a route each, so that a route that is
+/// refused for good (its records may be protected) keeps no other from moving, least of all back.
+/// Source: Route 53 API reference, `ChangeResourceRecordSets`, limits on requests.
+const BATCH_ELEMENTS_MAX: [usize; 5] = [1000, 1000, 120, 16, 0];
+
+/// Splits by the weights of two record sets of each name and type, told apart by their set
+/// identifiers. A, AAAA and CNAME records count; others are not looked at, but for the fences.
+#[derive(Clone, Debug)]
+pub struct Route53 {
+    client: Client,
+    zone_id: String,
+    sides: Sides,
+    changes_at_once: u64,
+}
+
+impl Route53 {
+    /// The routes of one zone, between the two sets of records named by `sides`.
+    #[must_use]
+    pub fn new(client: Client, zone_id: impl Into<String>, sides: Sides) -> Self {
+        Self { client, zone_id: zone_id.into(), sides, changes_at_once: CHANGES_AT_ONCE }
+    }
+
+    /// Without regard to how many changes a second Route 53 takes: for a stand-in that has no such limit.
+    #[must_use]
+    pub fn unpaced(self) -> Self {
+        Self { changes_at_once: u64::MAX, ..self }
+    }
+
+    /// The routes of one cutover.
+    #[must_use]
+    pub fn of(client: &Client, cutover: &Cutover) -> Self {
+        Self::new(client.clone(), cutover.hosted_zone.clone(), cutover.sides.clone())
+    }
+
+    async fn list(
+        &self,
+        routes: BTreeSet<&RouteId>,
+        fences: bool,
+    ) -> Result<HashMap<RouteId, Listed>, Failure> {
+        listing(&self.client, &self.zone_id, routes, fences).await
+    }
+
+    /// What is live of one route.
+    fn split(&self, route: &RouteId, listed: Option<&Listed>) -> Split {
+        let sets = listed.map(|listed| &listed.sets[..]).unwrap_or_default();
+        let pairs = no_third(sets, &self.sides).and_then(|()| Pairs::of(sets, &self.sides));
+        let live = pairs.as_ref().map_err(Clone::clone).and_then(|pairs| pairs.split(&self.sides));
+        let shapes = pairs.map(|pairs| pairs.shapes()).unwrap_or_default();
+        Split { route: route.clone(), live, shapes }
+    }
+
+    /// What is to be done about one move.
+    fn judge(
+        &self,
+        (index, asked): (usize, &Move),
+        listed: &Listed,
+        fence: Option<&Fence>,
+    ) -> Result<Judged, BuildError> {
+        let done = |moved| Ok(Judged::Done { moved, ttl_s: 0 });
+        let pairs = match Pairs::of(&listed.sets, &self.sides) {
+            Ok(pairs) => pairs,
+            Err(why) => return done(Moved::Drifted(Err(why))),
+        };
+        let hold = match hold(asked, listed.fence.as_ref(), fence) {
+            Ok(hold) => hold,
+            Err(not_ours) => return done(not_ours),
+        };
+        if hold == Hold::Gone && !pairs.whole.iter().all(|pair| pair.weights == asked.to) {
+            let name = fence::name_of(&asked.route);
+            return done(Moved::Superseded(format!(
+                "its fence {name} is gone: another hand has given it back already, and there is nothing to undo"
+            )));
+        }
+        let (swap, moved) = match self.parts(asked, pairs.clone()) {
+            Ok(parts) => parts,
+            Err(drifted) => return done(drifted),
+        };
+        let ttl_s = pairs.whole.iter().map(Pair::ttl_s).max().unwrap_or(0);
+        let nothing_to_swap = swap.is_empty();
+        let write = |fence| Swap { index, to: asked.to, pairs: swap, fence };
+        let record = |fence: &Fence, number| fence::record(&asked.route, fence, number);
+        let stands = || listed.fence.as_ref().map(|standing| standing.set.clone());
+        match (hold, fence) {
+            (Hold::Takeable, Some(fence)) if !(nothing_to_swap && fence.last) => {
+                let taken = record(fence, fence.number.saturating_sub(1))?;
+                let take =
+                    Swap { index, to: asked.to, pairs: Vec::new(), fence: [stands(), Some(taken)] };
+                Ok(Judged::Take(take))
+            }
+            (Hold::Before, Some(fence)) => {
+                let shall = if fence.last { None } else { Some(record(fence, fence.number)?) };
+                Ok(Judged::Write { swap: write([stands(), shall]), moved })
+            }
+            _ if nothing_to_swap => Ok(Judged::Done { moved, ttl_s }),
+            // Without fences; or this very write was made, and somebody changed the weights since.
+            (Hold::Free, _) => Ok(Judged::Write { swap: write([None, None]), moved }),
+            _ => done(Moved::Drifted(pairs.split(&self.sides))),
+        }
+    }
+
+    /// The record types that get new weights, and what the route's move has come to then.
+    ///
+    /// # Errors
+    /// The drift that speaks against it.
+    fn parts(&self, asked: &Move, pairs: Pairs) -> Result<(Vec<Pair>, Moved), Moved> {
+        let live = pairs.split(&self.sides);
+        let known = |pair: &Pair| asked.shapes.is_empty() || asked.shapes.contains(&pair.shape);
+        let expected = |weights: &Weights| *weights == asked.to || asked.from.contains(weights);
+        let elsewhere = || Moved::Drifted(Err(format!("they are now: {}", pairs.described())));
+        let ours = |pair: &Pair| match asked.way {
+            Way::Forced => true,
+            Way::Onward | Way::Back => known(pair) && expected(&pair.weights),
+        };
+        if asked.way == Way::Onward {
+            match live {
+                Ok(live) if !expected(&live) => return Err(Moved::Drifted(Ok(live))),
+                Ok(_) if !asked.shapes.is_empty() && asked.shapes != pairs.shapes() => {
+                    return Err(elsewhere());
+                }
+                Ok(_) => {}
+                Err(why) => return Err(Moved::Drifted(Err(why))),
+            }
+        } else if !pairs.whole.iter().any(ours) {
+            return Err(match live {
+                Ok(live) if expected(&live) => elsewhere(),
+                live => Moved::Drifted(live),
+            });
+        }
+        let (ours, others): (Vec<Pair>, Vec<Pair>) = pairs.whole.into_iter().partition(ours);
+        let others = others.iter().filter(|pair| pair.weights.new > 0);
+        let others =
+            others.map(|pair| format!("{} records with {}", pair.kind.as_str(), pair.weights));
+        let halves = pairs.halves.iter().filter(|(_, is_new)| *is_new);
+        let halves = halves
+            .map(|(kind, _)| format!("a record of type {} of the new side alone", kind.as_str()));
+        let left: Vec<String> = others.chain(halves).collect();
+        let moved = if left.is_empty() {
+            Moved::There
+        } else {
+            Moved::Partly(format!(
+                "what cutover has moved went back; it has {} that were not there at the start, and these \
+                 still send requests to the new side",
+                left.join(", ")
+            ))
+        };
+        Ok((ours.into_iter().filter(|pair| pair.weights != asked.to).collect(), moved))
+    }
+
+    /// Sends one batch. `Ok(Err(why))`: refused as a whole, because some record is not what the batch
+    /// says it is, or for a reason that no second look will change.
+    async fn change(
+        &self,
+        pace: &mut Pace,
+        batch: &[Swap],
+    ) -> Result<Result<String, String>, Failure> {
+        pace.make_room(batch).await;
+        let what = format!("ChangeResourceRecordSets of zone {}", self.zone_id);
+        let changes: Result<Vec<_>, _> = batch.iter().map(Swap::changes).collect();
+        let batch = changes
+            .and_then(|all| {
+                ChangeBatch::builder().comment("cutover").set_changes(Some(all.concat())).build()
+            })
+            .map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
+        let request = self.client.change_resource_record_sets().hosted_zone_id(&self.zone_id);
+        match request.change_batch(batch).send().await {
+            Ok(reply) => {
+                let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
+                Ok(Ok(change.id().trim_start_matches("/change/").to_owned()))
+            }
+            Err(error) => match refusal(&error) {
+                Some(why) => Ok(Err(format!("{what}: InvalidChangeBatch: {why}"))),
+                None => Err(failure(&what, &error)),
+            },
+        }
+    }
+}
+
+/// What is to be done about one move.
+enum Judged {
+    /// Nothing.
+    Done { moved: Moved, ttl_s: u32 },
+    /// Its fence is to be taken, before anything else is written.
+    Take(Swap),
+    /// It is to be written, and this is then what became of it.
+    Write { swap: Swap, moved: Moved },
+}
+
+/// How a route's fence stands to the write that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// There are no fences.
+    Free,
+    /// It is of an earlier write of ours, and will be replaced.
+    Before,
+    /// It is of this very write: an earlier try has made it.
+    Made,
+    /// There is none, or one that may be replaced: it is to be taken.
+    Takeable,
+    /// There is none any more.
+    Gone,
+}
+
+/// # Errors
+/// What becomes of a route whose fence is not ours.
+fn hold(asked: &Move, stands: Option<&Standing>, fence: Option<&Fence>) -> Result<Hold, Moved> {
+    let Some(fence) = fence else { return Ok(Hold::Free) };
+    let Some(standing) = stands else {
+        return Ok(if fence.take { Hold::Takeable } else { Hold::Gone });
+    };
+    let Some(mark) = &standing.mark else {
+        let name = fence::name_of(&asked.route);
+        return Err(Moved::Refused(format!(
+            "the record {name} was not written by cutover: remove it, or set \"fence\": false"
+        )));
+    };
+    let nothing = if asked.way == Way::Onward { "" } else { ": nothing to undo" };
+    if mark.holder != fence.holder {
+        if fence.take && asked.supersedes.as_ref() == Some(&mark.holder) {
+            return Ok(Hold::Takeable);
+        }
+        return Err(Moved::Superseded(format!("superseded by execution {}{nothing}", mark.holder)));
+    }
+    match mark.number.cmp(&fence.number) {
+        std::cmp::Ordering::Less => Ok(Hold::Before),
+        std::cmp::Ordering::Equal => Ok(Hold::Made),
+        std::cmp::Ordering::Greater => Err(Moved::Superseded(format!(
+            "superseded by a later write of this execution, number {}{nothing}",
+            mark.number
+        ))),
+    }
+}
+
+impl Router for Route53 {
+    async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure> {
+        let mut found = self.list(routes.iter().collect(), false).await?;
+        // Pages that are read during a change may disagree, and a page may be incomplete.
+        let unclear =
+            routes.iter().filter(|route| self.split(route, found.get(*route)).live.is_err());
+        let unclear: BTreeSet<&RouteId> = unclear.collect();
+        if !unclear.is_empty() {
+            let again = self.list(unclear.clone(), false).await?;
+            found.retain(|route, _| !unclear.contains(route));
+            found.extend(again);
+        }
+        Ok(routes.iter().map(|route| self.split(route, found.get(route))).collect())
+    }
+
+    async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
+        refuse_moves_never_made(moves)?;
+        let internal = |error: BuildError| Failure::Internal(format!("a record to write: {error}"));
+        let mut outcome: BTreeMap<usize, Moved> = BTreeMap::new();
+        let mut changes = Vec::new();
+        let mut unconfirmed = false;
+        let mut ttl_s = 0;
+        let mut pace = Pace::new(self.changes_at_once);
+        for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
+            let mut open: Vec<(usize, &Move)> = moves
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !outcome.contains_key(index))
+                .collect();
+            let routes = open.iter().map(|(_, asked)| &asked.route).collect();
+            let mut found = self.list(routes, fence.is_some()).await?;
+            let mut again = false;
+            // Fences are taken first, by batches of their own; then all is judged anew.
+            for taking in [true, false] {
+                let mut takes = Vec::new();
+                let mut swaps = Vec::new();
+                let mut then: BTreeMap<usize, Moved> = BTreeMap::new();
+                for (index, asked) in &open {
+                    let listed = found.entry(asked.route.clone()).or_default();
+                    match self.judge((*index, asked), listed, fence).map_err(internal)? {
+                        Judged::Take(take) => takes.push(take),
+                        Judged::Write { swap, moved } => {
+                            then.insert(*index, moved);
+                            swaps.push(swap);
+                        }
+                        // A route that is not as it should be is looked at twice.
+                        Judged::Done { moved, .. } if round == 0 && moved != Moved::There => {
+                            again = true;
+                        }
+                        Judged::Done { moved, ttl_s: kept_s } => {
+                            // Moved by an earlier try, whose reply was lost and its change id with it.
+                            unconfirmed |= moved == Moved::There;
+                            ttl_s = ttl_s.max(kept_s);
+                            outcome.insert(*index, moved);
+                        }
+                    }
+                }
+                for batch in batches(if taking { takes } else { swaps }, elements_max) {
+                    match (self.change(&mut pace, &batch).await?, &batch[..]) {
+                        (Ok(_), taken) if taking => {
+                            for take in taken {
+                                let Some(asked) = moves.get(take.index) else { continue };
+                                let [_, stands] = &take.fence;
+                                found.entry(asked.route.clone()).or_default().fence =
+                                    stands.as_ref().map(Standing::read);
+                            }
+                        }
+                        (Ok(change), written) => {
+                            changes.push(change);
+                            ttl_s = written.iter().map(Swap::ttl_s).fold(ttl_s, u32::max);
+                            let written = written.iter().map(|swap| swap.index);
+                            outcome.extend(written.filter_map(|i| Some((i, then.remove(&i)?))));
+                        }
+                        // At its expected split, and refused alone after a second look: it is not
+                        // about the weights.
+                        (Err(why), [alone]) if round > 0 => {
+                            outcome.insert(alone.index, Moved::Refused(why));
+                        }
+                        // Nothing of the batch has changed, or all of it has and the reply was lost.
+                        (Err(_), refused) => {
+                            again = true;
+                            // What could not be taken is not judged in this round.
+                            open.retain(|(index, _)| {
+                                refused.iter().all(|swap| swap.index != *index)
+                            });
+                        }
+                    }
+                }
+                open.retain(|(index, _)| !outcome.contains_key(index));
+            }
+            if !again {
+                break;
+            }
+        }
+        if outcome.len() < moves.len() {
+            return Err(Failure::Internal(
+                "a batch of several routes was refused to the end".into(),
+            ));
+        }
+        let moves = moves.iter().map(|m| m.route.clone()).zip(outcome.into_values()).collect();
+        Ok(Shifted { moves, changes, unconfirmed, ttl_s })
+    }
+
+    async fn release(&self, routes: &[RouteId], holder: &str) -> Result<(), Failure> {
+        let none = Weights { old: 0, new: 0 };
+        let mut pace = Pace::new(self.changes_at_once);
+        for elements_max in BATCH_ELEMENTS_MAX {
+            let found = self.list(routes.iter().collect(), true).await?;
+            let ours = found.into_values().filter_map(|listed| listed.fence);
+            let ours = ours.filter(|s| s.mark.as_ref().is_some_and(|mark| mark.holder == holder));
+            let remove = ours.map(|s| Swap {
+                index: 0,
+                to: none,
+                pairs: vec![],
+                fence: [Some(s.set), None],
+            });
+            let mut refused = false;
+            for batch in batches(remove.collect(), elements_max) {
+                refused |= self.change(&mut pace, &batch).await?.is_err();
+            }
+            if !refused {
+                return Ok(());
+            }
+        }
+        Err(Failure::AwsRefused(format!("the fences of {holder} could not all be removed")))
+    }
+
+    async fn propagated(&self, changes: &[String]) -> Result<Propagation, Failure> {
+        let mut all = Propagation::Done;
+        for id in changes {
+            let what = format!("GetChange {id}");
+            let reply = match self.client.get_change().id(id).send().await {
+                Ok(reply) => reply,
+                Err(error)
+                    if error.as_service_error().is_some_and(GetChangeError::is_no_such_change) =>
+                {
+                    all = Propagation::Unknown;
+                    continue;
+                }
+                Err(error) => return Err(failure(&what, &error)),
+            };
+            let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
+            if *change.status() != ChangeStatus::Insync {
+                return Ok(Propagation::Pending);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Weights that are all 0 would give every record the same share, or none; and a route that is in two
+/// moves would drift from itself. Both are defects of the caller, found before anything is touched.
+fn refuse_moves_never_made(moves: &[Move]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for Move { route, to, .. } in moves {
+        if to.old == 0 && to.new == 0 {
+            return Err(Failure::Internal(format!("{route} would get weight 0 on both sides")));
+        }
+        if to.old.max(to.new) > WEIGHT_MAX {
+            return Err(Failure::Internal(format!(
+                "{route} would get {to}: {WEIGHT_MAX} is the most"
+            )));
+        }
+        if !seen.insert(route) {
+            return Err(Failure::Internal(format!("{route} is to be moved twice at once")));
+        }
+    }
+    Ok(())
+}
