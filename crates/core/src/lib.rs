@@ -19,15 +19,13 @@ pub mod power;
 pub mod ramp;
 pub mod report;
 pub mod request;
+pub mod rollback_order;
 pub mod split;
 pub mod start;
 pub mod verdict;
 
 pub use baseline::{Baseline, Baselines};
-pub use cutover::{
-    Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, RollbackStart, Route,
-    Status,
-};
+pub use cutover::{Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, Status};
 pub use e_process::EProcess;
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
@@ -38,6 +36,7 @@ pub use plan::Plan;
 pub use ramp::{Ramp, Step};
 pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
+pub use rollback_order::{Order, RollbackStart};
 pub use split::{Move, Moved, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Weights};
 pub use start::Start;
 pub use verdict::{Judge, Verdict, VerdictKind, judge};
