@@ -159,8 +159,7 @@ pub const REASON_CHARS_MAX: usize = 160;
 /// The whole state of one cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
-    /// [`SCHEMA`]; a state of another version is refused.
-    #[serde(deserialize_with = "known_schema")]
+    /// [`SCHEMA`]; [`state::read`](crate::state::read) reads every version.
     pub schema: u32,
     /// Which execution this is.
     pub execution: Execution,
@@ -665,20 +664,12 @@ impl Cutover {
     }
 }
 
-fn known_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let schema = u32::deserialize(deserializer)?;
-    if schema == SCHEMA {
-        return Ok(schema);
-    }
-    Err(serde::de::Error::custom(format!("schema {schema} is not known; allowed: {SCHEMA}")))
-}
-
 impl Route {
-    fn say(&mut self, reason: &str) {
+    pub(crate) fn say(&mut self, reason: &str) {
         self.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
     }
 
-    fn must_go_back(&mut self, reason: &str) {
+    pub(crate) fn must_go_back(&mut self, reason: &str) {
         self.status = Status::RollingBack;
         self.say(reason);
     }

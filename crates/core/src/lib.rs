@@ -22,6 +22,7 @@ pub mod request;
 pub mod rollback_order;
 pub mod split;
 pub mod start;
+pub mod state;
 pub mod verdict;
 
 pub use baseline::{Baseline, Baselines};
@@ -36,7 +37,7 @@ pub use plan::Plan;
 pub use ramp::{Ramp, Step};
 pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
-pub use rollback_order::{Order, RollbackStart};
+pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
 pub use split::{Move, Moved, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Weights};
 pub use start::Start;
 pub use verdict::{Judge, Verdict, VerdictKind, judge};

@@ -8,6 +8,7 @@
 
 mod cloudwatch;
 mod fake;
+mod history;
 mod lookups;
 mod route53;
 mod targets;
