@@ -6,7 +6,7 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use cutover_core::facts::Running;
-use cutover_core::rollback_order::{FIRST_STATE, Recorded};
+use cutover_core::rollback_order::{FIRST_STATE, Recorded, SHIFT_STATE};
 use cutover_core::{Asked, Ended, Failure, Past, state};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -157,7 +157,7 @@ async fn recorded(client: &Client, execution_arn: &str) -> Result<Recorded, Fail
                 let state = newer.state(&event);
                 let state = state.map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
                 if let Some(state) = state {
-                    let shift_begun = newer.entered.contains("ShiftWeight");
+                    let shift_begun = newer.entered.contains(SHIFT_STATE);
                     return Ok(Recorded::State { state, shift_begun });
                 }
             }

@@ -210,10 +210,12 @@ impl Order {
 /// The Fail states of the state machine: an execution that ended in one has decided its end itself.
 pub const FAIL_STATES: [&str; 4] = [REJECTED, "RolledBack", "Drifted", "RollbackFailed"];
 const REJECTED: &str = "Rejected";
-/// The states before whose visit no execution has written anything.
-pub const WRITING_STATES: [&str; 2] = ["ShiftWeight", "RollBack"];
 /// The state that every execution begins with. Its input is the request, no state.
 pub const FIRST_STATE: &str = "Validate";
+/// The state that shifts.
+pub const SHIFT_STATE: &str = "ShiftWeight";
+/// The states that write: an execution that has entered none has touched nothing.
+pub const WRITING_STATES: [&str; 2] = [SHIFT_STATE, "RollBack"];
 
 /// An execution that has ended, as Step Functions describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -367,7 +369,11 @@ impl Ended {
         if cutover.next.action == Action::Planned {
             return nothing("the execution was a dry run: it touched nothing".to_owned());
         }
-        if cutover.first_shift_at.is_none() && !shift_begun {
+        // As validation gave it: a first shift that failed has left its marks.
+        let untouched = cutover.next.action == Action::Shift
+            && cutover.first_shift_at.is_none()
+            && cutover.active().count() == cutover.routes.len();
+        if untouched && !shift_begun {
             return nothing(format!(
                 "the execution ended ({end}) before its first shift: it touched nothing"
             ));
@@ -601,6 +607,16 @@ mod tests {
         let first = &cutover.rollback_moves(&[])[0];
         assert_eq!(first.from, [Weights { old: 100, new: 0 }, Weights { old: 90, new: 10 }]);
         assert_eq!(first.to, Weights { old: 100, new: 0 });
+    }
+
+    #[test]
+    fn a_first_shift_that_failed_and_could_not_be_taken_back_is_undone_by_hand() {
+        let failed = rolled_back(state::read(first_step()).expect("a state").give_up("bad"), 1);
+        assert_eq!(failed.first_shift_at, None);
+        let state = serde_json::to_value(&failed).expect("JSON");
+        let end = ended("FAILED", Some("RollbackFailed"));
+        let order = order(end.past(recorded(state)).expect("told"));
+        assert_eq!(order.into_cutover().rollback_moves(&[]).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `rollback` of an execution that somebody names: what it finds, and what it answers.
 
+#![expect(clippy::indexing_slicing, reason = "an answer without its field ends its test")]
+
 use std::time::Duration;
 
 use lab::proxy::{Effect, Rule};

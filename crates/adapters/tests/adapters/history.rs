@@ -157,7 +157,7 @@ async fn a_page_without_events_is_not_the_end_of_a_history() {
 #[tokio::test]
 async fn an_execution_that_was_stopped_before_its_first_shift_touched_nothing() {
     let request = r#"{"new": "green", "routes": ["a.example.com"]}"#;
-    let validating = vec![a_try().to_vec(), vec![entered("Validate", request)]].concat();
+    let validating = [a_try().to_vec(), vec![entered("Validate", request)]].concat();
     let reason = why_nothing(stopped(validating, 100), BY_HAND).await;
     assert!(reason.contains("before its validation was done"), "{reason}");
     let accepted = vec![entered("DecideNext", FIRST), exited("Validate", FIRST)];
