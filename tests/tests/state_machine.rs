@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::cutover::SHIFT_S_MAX;
 use cutover_core::ramp::NOT_READY_RETRY_S;
 use cutover_core::request::EXECUTION_S_MAX;
+use cutover_core::rollback_order::{FAIL_STATES, FIRST_STATE, WRITING_STATES};
 use cutover_core::{Action, Failure};
 use serde_json::{Map, Value};
 
@@ -212,6 +213,20 @@ fn a_failed_end_is_named_by_its_error_and_says_its_cause() {
         assert_eq!(end["Error"], *name);
         assert!(text(&end["Cause"]).starts_with("{%"), "{name}: the cause comes from the data");
     }
+}
+
+#[test]
+fn rollback_knows_the_states_by_which_it_tells_what_an_execution_did() {
+    let ends = of_type("Fail").into_keys().collect::<BTreeSet<_>>();
+    assert_eq!(ends, FAIL_STATES.map(str::to_owned).into());
+    let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
+    assert_eq!(definition["StartAt"], FIRST_STATE);
+    let writing = of_type("Task").into_iter().filter(|(_, task)| {
+        let function = text(&task["Resource"]).trim_matches(['$', '{', '}']).replace("Arn", ":");
+        template_block(&format!("  {function}")).iter().any(|line| line.contains("ChangeWeights"))
+    });
+    let writing: BTreeSet<String> = writing.map(|(name, _)| name).collect();
+    assert_eq!(writing, WRITING_STATES.map(str::to_owned).into());
 }
 
 #[test]

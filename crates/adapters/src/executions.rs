@@ -1,20 +1,36 @@
 //! Executions of the state machine.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_sfn::Client;
-use aws_sdk_sfn::types::ExecutionStatus;
+use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
+use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use cutover_core::facts::Running;
-use cutover_core::{Cutover, Failure};
+use cutover_core::rollback_order::{FIRST_STATE, Recorded, SHIFT_STATE};
+use cutover_core::{Asked, Ended, Failure, Past, state};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::errors::failure;
 
 /// Running executions that are looked at; each takes a call.
 const RUNNING_MAX: usize = 100;
-/// The Fail states of the state machine: an execution that ended in one has decided itself.
-const OWN_ENDS: [&str; 4] = ["Rejected", "RolledBack", "Drifted", "RollbackFailed"];
-/// Pages of a history that are looked at, newest first, 100 events each. The last state stands
-/// within the last round of the machine, a dozen events back; retries may be in between.
-const HISTORY_PAGES_MAX: usize = 5;
+/// The newest events of a history that are looked at first: some more than a round of the machine has.
+const NEWEST_EVENTS: i32 = 20;
+/// Events of a page after that.
+const PAGE_EVENTS: i32 = 100;
+/// Events of the longest history, and so a bound for its pages.
+/// Source: Step Functions developer guide, "Quotas", maximum execution history size.
+const HISTORY_EVENTS_MAX: usize = 25_000;
+
+/// The state machine whose executions this installation rolls back: `STATE_MACHINE_ARN` of the environment.
+///
+/// # Errors
+/// `Internal` when the variable is missing: the function was deployed wrongly.
+pub fn state_machine_from_env() -> Result<String, Failure> {
+    const NAME: &str = "STATE_MACHINE_ARN";
+    std::env::var(NAME).map_err(|_| Failure::Internal(format!("the environment has no {NAME}")))
+}
 
 /// The executions of a state machine that are running, but our own.
 ///
@@ -67,43 +83,109 @@ pub async fn running(
     Ok(running)
 }
 
-/// The last [`Cutover`] of an execution that has ended. `None` when it never had one, or when
-/// `decided` is false and it came to an end of its own, a roll-back included.
-///
-/// The live weights may be one shift ahead of it: a shift whose result was never recorded.
+/// What an execution has done.
 ///
 /// # Errors
-/// `TransientAws` when Step Functions could not be reached or throttles, `AwsRefused` when it
-/// refuses.
-pub async fn last_cutover(
-    client: &Client,
-    execution_arn: &str,
-    decided: bool,
-) -> Result<Option<Cutover>, Failure> {
-    let what = format!("GetExecutionHistory of {execution_arn}");
-    let mut pages = client
-        .get_execution_history()
-        .execution_arn(execution_arn)
-        .reverse_order(true)
-        .max_results(100)
-        .into_paginator()
-        .send();
-    for _ in 0..HISTORY_PAGES_MAX {
-        let Some(page) = pages.next().await else { break };
-        for event in page.map_err(|error| failure(&what, &error))?.events {
-            let failed = event.execution_failed_event_details().and_then(|failed| failed.error());
-            let has_decided = failed.is_some_and(|error| OWN_ENDS.contains(&error))
-                || event.execution_succeeded_event_details().is_some();
-            if has_decided && !decided {
-                return Ok(None);
-            }
-            let exited = event.state_exited_event_details().and_then(|state| state.output());
-            let entered = event.state_entered_event_details().and_then(|state| state.input());
-            let state = exited.or(entered).map(serde_json::from_str::<Cutover>);
-            if let Some(Ok(cutover)) = state {
-                return Ok(Some(cutover));
+/// `InvalidInput` (`execution_missing`) when there is none of this ARN, `TransientAws` when Step Functions could
+/// not be reached or throttles, `AwsRefused` when it refuses; as [`Ended::past`] otherwise.
+pub async fn past(client: &Client, asked: &Asked) -> Result<Past, Failure> {
+    let Some(ended) = ended(client, &asked.execution_arn).await? else { return Ok(Past::Running) };
+    if let Some(past) = ended.without_history(asked.by) {
+        return Ok(past);
+    }
+    let recorded = recorded(client, &asked.execution_arn).await?;
+    ended.past(recorded)
+}
+
+/// How an execution has ended; `None` while it has not.
+async fn ended(client: &Client, execution_arn: &str) -> Result<Option<Ended>, Failure> {
+    let what = format!("DescribeExecution of {execution_arn}");
+    let reply = client.describe_execution().execution_arn(execution_arn).send().await;
+    let reply = match reply {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
+        {
+            return Err(Failure::invalid(
+                "execution_missing",
+                format!(
+                    "there is no execution {execution_arn}: look at the spelling; Step Functions forgets an \
+                     execution 90 days after its end"
+                ),
+            ));
+        }
+        reply => reply.map_err(|error| failure(&what, &error))?,
+    };
+    let has_ended = matches!(
+        reply.status,
+        ExecutionStatus::Succeeded
+            | ExecutionStatus::Failed
+            | ExecutionStatus::TimedOut
+            | ExecutionStatus::Aborted
+    );
+    let stopped_at =
+        reply.stop_date.and_then(|date| Timestamp::from_nanosecond(date.as_nanos()).ok());
+    Ok(has_ended.then(|| Ended {
+        execution_arn: execution_arn.to_owned(),
+        status: reply.status.as_str().to_owned(),
+        error: reply.error,
+        stopped_at,
+    }))
+}
+
+/// What the history of an execution holds: its last state stands within the last round of the machine, a dozen
+/// events back, unless a task was tried again and again after it. A page of large states is megabytes, so the
+/// newest events are looked at alone first.
+async fn recorded(client: &Client, execution_arn: &str) -> Result<Recorded, Failure> {
+    for (events_max, pages_max) in [(NEWEST_EVENTS, 1), (PAGE_EVENTS, HISTORY_EVENTS_MAX)] {
+        let mut newer = Newer::default();
+        let mut pages = client
+            .get_execution_history()
+            .execution_arn(execution_arn)
+            .reverse_order(true)
+            .max_results(events_max)
+            .into_paginator()
+            .send();
+        // A page may hold fewer events than asked for, even none: only the last one ends the history.
+        for _ in 0..pages_max {
+            let what = format!("GetExecutionHistory of {execution_arn}");
+            let Some(page) = pages.next().await else {
+                return Ok(Recorded::Nothing { entered: newer.entered });
+            };
+            for event in page.map_err(|error| failure(&what, &error))?.events {
+                let state = newer.state(&event);
+                let state = state.map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
+                if let Some(state) = state {
+                    let shift_begun = newer.entered.contains(SHIFT_STATE);
+                    return Ok(Recorded::State { state, shift_begun });
+                }
             }
         }
     }
-    Ok(None)
+    Err(Failure::Internal(format!("the history of {execution_arn} has no end")))
+}
+
+/// What was seen of a history, from its end on.
+#[derive(Default)]
+struct Newer {
+    /// Names of the states that were entered.
+    entered: BTreeSet<String>,
+}
+
+impl Newer {
+    /// The state that an event recorded: as the result of a state of the machine, or as its input.
+    fn state(&mut self, event: &HistoryEvent) -> Result<Option<Value>, String> {
+        let entered = event.state_entered_event_details();
+        self.entered.extend(entered.map(|details| details.name().to_owned()));
+        let exited = event.state_exited_event_details().and_then(|details| details.output());
+        // The request is no state, whatever fields it has.
+        let entered = entered.filter(|details| details.name() != FIRST_STATE);
+        let Some(text) = exited.or(entered.and_then(|details| details.input())) else {
+            return Ok(None);
+        };
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| format!("event {} holds no JSON: {error}", event.id()))?;
+        Ok(state::is_state(&value).then_some(value))
+    }
 }

@@ -1,7 +1,7 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Cutover, Route, Side, Status, Verdict, VerdictKind};
+use cutover_core::{Answer, Asked, Cutover, Route, Side, Status, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -30,6 +30,13 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
         let metrics = if judged { with_verdict(route) } else { weights(route) };
         tell_route(cutover, route, &metrics, now);
     }
+}
+
+/// Logs why there is nothing to roll back, and gives the answer that says so.
+#[must_use]
+pub fn tell_nothing(asked: &Asked, reason: String) -> Answer {
+    tracing::info!(execution = asked.execution_arn, reason, "nothing to do");
+    Answer::nothing(reason)
 }
 
 /// Logs what validation found worth saying.

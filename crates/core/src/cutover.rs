@@ -176,8 +176,7 @@ pub const REASON_CHARS_MAX: usize = 160;
 /// The whole state of one cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
-    /// [`SCHEMA`]; a state of another version is refused.
-    #[serde(deserialize_with = "known_schema")]
+    /// [`SCHEMA`]; [`state::read`](crate::state::read) reads every version.
     pub schema: u32,
     /// Which execution this is.
     pub execution: Execution,
@@ -251,115 +250,8 @@ pub struct RollbackDone {
     pub splits: Vec<Split>,
 }
 
-/// The order to roll back: from the state machine, or by hand.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Order {
-    /// The cutover.
-    pub cutover: Cutover,
-    /// The error of the task that could not go on: everything goes back. Without one, the routes
-    /// that the cutover has marked go back.
-    #[serde(default)]
-    pub failure: Option<TaskError>,
-    /// Go back even where the old side has no healthy target.
-    #[serde(default)]
-    pub force: bool,
-}
-
-/// An error as Step Functions gives it to a catcher.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct TaskError {
-    /// Its name.
-    #[serde(rename = "Error")]
-    pub error: String,
-    /// What is known of it: for a function's own error, JSON with `errorMessage`.
-    #[serde(rename = "Cause", default)]
-    pub cause: String,
-}
-
-/// Who asks for a roll-back.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RollbackStart {
-    /// The state machine.
-    Order(Box<Order>),
-    /// A person: roll back what this execution has done, however it ended.
-    Execution {
-        /// The execution.
-        execution_arn: String,
-        /// Even where the old side has no healthy target.
-        force: bool,
-    },
-    /// An event of Step Functions: this execution has ended, perhaps without its roll-back.
-    Ended {
-        /// The execution.
-        execution_arn: String,
-        /// How it ended, `ABORTED`, `TIMED_OUT` or `FAILED`.
-        status: String,
-        /// When it ended.
-        stopped_at: Option<Timestamp>,
-    },
-}
-
 /// Seconds that a shift may go on after its execution was stopped: the time-out of its task.
 pub const SHIFT_S_MAX: i64 = 150;
-
-impl RollbackStart {
-    /// Tells an [`Order`], `{"execution_arn", "force"}` and the event of an execution's status
-    /// change apart.
-    ///
-    /// # Errors
-    /// `InvalidInput` when it is none of them.
-    pub fn read(event: serde_json::Value) -> Result<Self, Failure> {
-        use serde_json::Value;
-        let at = |pointer: &str| event.pointer(pointer);
-        let text = |pointer: &str| at(pointer).and_then(Value::as_str).map(str::to_owned);
-        if text("/detail-type").as_deref() == Some("Step Functions Execution Status Change")
-            && let (Some(execution_arn), Some(status)) =
-                (text("/detail/executionArn"), text("/detail/status"))
-        {
-            let stopped_at = at("/detail/stopDate").and_then(Value::as_i64);
-            let stopped_at = stopped_at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            return Ok(Self::Ended { execution_arn, status, stopped_at });
-        }
-        if let Some(execution_arn) = text("/execution_arn") {
-            let force = at("/force").and_then(Value::as_bool).unwrap_or_default();
-            return Ok(Self::Execution { execution_arn, force });
-        }
-        serde_json::from_value(event).map(|order| Self::Order(Box::new(order))).map_err(|error| {
-            Failure::invalid(
-                "unreadable_event",
-                format!(
-                    "this is neither {{\"cutover\", \"failure\", \"force\"}} nor {{\"execution_arn\", \
-                     \"force\"}} nor the status change of an execution: {error}"
-                ),
-            )
-        })
-    }
-}
-
-impl Order {
-    /// The order to take back everything that an execution has done.
-    #[must_use]
-    pub fn of_execution(cutover: Cutover, why: &str, force: bool) -> Self {
-        let error = TaskError { error: why.to_owned(), cause: "the execution ended".to_owned() };
-        Self { cutover: Cutover { report: None, ..cutover }, failure: Some(error), force }
-    }
-
-    /// The cutover with every route marked that must go back: with `force`, those that could not
-    /// go back before as well.
-    #[must_use]
-    pub fn into_cutover(self) -> Cutover {
-        let mut cutover = self.cutover;
-        if self.force {
-            for route in cutover.routes.iter_mut().filter(|r| r.status == Status::Kept) {
-                route.status = Status::RollingBack;
-            }
-        }
-        let Some(TaskError { error, cause }) = self.failure else { return cutover };
-        let payload = serde_json::from_str::<serde_json::Value>(&cause).ok();
-        let message = payload.as_ref().and_then(|p| p.get("errorMessage")?.as_str());
-        cutover.give_up(&format!("could not go on: {error}: {}", message.unwrap_or(&cause)))
-    }
-}
 
 impl Cutover {
     /// Whether a shift of an execution that was stopped then may still be under way: its function
@@ -903,20 +795,12 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-fn known_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let schema = u32::deserialize(deserializer)?;
-    if schema == SCHEMA {
-        return Ok(schema);
-    }
-    Err(serde::de::Error::custom(format!("schema {schema} is not known; allowed: {SCHEMA}")))
-}
-
 impl Route {
-    fn say(&mut self, reason: &str) {
+    pub(crate) fn say(&mut self, reason: &str) {
         self.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
     }
 
-    fn must_go_back(&mut self, reason: &str) {
+    pub(crate) fn must_go_back(&mut self, reason: &str) {
         self.status = Status::RollingBack;
         self.say(reason);
     }
@@ -1361,21 +1245,6 @@ mod tests {
     }
 
     #[test]
-    fn force_takes_back_a_route_that_was_kept() {
-        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
-        let cutover = world.obey(accepted(1, two_steps())).give_up("CheckHealth could not go on");
-        let shifted = world.shift(&cutover, &[]);
-        let (kept, splits) = (vec![name(0)], world.splits(&cutover));
-        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
-        assert_eq!(end.next.action, Action::RollbackFailed);
-        let order = |force| Order::of_execution(end.clone(), "by hand", force).into_cutover();
-        assert!(order(false).rollback_moves(&[]).is_empty());
-        let end = world.roll_back(order(true));
-        assert_eq!(end.next.action, Action::RolledBack);
-        assert_eq!(world.live[0], Weights { old: 255, new: 0 });
-    }
-
-    #[test]
     fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
         let mut cutover = accepted(3, two_steps());
         cutover.isolate = true;
@@ -1417,28 +1286,6 @@ mod tests {
         assert!(shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX - 1)));
         assert!(!shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX)));
         assert!(!world.obey(shifting).may_be_shifting(Some(at(0)), at(1)));
-    }
-
-    #[test]
-    fn the_three_ways_to_ask_for_a_roll_back_are_told_apart() {
-        use serde_json::json;
-        let read = |event| RollbackStart::read(event).map_err(|failure| failure.name());
-        let by_hand = json!({"execution_arn": "arn:e", "force": true});
-        let execution_arn = "arn:e".to_owned();
-        assert_eq!(
-            read(by_hand),
-            Ok(RollbackStart::Execution { execution_arn: execution_arn.clone(), force: true })
-        );
-        let event = json!({"detail-type": "Step Functions Execution Status Change",
-            "detail": {"executionArn": "arn:e", "status": "ABORTED", "stopDate": 5000}});
-        let (status, stopped_at) = ("ABORTED".to_owned(), Some(at(5)));
-        assert_eq!(read(event), Ok(RollbackStart::Ended { execution_arn, status, stopped_at }));
-        let order = json!({"cutover": accepted(1, two_steps()), "failure": null});
-        assert!(matches!(read(order), Ok(RollbackStart::Order(_))));
-        assert_eq!(read(json!({"force": true})), Err("InvalidInput"));
-        let mut other = json!({"cutover": accepted(1, two_steps())});
-        other["cutover"]["schema"] = json!(2);
-        assert_eq!(read(other), Err("InvalidInput"), "a state of another version");
     }
 
     #[test]

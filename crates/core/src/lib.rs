@@ -19,15 +19,14 @@ pub mod power;
 pub mod ramp;
 pub mod report;
 pub mod request;
+pub mod rollback_order;
 pub mod split;
 pub mod start;
+pub mod state;
 pub mod verdict;
 
 pub use baseline::{Baseline, Baselines};
-pub use cutover::{
-    Action, Checked, Cutover, Execution, Next, Order, Phase, RollbackDone, RollbackStart, Route,
-    Status,
-};
+pub use cutover::{Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, Status};
 pub use e_process::EProcess;
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
@@ -42,5 +41,6 @@ pub use split::{
     Fence, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Way,
     Weights,
 };
+pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
 pub use start::Start;
 pub use verdict::{Judge, Verdict, VerdictKind, judge};

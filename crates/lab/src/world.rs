@@ -216,6 +216,14 @@ impl World {
         }
     }
 
+    /// Registers the old side's targets again, after somebody has deregistered them.
+    ///
+    /// # Errors
+    /// `Aws` when they are refused.
+    pub async fn register_old_targets(&mut self) -> Result<(), LabError> {
+        register_targets(&self.balancers, &mut self.old, self.spec.old.targets).await
+    }
+
     /// The host names.
     #[must_use]
     pub fn routes(&self) -> &[String] {

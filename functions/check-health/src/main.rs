@@ -1,7 +1,7 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
 use adapters::{CloudWatch, Route53, Router, Telemetry, clients, journal, runtime};
-use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
+use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId, state};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -10,7 +10,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = clients::sdk_config().await;
     let client = clients::route53(&config);
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
-    runtime::serve(async |cutover: Cutover| {
+    runtime::serve(async |event| {
+        let cutover = state::read(event)?;
         let router = Route53::of(&client, &cutover);
         Box::pin(check(&router, &telemetry, cutover, Timestamp::now())).await
     })

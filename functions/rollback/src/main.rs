@@ -3,35 +3,33 @@
 //! those of any execution that a person names.
 
 use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
-use cutover_core::{Cutover, Failure, Fence, Order, RollbackDone, RollbackStart, RouteId};
+use cutover_core::{
+    Answer, Cutover, Failure, Fence, Order, RollbackDone, RollbackStart, RouteId, Todo,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
+    let state_machine_arn = executions::state_machine_from_env()?;
     let config = clients::sdk_config().await;
     let client = clients::route53(&config);
     let targets = Targets::new(clients::load_balancing(&config));
     runtime::serve(async |event: Value| {
-        let step_functions = || clients::step_functions(&config);
-        let (found, why, ended_at, force) = match RollbackStart::read(event)? {
-            RollbackStart::Order(order) => return undo(&client, &targets, *order).await.map(Some),
-            RollbackStart::Execution { execution_arn, force } => {
-                let found =
-                    executions::last_cutover(&step_functions(), &execution_arn, true).await?;
-                (found, "asked for by hand".to_owned(), None, force)
+        let asked = match RollbackStart::read(event, &state_machine_arn)? {
+            RollbackStart::Order(order) => {
+                return undo(&client, &targets, *order).await.map(Answer::from);
             }
-            RollbackStart::Ended { execution_arn, status, stopped_at } => {
-                let found =
-                    executions::last_cutover(&step_functions(), &execution_arn, false).await?;
-                (found, status, stopped_at, false)
-            }
+            RollbackStart::Execution(asked) => asked,
         };
-        let Some(cutover) = found else { return Ok(None) };
-        let again = cutover.may_be_shifting(ended_at, Timestamp::now());
-        let order = Order::of_execution(cutover, &why, force);
-        undo(&client, &targets, order).await?.undone(again).map(Some)
+        let past = executions::past(&clients::step_functions(&config), &asked).await?;
+        match past.todo(&asked, Timestamp::now())? {
+            Todo::Nothing(reason) => Ok(journal::tell_nothing(&asked, reason)),
+            Todo::Undo { order, again } => {
+                undo(&client, &targets, *order).await?.undone(again).map(Answer::from)
+            }
+        }
     })
     .await
 }

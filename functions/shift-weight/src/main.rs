@@ -2,14 +2,15 @@
 //! the fences.
 
 use adapters::{Route53, Router, clients, journal, runtime};
-use cutover_core::{Action, Cutover, Failure};
+use cutover_core::{Action, Cutover, Failure, state};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let client = clients::route53(&clients::sdk_config().await);
-    runtime::serve(async |cutover: Cutover| {
+    runtime::serve(async |event| {
+        let cutover = state::read(event)?;
         let router = Route53::of(&client, &cutover);
         shift(&router, cutover, Timestamp::now()).await
     })

@@ -9,14 +9,8 @@ use aws_sdk_route53::operation::list_hosted_zones_by_name::{
 use aws_sdk_route53::operation::list_resource_record_sets::ListResourceRecordSetsInput;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig};
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionInput, DescribeExecutionOutput};
-use aws_sdk_sfn::operation::get_execution_history::{
-    GetExecutionHistoryInput, GetExecutionHistoryOutput,
-};
 use aws_sdk_sfn::operation::list_executions::{ListExecutionsInput, ListExecutionsOutput};
-use aws_sdk_sfn::types::{
-    ExecutionFailedEventDetails, ExecutionListItem, ExecutionStatus, HistoryEvent,
-    HistoryEventType, StateExitedEventDetails,
-};
+use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use aws_sdk_ssm::operation::get_parameter::{GetParameterInput, GetParameterOutput};
 use aws_sdk_ssm::types::Parameter;
 use aws_smithy_types::DateTime;
@@ -258,61 +252,5 @@ async fn each_class_of_error_of_the_json_services_has_its_name() {
             let failure = executions::running(&client, MACHINE, "own").await;
             assert_eq!(failure.expect_err(name).name(), name);
         }
-    }
-}
-
-/// An execution's history, newest first, as one page.
-fn history(newest: HistoryEvent, before: &'static str) -> Fake {
-    Fake::new().on(move |input: &GetExecutionHistoryInput| {
-        assert_eq!(input.reverse_order(), Some(true));
-        let state = StateExitedEventDetails::builder().name("ShiftWeight").output(before).build();
-        let exited = HistoryEvent::builder()
-            .timestamp(DateTime::from_secs(999))
-            .r#type(HistoryEventType::TaskStateExited)
-            .id(7)
-            .state_exited_event_details(state.expect("complete"));
-        let reply = GetExecutionHistoryOutput::builder()
-            .events(newest.clone())
-            .events(exited.build().expect("complete"));
-        Answer::ok(reply.build().expect("complete"))
-    })
-}
-
-fn ended(kind: HistoryEventType, error: Option<&str>) -> HistoryEvent {
-    let failed = ExecutionFailedEventDetails::builder().set_error(error.map(str::to_owned)).build();
-    HistoryEvent::builder()
-        .timestamp(DateTime::from_secs(1000))
-        .r#type(kind)
-        .id(8)
-        .set_execution_failed_event_details(error.map(|_| failed))
-        .build()
-        .expect("complete")
-}
-
-#[tokio::test]
-async fn an_execution_has_a_cutover_to_undo_unless_it_decided_its_end_itself() {
-    const CUTOVER: &str = include_str!("../../../../events/shift-weight-first-step.json");
-    let failed = |error| ended(HistoryEventType::ExecutionFailed, Some(error));
-    let table = vec![
-        ("stopped", ended(HistoryEventType::ExecutionAborted, None), CUTOVER, true),
-        ("timed out", ended(HistoryEventType::ExecutionTimedOut, None), CUTOVER, true),
-        ("crashed", failed("States.Runtime"), CUTOVER, true),
-        ("rolled back", failed("RolledBack"), CUTOVER, false),
-        ("rejected", failed("Rejected"), CUTOVER, false),
-        ("drifted", failed("Drifted"), CUTOVER, false),
-        ("told that it could not", failed("RollbackFailed"), CUTOVER, false),
-        (
-            "before there was a cutover",
-            ended(HistoryEventType::ExecutionAborted, None),
-            "{}",
-            false,
-        ),
-    ];
-    for (what, newest, before, interrupted) in table {
-        let client = client!(aws_sdk_sfn, history(newest, before));
-        let found = executions::last_cutover(&client, EXECUTION, false).await.expect("told");
-        assert_eq!(found.is_some(), interrupted, "{what}");
-        let found = executions::last_cutover(&client, EXECUTION, true).await.expect("told");
-        assert_eq!(found.is_some(), before == CUTOVER, "{what}, asked for by hand");
     }
 }

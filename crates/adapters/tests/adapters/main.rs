@@ -9,6 +9,7 @@
 mod cloudwatch;
 mod fake;
 mod fence;
+mod history;
 mod lookups;
 mod route53;
 mod targets;

@@ -341,6 +341,10 @@ async fn subjects(root: &Path, venv: &Venv) -> Result<Vec<Subject>, LabError> {
     let environment = vec![
         ("DEFAULTS_PARAMETER", "/cutover/defaults".to_owned()),
         ("HOSTED_ZONE_ID", "Z0123456789EXAMPLE".to_owned()),
+        (
+            "STATE_MACHINE_ARN",
+            "arn:aws:states:eu-central-1:123456789012:stateMachine:cutover".to_owned(),
+        ),
     ];
     let rust = |name: &str, kind, first_call, event, program: PathBuf| {
         Ok::<_, LabError>(Subject {
