@@ -10,6 +10,8 @@ mod cloudwatch;
 mod fake;
 mod lookups;
 mod route53;
+mod runtime;
 mod targets;
+mod unreadable;
 mod world;
 mod zone;
