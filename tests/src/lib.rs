@@ -45,6 +45,9 @@ const FUTURE_S: i64 = 200;
 /// Zone and sides of an execution that an event starts without naming any.
 const DEFAULT_ZONE: &str = "default.test";
 
+/// What the names of clusters begin with whose creation starts a cutover: those of all new sides.
+pub const CLUSTER_NAME_PREFIX: &str = "green";
+
 static ACCOUNT: OnceCell<Account> = OnceCell::const_new();
 static ROOM: Semaphore = Semaphore::const_new(AT_A_TIME);
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -77,6 +80,8 @@ impl Account {
             ("Defaults", defaults.as_str()),
             ("CreateClusterEvents", "ENABLED"),
             ("Architecture", architecture),
+            ("ClusterNamePrefix", CLUSTER_NAME_PREFIX),
+            ("ShortestPeriodSeconds", "1"),
         ];
         let functions = functions::build(&root).await.expect("the functions");
         let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)

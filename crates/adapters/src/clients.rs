@@ -13,6 +13,8 @@ pub use aws_sdk_route53::Client as Route53Client;
 pub use aws_sdk_sfn::Client as StepFunctionsClient;
 pub use aws_sdk_ssm::Client as ParametersClient;
 
+use crate::replies::WholeReplies;
+
 /// Tries of one call. The SDK waits between them, longer each time and with jitter, for throttles
 /// as well: `PriorRequestNotComplete` and `Throttling` are over within seconds.
 const ATTEMPTS_MAX: u32 = 5;
@@ -41,29 +43,35 @@ pub async fn sdk_config() -> SdkConfig {
 /// For [`Route53`](crate::Route53) and [`zone`](crate::zone).
 #[must_use]
 pub fn route53(config: &SdkConfig) -> Route53Client {
-    Route53Client::new(config)
+    let config = aws_sdk_route53::config::Builder::from(config).interceptor(WholeReplies);
+    Route53Client::from_conf(config.build())
 }
 
 /// For [`CloudWatch`](crate::CloudWatch).
 #[must_use]
 pub fn cloudwatch(config: &SdkConfig) -> CloudWatchClient {
-    CloudWatchClient::new(config)
+    let config = aws_sdk_cloudwatch::config::Builder::from(config).interceptor(WholeReplies);
+    CloudWatchClient::from_conf(config.build())
 }
 
 /// For [`Targets`](crate::Targets).
 #[must_use]
 pub fn load_balancing(config: &SdkConfig) -> LoadBalancingClient {
-    LoadBalancingClient::new(config)
+    let config =
+        aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(WholeReplies);
+    LoadBalancingClient::from_conf(config.build())
 }
 
 /// For [`parameters`](crate::parameters).
 #[must_use]
 pub fn parameters(config: &SdkConfig) -> ParametersClient {
-    ParametersClient::new(config)
+    let config = aws_sdk_ssm::config::Builder::from(config).interceptor(WholeReplies);
+    ParametersClient::from_conf(config.build())
 }
 
 /// For [`executions`](crate::executions).
 #[must_use]
 pub fn step_functions(config: &SdkConfig) -> StepFunctionsClient {
-    StepFunctionsClient::new(config)
+    let config = aws_sdk_sfn::config::Builder::from(config).interceptor(WholeReplies);
+    StepFunctionsClient::from_conf(config.build())
 }

@@ -9,7 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::Failure;
 
 /// Error codes that say "later", whatever their HTTP status. Route 53 sends `Throttling` and
-/// `PriorRequestNotComplete` (an earlier change of the zone is still being worked on) with 400.
+/// `PriorRequestNotComplete` (an earlier change of the zone is still being worked on) with 400. Those about
+/// the time of a request come of a clock that is off for a while, or of a request that was long on its way.
 /// Source: Smithy Reference Architecture "Retry behavior" (error code lists), and the common
 /// errors of the services' API references.
 const TRANSIENT_CODES: &[&str] = &[
@@ -21,10 +22,13 @@ const TRANSIENT_CODES: &[&str] = &[
     "InternalServiceError",
     "InternalServiceFault",
     "PriorRequestNotComplete",
+    "RequestExpired",
+    "RequestInTheFuture",
     "RequestLimitExceeded",
     "RequestThrottled",
     "RequestThrottledException",
     "RequestTimeout",
+    "RequestTimeTooSkewed",
     "RequestTimeoutException",
     "ServiceUnavailable",
     "ServiceUnavailableException",
@@ -38,8 +42,9 @@ const TRANSIENT_CODES: &[&str] = &[
 /// Names the failure of one call. `what` says what was attempted, with the resource:
 /// `ListResourceRecordSets of zone Z1`.
 ///
-/// A reply that cannot be read counts as transient: it comes from something between us and the
-/// service, and whether the call took effect is not known, as after a timeout.
+/// A reply that cannot be read counts as transient, whatever its HTTP status: it comes from something between
+/// us and the service, and whether the call took effect is not known, as after a timeout. An error without a
+/// code is such a reply: every service has one in each of its errors.
 pub(crate) fn failure<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -47,14 +52,15 @@ where
     match error {
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let code = service.err().code();
+            let (code, text) = (service.err().code(), service.err().message());
             let transient = status >= 500
                 || status == 429
-                || code.is_some_and(|code| TRANSIENT_CODES.contains(&code));
-            let said = match (code, service.err().message()) {
+                || code.is_none_or(|code| TRANSIENT_CODES.contains(&code))
+                || is_of_another_time(code, text);
+            let said = match (code, text) {
                 (Some(code), Some(text)) => format!("{code}: {text}"),
                 (Some(code), None) => code.to_owned(),
-                (None, _) => format!("HTTP status {status}"),
+                (None, _) => format!("the reply, of HTTP status {status}, cannot be read"),
             };
             let request = error.request_id().map(|id| format!(" (request {id})"));
             let message = format!("{what}: {said}{}", request.unwrap_or_default());
@@ -70,6 +76,15 @@ where
     }
 }
 
+/// Whether a signature was refused for its time alone. One that is wrong has the same codes.
+/// Source: IAM user guide, "Troubleshoot Signature Version 4 signed requests for AWS APIs".
+fn is_of_another_time(code: Option<&str>, text: Option<&str>) -> bool {
+    matches!(code, Some("SignatureDoesNotMatch" | "InvalidSignatureException"))
+        && text.is_some_and(|text| {
+            text.contains("Signature expired") || text.contains("Signature not yet current")
+        })
+}
+
 /// `what` and the chain of causes, outermost first: `SdkError` itself only says
 /// "dispatch failure".
 fn describe(what: &str, error: &dyn Error) -> String {
@@ -77,9 +92,9 @@ fn describe(what: &str, error: &dyn Error) -> String {
     causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// A reply without something that the service's API says is always there.
+/// A reply without something that the service's API says is always there: as one that cannot be read.
 pub(crate) fn incomplete(what: &str, missing: &str) -> Failure {
-    Failure::Internal(format!("{what}: the reply has no {missing}"))
+    Failure::TransientAws(format!("{what}: the reply has no {missing}"))
 }
 
 #[cfg(test)]
@@ -99,7 +114,11 @@ mod tests {
     }
 
     fn service(status: u16, code: Option<&str>) -> Any {
-        let mut meta = ErrorMetadata::builder().message("no luck");
+        saying(status, code, "no luck")
+    }
+
+    fn saying(status: u16, code: Option<&str>, message: &str) -> Any {
+        let mut meta = ErrorMetadata::builder().message(message);
         if let Some(code) = code {
             meta = meta.code(code);
         }
@@ -108,6 +127,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_error_has_its_name() {
+        let expired = "Signature expired: 20261125T074514Z is now earlier than 20261125T074556Z";
+        let early =
+            "Signature not yet current: 20261125T081514Z is still later than 20261125T080056Z";
+        let wrong = "The request signature we calculated does not match the signature you provided";
         let table: Vec<(Any, &str)> = vec![
             (service(400, Some("Throttling")), "TransientAws"),
             (service(400, Some("ThrottlingException")), "TransientAws"),
@@ -122,7 +145,17 @@ mod tests {
             (service(404, Some("NoSuchHostedZone")), "AwsRefused"),
             (service(400, Some("ValidationError")), "AwsRefused"),
             (service(400, Some("ExpiredToken")), "AwsRefused"),
-            (service(400, None), "AwsRefused"),
+            (service(403, Some("RequestTimeTooSkewed")), "TransientAws"),
+            (service(400, Some("RequestExpired")), "TransientAws"),
+            (saying(403, Some("SignatureDoesNotMatch"), expired), "TransientAws"),
+            (saying(403, Some("SignatureDoesNotMatch"), early), "TransientAws"),
+            (saying(400, Some("InvalidSignatureException"), expired), "TransientAws"),
+            (saying(403, Some("SignatureDoesNotMatch"), wrong), "AwsRefused"),
+            (saying(400, Some("InvalidSignatureException"), wrong), "AwsRefused"),
+            (saying(403, Some("AccessDenied"), expired), "AwsRefused"),
+            (service(200, None), "TransientAws"),
+            (service(400, None), "TransientAws"),
+            (service(404, None), "TransientAws"),
             (SdkError::timeout_error("slow"), "TransientAws"),
             (SdkError::response_error("cut off", reply(200)), "TransientAws"),
             (SdkError::dispatch_failure(ConnectorError::io("reset".into())), "TransientAws"),
@@ -151,6 +184,10 @@ mod tests {
         assert_eq!(
             failure("Listing", &lost).to_string(),
             "Listing: dispatch failure: io error: reset by peer"
+        );
+        assert_eq!(
+            failure("Listing", &service(200, None)).to_string(),
+            "Listing: the reply, of HTTP status 200, cannot be read"
         );
     }
 }

@@ -10,6 +10,7 @@ mod errors;
 pub mod executions;
 pub mod journal;
 pub mod parameters;
+pub mod replies;
 pub mod router;
 pub mod runtime;
 pub mod targets;

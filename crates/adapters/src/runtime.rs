@@ -3,8 +3,8 @@
 use cutover_core::Failure;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -31,8 +31,8 @@ pub fn init_logging() {
 
 /// Answers events with `handler` until Lambda stops the process.
 ///
-/// The event is taken as plain JSON and read here, so that one that cannot be read becomes
-/// `InvalidInput`, as every other refusal, and not an error type that the state machine does not know.
+/// The event is read here, so that one that cannot be read becomes `InvalidInput`, as every other refusal, and
+/// not an error type that the state machine does not know.
 ///
 /// # Errors
 /// When the runtime API cannot be reached.
@@ -44,20 +44,31 @@ where
     R: Serialize,
 {
     let handler = &handler;
-    let answer = async |event: LambdaEvent<Value>| answer(handler, event.payload).await;
+    let answer = async |event: LambdaEvent<Payload>| answer(handler, event.payload).await;
     lambda_runtime::run(service_fn(answer)).await
+}
+
+/// The JSON of an event, or what keeps it from being read: JSON allows numbers, nesting and texts that no
+/// Rust value has. Reading it never fails, or the runtime would answer in its own words.
+struct Payload(Result<Value, String>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(event: D) -> Result<Self, D::Error> {
+        Ok(Self(Value::deserialize(event).map_err(|error| error.to_string())))
+    }
 }
 
 /// One event: read, handled, and its failure logged and named.
 async fn answer<T, R>(
     handler: &impl AsyncFn(T) -> Result<R, Failure>,
-    event: Value,
+    Payload(event): Payload,
 ) -> Result<R, Diagnostic>
 where
     T: DeserializeOwned,
 {
-    let told = Told::by(&event);
-    let outcome = match serde_json::from_value(event) {
+    let told = Told::by(event.as_ref().unwrap_or(&Value::Null));
+    let read = event.and_then(|event| serde_json::from_value(event).map_err(|e| e.to_string()));
+    let outcome = match read {
         // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
         // than the compiler follows.
         Ok(event) => Box::pin(handler(event)).await,
@@ -159,8 +170,9 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_does_not_parse_is_invalid_input() {
         let handler = async |seconds: u32| Ok(seconds + 1);
-        assert_eq!(answer(&handler, json!(41)).await, Ok(42));
-        let refused = answer(&handler, json!("soon")).await.expect_err("not a number");
+        assert_eq!(answer(&handler, Payload(Ok(json!(41)))).await, Ok(42));
+        let soon = Payload(Ok(json!("soon")));
+        let refused = answer(&handler, soon).await.expect_err("not a number");
         assert_eq!(refused.error_type, "InvalidInput");
         let cause: Value = serde_json::from_str(&refused.error_message).expect("JSON");
         assert_eq!(cause["problems"][0]["code"], "unreadable_event");
@@ -176,7 +188,7 @@ mod tests {
             Failure::Internal("?".to_owned()),
         ] {
             let handler = async |_: Value| Err::<(), _>(failure.clone());
-            let diagnostic = answer(&handler, Value::Null).await.expect_err("fails");
+            let diagnostic = answer(&handler, Payload(Ok(Value::Null))).await.expect_err("fails");
             assert_eq!(diagnostic.error_type, failure.name());
             assert_eq!(diagnostic.error_message, failure.to_string());
         }

@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use cutover_core::baseline::BASELINE_PERIODS;
 use cutover_core::check::{Attempt, Survey, TRAFFIC_PERIODS, Zone};
 use cutover_core::facts::{Facts, FoundLoadBalancer, Record};
+use cutover_core::health::PERIOD_S_MIN;
 use cutover_core::{Failure, LoadBalancer, Series, Side, Window};
 use serde_json::{Value, json};
 
@@ -21,25 +22,48 @@ pub struct World {
     config: SdkConfig,
     defaults_parameter: String,
     hosted_zone_id: String,
+    cluster_name_prefix: String,
+    period_s_min: u32,
 }
 
 impl World {
     /// Region and credentials from the environment, `DEFAULTS_PARAMETER` (name of the SSM parameter)
-    /// and `HOSTED_ZONE_ID` (for a request that names no zone) as well.
+    /// and `HOSTED_ZONE_ID` (for a request that names no zone) as well, and what may be left out:
+    /// `CLUSTER_NAME_PREFIX` (none) and `PERIOD_S_MIN` (60).
     ///
     /// # Errors
-    /// `Internal` when one of the two variables is missing: the function was deployed wrongly. It
-    /// ends then, and Lambda calls that `Runtime.ExitError`.
+    /// `Internal` when one of the first two is missing or the last is no number: the function was deployed
+    /// wrongly. It ends then, and Lambda calls that `Runtime.ExitError`.
     pub async fn from_env() -> Result<Self, Failure> {
         let variable = |name: &str| {
             std::env::var(name)
                 .map_err(|_| Failure::Internal(format!("the environment has no {name}")))
         };
+        let period_s_min = match std::env::var("PERIOD_S_MIN") {
+            Ok(text) => text.parse().map_err(|_| {
+                Failure::Internal(format!("PERIOD_S_MIN is {text:?}; it must be a whole number"))
+            })?,
+            Err(_) => PERIOD_S_MIN,
+        };
         Ok(Self {
             config: clients::sdk_config().await,
+            cluster_name_prefix: std::env::var("CLUSTER_NAME_PREFIX").unwrap_or_default(),
+            period_s_min,
             defaults_parameter: variable("DEFAULTS_PARAMETER")?,
             hosted_zone_id: variable("HOSTED_ZONE_ID")?,
         })
+    }
+
+    /// What the name of a new EKS cluster must begin with to start a cutover.
+    #[must_use]
+    pub fn cluster_name_prefix(&self) -> &str {
+        &self.cluster_name_prefix
+    }
+
+    /// The shortest period that a request may ask for, in seconds.
+    #[must_use]
+    pub const fn period_s_min(&self) -> u32 {
+        self.period_s_min
     }
 
     /// The request's defaults.

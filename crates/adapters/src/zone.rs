@@ -61,6 +61,9 @@ async fn zone_by_name(client: &Client, wanted: &str) -> Result<ZoneLookup, Failu
     let what = format!("ListHostedZonesByName from {wanted}");
     let reply = client.list_hosted_zones_by_name().dns_name(wanted).send().await;
     let reply = reply.map_err(|error| failure(&what, &error))?;
+    if reply.max_items == 0 {
+        return Err(incomplete(&what, "MaxItems"));
+    }
     let wanted = name(wanted);
     let private = |listed: &HostedZone| listed.config().is_some_and(HostedZoneConfig::private_zone);
     let mut namesakes = reply.hosted_zones().iter().filter(|listed| name(listed.name()) == wanted);
@@ -173,6 +176,10 @@ pub(crate) async fn page(
             .set_start_record_identifier(from.set_identifier.clone());
     }
     let reply = request.send().await.map_err(|error| failure(&what, &error))?;
+    // What is no listing at all may be read as an empty one.
+    if reply.max_items == 0 {
+        return Err(incomplete(&what, "MaxItems"));
+    }
     let next = if reply.is_truncated {
         let name = reply.next_record_name.ok_or_else(|| incomplete(&what, "NextRecordName"))?;
         let (kind, set_identifier) = (reply.next_record_type, reply.next_record_identifier);

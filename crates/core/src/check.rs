@@ -970,7 +970,7 @@ impl Wanted {
         let Some(input) = input.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
             return Self::Unknown;
         };
-        let request = match Start::read(&input) {
+        let request = match Start::read(&input, "") {
             Ok(Start::Request(request)) => request,
             Ok(Start::Ignored(_)) | Err(_) => return Self::Nothing,
         };
@@ -1071,7 +1071,7 @@ mod tests {
         }
 
         fn survey(&self) -> Survey {
-            let request = Request::parse(&json!({}), &self.request).expect("a good request");
+            let request = Request::parse(&json!({}), &self.request, 60).expect("a good request");
             let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
             Survey::of(request, zone, &self.records)
         }

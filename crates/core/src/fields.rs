@@ -1,44 +1,86 @@
 //! Reads a JSON object field by field and keeps every problem, not only the first.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::failure::Problem;
 
-/// The fields of one object that have not been read yet.
+/// The fields of one object that have not been read yet: those that somebody gave, and beneath them
+/// those of the defaults. Both are checked, a default that is overridden as well.
 pub(crate) struct Fields<'p> {
-    left: Map<String, Value>,
-    path: &'static str,
+    given: Layer,
+    defaults: Layer,
     known: Vec<&'static str>,
     problems: &'p mut Vec<Problem>,
 }
 
-impl<'p> Fields<'p> {
-    /// `path` stands before each field's name in messages (`health.`, or empty).
-    pub(crate) fn of(
-        value: Value,
-        path: &'static str,
-        problems: &'p mut Vec<Problem>,
-    ) -> Fields<'p> {
+/// One of the two objects that a field may stand in.
+struct Layer {
+    left: Map<String, Value>,
+    /// Stands before each field's name in messages: `health.`, `in the defaults, health.`, or nothing.
+    path: String,
+}
+
+impl Layer {
+    fn of(value: Value, path: String, problems: &mut Vec<Problem>) -> Self {
         let left = match value {
             Value::Object(map) => map,
             other => {
-                let name = path.trim_end_matches('.');
-                let name = if name.is_empty() { "the request" } else { name };
-                problems.push(Problem::new(
-                    "invalid_field",
-                    format!("{name} is {}; allowed: a JSON object", shown(&other)),
-                ));
+                problems.push(refused(path.trim_end_matches('.'), &other, "a JSON object"));
                 Map::new()
             }
         };
-        Fields { left, path, known: Vec::new(), problems }
+        Self { left, path }
+    }
+}
+
+impl<'p> Fields<'p> {
+    /// The fields of one object. `path` stands before each field's name in messages, as `health.`
+    pub(crate) fn of(value: Value, path: String, problems: &'p mut Vec<Problem>) -> Self {
+        let given = Layer::of(value, path, problems);
+        let defaults = Layer { left: Map::new(), path: String::new() };
+        Self { given, defaults, known: Vec::new(), problems }
     }
 
-    /// The field's raw value, taken out; `null` counts as absent.
-    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+    /// The fields of a request, with the defaults beneath them.
+    pub(crate) fn over(
+        defaults: Map<String, Value>,
+        given: Map<String, Value>,
+        problems: &'p mut Vec<Problem>,
+    ) -> Self {
+        let given = Layer { left: given, path: String::new() };
+        let defaults = Layer { left: defaults, path: "in the defaults, ".to_owned() };
+        Self { given, defaults, known: Vec::new(), problems }
+    }
+
+    /// The fields of an object inside of this one, given ones over defaults. Empty when it is in neither.
+    pub(crate) fn object(&mut self, name: &'static str) -> Fields<'_> {
         self.known.push(name);
-        self.left.remove(name).filter(|value| !value.is_null())
+        let [defaults, given] = [&mut self.defaults, &mut self.given].map(|layer| {
+            let value = layer.left.remove(name).unwrap_or_else(|| Value::Object(Map::new()));
+            Layer::of(value, format!("{}{name}.", layer.path), self.problems)
+        });
+        Fields { given, defaults, known: Vec::new(), problems: self.problems }
+    }
+
+    /// A field that `read` makes something of, out of its value and its name with the path; what it
+    /// refuses is `None`, with a problem.
+    pub(crate) fn read<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&Value, &str, &mut Vec<Problem>) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(name);
+        let mut effective = None;
+        for layer in [&mut self.defaults, &mut self.given] {
+            if let Some(value) = layer.left.remove(name) {
+                effective = read(&value, &format!("{}{name}", layer.path), self.problems);
+            }
+        }
+        effective
     }
 
     /// The field if it is there and allowed; a problem, and `None`, if it is there and is not.
@@ -48,12 +90,13 @@ impl<'p> Fields<'p> {
         allowed: &str,
         ok: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        let value = self.take(name)?;
-        let read = serde_json::from_value::<T>(value.clone()).ok().filter(ok);
-        if read.is_none() {
-            self.refuse(name, &value, allowed);
-        }
-        read
+        self.read(name, |value, field, problems| {
+            let read = serde_json::from_value::<T>(value.clone()).ok().filter(&ok);
+            if read.is_none() {
+                problems.push(refused(field, value, allowed));
+            }
+            read
+        })
     }
 
     /// The field, or its default when it is absent (or refused: the problem is kept).
@@ -74,42 +117,77 @@ impl<'p> Fields<'p> {
         allowed: &str,
         ok: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        if self.left.get(name).is_none_or(Value::is_null) {
-            self.known.push(name);
-            self.left.remove(name);
-            let path = self.path;
-            self.problems.push(Problem::new(
-                "missing_field",
-                format!("{path}{name} is missing; it must be {allowed}"),
-            ));
-            return None;
+        if [&self.given, &self.defaults].iter().all(|layer| !layer.left.contains_key(name)) {
+            let field = self.label(name);
+            let message = format!("{field} is missing; it must be {allowed}");
+            self.problems.push(Problem::new("missing_field", message));
         }
         self.optional(name, allowed, ok)
     }
 
-    /// Says that a field's value is not allowed.
-    pub(crate) fn refuse(&mut self, name: &str, value: &Value, allowed: &str) {
-        let path = self.path;
-        self.problems.push(Problem::new(
-            "invalid_field",
-            format!("{path}{name} is {}; allowed: {allowed}", shown(value)),
-        ));
+    /// A list of texts, each of which `read`s as something else. Every entry that does not has a problem.
+    pub(crate) fn list<T: Ord + Clone>(
+        &mut self,
+        name: &'static str,
+        lengths: &RangeInclusive<usize>,
+        [allowed, entry_allowed]: [&str; 2],
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.read(name, |value, field, problems| {
+            let Some(list) = value.as_array().filter(|list| lengths.contains(&list.len())) else {
+                problems.push(refused(field, value, allowed));
+                return None;
+            };
+            let known = problems.len();
+            let mut seen = BTreeMap::new();
+            for (index, entry) in list.iter().enumerate() {
+                let place = format!("{field}[{index}]");
+                let Some(read) = entry.as_str().and_then(&read) else {
+                    problems.push(refused(&place, entry, entry_allowed));
+                    continue;
+                };
+                if let Some(first) = seen.insert(read, index) {
+                    problems.push(Problem::new(
+                        "invalid_field",
+                        format!("{place} is {}, the same as {field}[{first}]", shown(entry)),
+                    ));
+                }
+            }
+            (problems.len() == known).then(|| seen.into_keys().collect())
+        })
+    }
+
+    /// How messages call the field whose value counts: the given one, or that of the defaults. To be
+    /// asked before the field is read.
+    pub(crate) fn label(&self, name: &str) -> String {
+        let layers = [&self.given, &self.defaults];
+        let counts = layers.into_iter().find(|layer| layer.left.contains_key(name));
+        format!("{}{name}", counts.unwrap_or(&self.given).path)
+    }
+
+    /// Keeps a problem of a field that has been read.
+    pub(crate) fn refuse(&mut self, label: &str, value: &Value, allowed: &str) {
+        self.problems.push(refused(label, value, allowed));
     }
 
     /// Refuses, by name, every field that nobody asked for.
     pub(crate) fn finish(self) {
-        for name in self.left.keys() {
-            self.problems.push(Problem::new(
-                "unknown_field",
-                format!(
-                    "{}{} is not a field; known are {}",
-                    self.path,
-                    shown(&Value::String(name.clone())),
-                    self.known.join(", ")
-                ),
-            ));
+        for Layer { left, path } in [&self.given, &self.defaults] {
+            for name in left.keys() {
+                let name = shown(&Value::String(name.clone()));
+                let known = self.known.join(", ");
+                let message = format!("{path}{name} is not a field; known are {known}");
+                self.problems.push(Problem::new("unknown_field", message));
+            }
         }
     }
+}
+
+/// The problem of a field whose value is not allowed.
+pub(crate) fn refused(field: &str, value: &Value, allowed: &str) -> Problem {
+    let instead = if value.is_null() { "; or leave the field out" } else { "" };
+    let message = format!("{field} is {}; allowed: {allowed}{instead}", shown(value));
+    Problem::new("invalid_field", message)
 }
 
 /// A value as a message shows it: JSON (so that quotes and line ends are escaped), cut short.

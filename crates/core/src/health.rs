@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The shortest period that the metrics of load balancers have, in seconds.
+/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
+pub const PERIOD_S_MIN: u32 = 60;
+
 /// What to do with a step that never had enough data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,7 +37,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// Length of a period in seconds: 1, 5, 10, 20, 30 or a multiple of 60. ALB metrics have 60.
+    /// Length of a period in seconds: a multiple of 60; at a desk or on an emulator also 1, 5, 10, 20 or 30.
     pub period_s: u32,
     /// Seconds after which a period's counts are taken as complete, 0–3,600.
     pub metrics_delay_s: u32,

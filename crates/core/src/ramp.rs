@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::fields::Fields;
+use crate::fields::{Fields, refused};
 use crate::health::Health;
 use crate::percent::Percent;
 use crate::split::Scale;
@@ -53,9 +53,22 @@ pub const NOT_READY_RETRY_S: u32 = 15;
 pub const INSYNC_S: u32 = 60;
 
 const STEPS_ALLOWED: &str = "steps that rise strictly to 100, each {\"percent\", \"bake_s\"}";
-const ALLOWED: &str = "a list of {\"percent\", \"bake_s\"} that rises strictly to 100, or one of \
+const ALLOWED: &str = "a list of up to 200 steps {\"percent\", \"bake_s\"} that rises strictly to 100, or one of \
     {\"linear\": {\"step_percent\", \"bake_s\"}}, {\"canary\": {\"percent\", \"bake_s\"}}, \
     {\"exponential\": {\"start_percent\", \"factor\", \"bake_s\"}}";
+
+const SHARE_ALLOWED: &str = "a number above 0 and up to 100 in steps of 0.5";
+const BAKE_ALLOWED: &str = "a whole number of seconds from 0 to 604800";
+/// Steps of the longest list: half a percent each.
+const STEPS_MAX: usize = 200;
+
+fn is_above_0(percent: &Percent) -> bool {
+    *percent > Percent::ZERO
+}
+
+fn is_bake(bake_s: &u32) -> bool {
+    *bake_s <= BAKE_S_MAX
+}
 
 impl TryFrom<Vec<Step>> for Ramp {
     type Error = String;
@@ -126,65 +139,89 @@ impl Ramp {
         .ok()
     }
 
-    /// Reads any of the four spellings of a ramp; `None`, and problems, for anything else.
-    pub(crate) fn parse(value: &Value, problems: &mut Vec<Problem>) -> Option<Self> {
-        let refuse = |problems: &mut Vec<Problem>, value: &Value| {
-            let shown = crate::fields::shown(value);
-            problems
-                .push(Problem::new("invalid_ramp", format!("ramp is {shown}; allowed: {ALLOWED}")));
-        };
-        if value.is_array() {
-            let steps = serde_json::from_value::<Self>(value.clone()).ok();
-            if steps.is_none() {
-                refuse(problems, value);
-            }
-            return steps;
-        }
-        let kind = match value.as_object().map(|map| map.iter().collect::<Vec<_>>()).as_deref() {
-            Some([(kind, inner)]) => Some(((*kind).clone(), (*inner).clone())),
-            _ => None,
-        };
+    /// Reads any of the four spellings of a ramp, which messages call `field`; `None`, and problems, for
+    /// anything else.
+    pub(crate) fn parse(value: &Value, field: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let known = problems.len();
-        let bake_ok = |bake_s: &u32| *bake_s <= BAKE_S_MAX;
-        let bake_allowed = "a whole number of seconds from 0 to 604800";
-        let above_0 = |percent: &Percent| *percent > Percent::ZERO;
-        let share_allowed = "a number above 0 and up to 100 in steps of 0.5";
-        let ramp = match kind {
-            Some((kind, inner)) if kind == "linear" => {
-                let mut fields = Fields::of(inner, "ramp.linear.", problems);
-                let stride = fields.required("step_percent", share_allowed, above_0);
-                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
-                fields.finish();
-                stride.zip(bake_s).and_then(|(stride, bake_s)| Self::linear(stride, bake_s))
+        let ramp = match value {
+            Value::Array(steps) if (1..=STEPS_MAX).contains(&steps.len()) => {
+                Self::parse_steps(steps, field, problems)
             }
-            Some((kind, inner)) if kind == "canary" => {
-                let mut fields = Fields::of(inner, "ramp.canary.", problems);
-                let below_100 = |p: &Percent| above_0(p) && *p < Percent::FULL;
-                let allowed = "a number above 0 and below 100 in steps of 0.5";
-                let percent = fields.required("percent", allowed, below_100);
-                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
-                fields.finish();
-                percent.zip(bake_s).and_then(|(percent, bake_s)| Self::canary(percent, bake_s))
-            }
-            Some((kind, inner)) if kind == "exponential" => {
-                let mut fields = Fields::of(inner, "ramp.exponential.", problems);
-                let start = fields.required("start_percent", share_allowed, above_0);
-                let factor_ok = |factor: &f64| (1.1..=100.0).contains(factor);
-                let factor = fields.required("factor", "a number from 1.1 to 100", factor_ok);
-                let bake_s = fields.required("bake_s", bake_allowed, bake_ok);
-                fields.finish();
-                match (start, factor, bake_s) {
-                    (Some(start), Some(factor), Some(bake_s)) => {
-                        Self::exponential(start, factor, bake_s)
-                    }
-                    _ => None,
-                }
-            }
+            Value::Object(kinds) => match kinds.iter().collect::<Vec<_>>().as_slice() {
+                [(kind, shape)] => Self::parse_shape(kind, shape, field, problems),
+                _ => None,
+            },
             _ => None,
         };
         if ramp.is_none() && problems.len() == known {
-            refuse(problems, value);
+            problems.push(refused(field, value, ALLOWED));
         }
+        ramp
+    }
+
+    /// Reads a list of steps; each problem names its step.
+    fn parse_steps(steps: &[Value], field: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut read: Vec<Option<Step>> = Vec::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            let mut fields = Fields::of(step.clone(), format!("{field}[{index}]."), problems);
+            let percent = fields.required("percent", SHARE_ALLOWED, is_above_0);
+            let bake_s = fields.required("bake_s", BAKE_ALLOWED, is_bake);
+            fields.finish();
+            read.push(percent.zip(bake_s).map(|(percent, bake_s)| Step { percent, bake_s }));
+        }
+        let mut misplaced = |index: usize, allowed: &str| {
+            let percent = steps.get(index).and_then(|step| step.get("percent"));
+            let field = format!("{field}[{index}].percent");
+            problems.push(refused(&field, percent.unwrap_or(&Value::Null), allowed));
+        };
+        for (index, pair) in read.windows(2).enumerate() {
+            if let [Some(before), Some(step)] = pair
+                && step.percent <= before.percent
+            {
+                let before = f64::from(before.percent);
+                misplaced(index + 1, &format!("more than {before}, that of the step before"));
+            }
+        }
+        if let Some(Some(last)) = read.last()
+            && last.percent < Percent::FULL
+        {
+            misplaced(read.len() - 1, "100 for the last step");
+        }
+        Self::try_from(read.into_iter().collect::<Option<Vec<Step>>>()?).ok()
+    }
+
+    /// Reads `{"linear": …}` and its like.
+    fn parse_shape(
+        kind: &str,
+        shape: &Value,
+        field: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        if !["linear", "canary", "exponential"].contains(&kind) {
+            return None;
+        }
+        let mut fields = Fields::of(shape.clone(), format!("{field}.{kind}."), problems);
+        let bake_s = fields.required("bake_s", BAKE_ALLOWED, is_bake);
+        let ramp = match kind {
+            "linear" => {
+                let stride = fields.required("step_percent", SHARE_ALLOWED, is_above_0);
+                stride.zip(bake_s).and_then(|(stride, bake_s)| Self::linear(stride, bake_s))
+            }
+            "canary" => {
+                let below_100 = |p: &Percent| is_above_0(p) && *p < Percent::FULL;
+                let allowed = "a number above 0 and below 100 in steps of 0.5";
+                let percent = fields.required("percent", allowed, below_100);
+                percent.zip(bake_s).and_then(|(percent, bake_s)| Self::canary(percent, bake_s))
+            }
+            _ => {
+                let start = fields.required("start_percent", SHARE_ALLOWED, is_above_0);
+                let factor_ok = |factor: &f64| (1.1..=100.0).contains(factor);
+                let factor = fields.required("factor", "a number from 1.1 to 100", factor_ok);
+                let shape = start.zip(factor).zip(bake_s);
+                shape.and_then(|((start, factor), bake_s)| Self::exponential(start, factor, bake_s))
+            }
+        };
+        fields.finish();
         ramp
     }
 
@@ -273,7 +310,7 @@ mod tests {
 
     fn parse(value: &Value) -> Result<Vec<f64>, Vec<Problem>> {
         let mut problems = vec![];
-        match Ramp::parse(value, &mut problems) {
+        match Ramp::parse(value, "ramp", &mut problems) {
             Some(ramp) if problems.is_empty() => {
                 Ok(ramp.steps().iter().map(|s| f64::from(s.percent)).collect())
             }
@@ -309,12 +346,28 @@ mod tests {
     fn a_ramp_that_cannot_be_is_refused_with_what_is_allowed() {
         let table = [
             (json!([]), "ramp is []"),
-            (json!([{"percent": 50, "bake_s": 1}]), "rises strictly to 100"),
-            (json!([{"percent": 0, "bake_s": 1}, {"percent": 100, "bake_s": 1}]), "strictly"),
             (
-                json!([{"percent": 60, "bake_s": 1}, {"percent": 50, "bake_s": 1}, {"percent": 100, "bake_s": 1}]),
-                "strictly",
+                json!([{"percent": 50, "bake_s": 1}]),
+                "ramp[0].percent is 50; allowed: 100 for the last step",
             ),
+            (
+                json!([{"percent": 0, "bake_s": 1}, {"percent": 100, "bake_s": 1}]),
+                "ramp[0].percent is 0; allowed: a number above 0",
+            ),
+            (
+                json!([{"percent": 60, "bake_s": 1}, {"percent": 50.5, "bake_s": 1}, {"percent": 100, "bake_s": 1}]),
+                "ramp[1].percent is 50.5; allowed: more than 60, that of the step before",
+            ),
+            (json!([{"percent": 100, "bake_s": 1.5}]), "ramp[0].bake_s is 1.5"),
+            (json!([{"percent": 100, "bake_s": null}]), "ramp[0].bake_s is null"),
+            (json!([{"percent": 100}]), "ramp[0].bake_s is missing"),
+            (json!([{"percent": 100, "bake_s": 604_801}]), "ramp[0].bake_s is 604801"),
+            (
+                json!([{"percent": 100, "bake_s": 1, "x": 1}]),
+                "ramp[0].\"x\" is not a field; known are percent, bake_s",
+            ),
+            (json!([100]), "ramp[0] is 100; allowed: a JSON object"),
+            (json!(vec![json!({"percent": 100, "bake_s": 1}); 201]), "a list of up to 200 steps"),
             (json!({"linear": {"step_percent": 0, "bake_s": 1}}), "ramp.linear.step_percent is 0"),
             (json!({"linear": {"step_percent": 10}}), "ramp.linear.bake_s is missing"),
             (json!({"linear": {"step_percent": 10, "bake_s": 1, "x": 1}}), "ramp.linear.\"x\""),
@@ -325,12 +378,39 @@ mod tests {
             ),
             (json!({"sudden": {}}), "allowed: a list of"),
             (json!({"linear": {}, "canary": {}}), "allowed: a list of"),
+            (json!({"linear": 5}), "ramp.linear is 5; allowed: a JSON object"),
             (json!("fast"), "ramp is \"fast\""),
+            (json!(null), "or leave the field out"),
         ];
         for (spelling, said) in table {
             let problems = parse(&spelling).expect_err("refused");
             assert!(problems.iter().any(|p| p.message.contains(said)), "{spelling}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn all_mistakes_in_a_list_of_steps_are_named_at_once() {
+        let steps = json!([
+            {"percent": 10, "bake_s": 1, "bake": 2},
+            {"percent": 10, "bake_s": -1},
+            {"percent": 5.25, "bake_s": 1},
+            {"percent": 8, "bake_s": 1},
+            {"percent": 7, "bake_s": 1},
+        ]);
+        let problems = parse(&steps).expect_err("refused");
+        let named: Vec<&str> =
+            problems.iter().map(|p| p.message.split(' ').next().unwrap_or_default()).collect();
+        assert_eq!(
+            named,
+            [
+                "ramp[0].\"bake\"",
+                "ramp[1].bake_s",
+                "ramp[2].percent",
+                "ramp[4].percent",
+                "ramp[4].percent"
+            ],
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The request: what a person or an event asks for.
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::failure::{Failure, Problem};
 use crate::fields::Fields;
@@ -64,33 +64,41 @@ pub const EXECUTION_S_MAX: u64 = 1_209_600;
 const SET_IDENTIFIER_CHARS_MAX: usize = 128;
 /// Most alarms of one `DescribeAlarms` call. Source: CloudWatch API reference.
 const ALARMS_MAX: usize = 100;
+/// Most routes that a request may name.
+const ROUTES_MAX: usize = 1000;
+/// Periods below a minute that CloudWatch knows, in seconds, for metrics of high resolution. Those of load
+/// balancers have none. Source: CloudWatch API reference, `MetricStat`.
+const SHORT_PERIODS_S: [u32; 5] = [1, 5, 10, 20, 30];
 
 impl Request {
     /// Reads a request over its defaults: a field of `request` stands before the same one of
-    /// `defaults`, and so do the fields in `health`.
+    /// `defaults`, and so do the fields in `health`. A default that is overridden must be allowed as well.
+    ///
+    /// `period_s_min` is the shortest period that the metrics have, in seconds:
+    /// [`PERIOD_S_MIN`](crate::health::PERIOD_S_MIN) on AWS, less at a desk or on an emulator.
     ///
     /// # Errors
-    /// `InvalidInput` with every problem: unknown, missing and out-of-range fields.
-    pub fn parse(defaults: &Value, request: &Value) -> Result<Self, Failure> {
+    /// `InvalidInput` with every problem: unknown, missing and out-of-range fields, and `null`.
+    pub fn parse(defaults: &Value, request: &Value, period_s_min: u32) -> Result<Self, Failure> {
         let mut problems = vec![];
-        if !defaults.is_object() {
-            let shown = crate::fields::shown(defaults);
-            problems.push(Problem::new(
-                "invalid_defaults",
-                format!("the defaults are {shown}; allowed: a JSON object"),
-            ));
-        }
-        if !request.is_object() {
-            let shown = crate::fields::shown(request);
-            problems.push(Problem::new(
-                "invalid_request",
-                format!("the request is {shown}; allowed: a JSON object"),
-            ));
-        }
-        if !problems.is_empty() {
-            return Err(Failure::InvalidInput(problems));
-        }
-        let parsed = Self::fields(overlaid(defaults, request), &mut problems);
+        let (defaults, request) = match (defaults, request) {
+            (Value::Object(defaults), Value::Object(request)) => (defaults, request),
+            _ => {
+                for (value, code, what) in [
+                    (defaults, "invalid_defaults", "the defaults are"),
+                    (request, "invalid_request", "the request is"),
+                ] {
+                    if !value.is_object() {
+                        let shown = crate::fields::shown(value);
+                        let message = format!("{what} {shown}; allowed: a JSON object");
+                        problems.push(Problem::new(code, message));
+                    }
+                }
+                return Err(Failure::InvalidInput(problems));
+            }
+        };
+        let fields = Fields::over(defaults.clone(), request.clone(), &mut problems);
+        let parsed = Self::read(fields, period_s_min);
         let default_zone = defaults.get("hosted_zone").and_then(Value::as_str).map(str::to_owned);
         match parsed {
             Some(request) if problems.is_empty() => Ok(Self { default_zone, ..request }),
@@ -116,39 +124,38 @@ impl Request {
         history.err().into_iter().chain(duration).collect()
     }
 
-    fn fields(merged: Value, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut ramp_problems = vec![];
-        let mut health_problems = vec![];
-        let mut fields = Fields::of(merged, "", problems);
+    fn read(mut fields: Fields<'_>, period_s_min: u32) -> Option<Self> {
         let identifier = "the name of a cluster (a set identifier of 1 to 128 characters)";
         let is_identifier =
             |id: &String| (1..=SET_IDENTIFIER_CHARS_MAX).contains(&id.chars().count());
         let new = fields.required("new", identifier, is_identifier);
-        let not_new = |old: &String| is_identifier(old) && new.as_ref() != Some(old);
-        let old = fields.optional("old", "a name like that of new, and another", not_new);
+        let old_label = fields.label("old");
+        let old = fields.optional("old", identifier, is_identifier);
+        if old.is_some() && old == new {
+            let allowed = "another name than that of new: no cluster is cut over to itself";
+            fields.refuse(&old_label, &json!(old), allowed);
+        }
         let hosted_zone = fields.required(
             "hosted_zone",
             "the name or id of a Route 53 hosted zone",
             |zone: &String| !zone.is_empty() && zone.len() <= 255,
         );
-        let routes: Option<Vec<String>> = fields.optional(
+        let routes: Option<Vec<RouteId>> = fields.list(
             "routes",
-            "a list of 1 to 1000 host names, or nothing to take all that have both sides",
-            |routes: &Vec<String>| {
-                (1..=1000).contains(&routes.len()) && routes.iter().all(|route| is_host_name(route))
-            },
+            &(1..=ROUTES_MAX),
+            [
+                "a list of 1 to 1000 host names, or nothing to take all that have both sides",
+                "a host name: letters, digits, - and _, with * only as the whole first label",
+            ],
+            |name| is_host_name(name).then(|| RouteId::from(name)),
         );
         let _: String = fields.or("router", "route53".to_owned(), "\"route53\"", |router| {
             router.as_str() == "route53"
         });
-        let ramp = match fields.take("ramp") {
-            Some(value) => Ramp::parse(&value, &mut ramp_problems),
-            None => Percent::from_halves(20).and_then(|stride| Ramp::linear(stride, 300)),
-        };
-        let health = match fields.take("health") {
-            Some(value) => read_health(value, &mut health_problems),
-            None => Health::default(),
-        };
+        let ramp = fields
+            .read("ramp", Ramp::parse)
+            .or_else(|| Percent::from_halves(20).and_then(|stride| Ramp::linear(stride, 300)));
+        let health = read_health(fields.object("health"), period_s_min);
         let flag = "true or false";
         let capacity_min_percent = fields.or(
             "capacity_min_percent",
@@ -176,14 +183,6 @@ impl Request {
         let fence = fields.or("fence", true, flag, |_| true);
         let dry_run = fields.or("dry_run", false, flag, |_| true);
         fields.finish();
-        problems.append(&mut ramp_problems);
-        problems.append(&mut health_problems);
-        let mut routes: Option<Vec<RouteId>> =
-            routes.map(|routes| routes.into_iter().map(RouteId::from).collect());
-        if let Some(routes) = &mut routes {
-            routes.sort();
-            routes.dedup();
-        }
         Some(Self {
             new: new?,
             old,
@@ -206,29 +205,31 @@ impl Request {
 }
 
 impl Health {
-    /// Reads a policy: the `health` of a request, over its defaults.
+    /// Reads a policy for periods of any length: a request's `health`, by itself.
     ///
     /// # Errors
-    /// `InvalidInput` with every problem: unknown and out-of-range fields.
+    /// `InvalidInput` with every problem: unknown and out-of-range fields, and `null`.
     pub fn parse(value: &Value) -> Result<Self, Failure> {
         let mut problems = vec![];
-        let health = read_health(value.clone(), &mut problems);
+        let fields = Fields::of(value.clone(), "health.".to_owned(), &mut problems);
+        let health = read_health(fields, 1);
         if problems.is_empty() { Ok(health) } else { Err(Failure::InvalidInput(problems)) }
     }
 }
 
-fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
+fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
     let default = Health::default();
-    let mut fields = Fields::of(value, "health.", problems);
+    let short = || SHORT_PERIODS_S.into_iter().filter(|short_s| *short_s >= period_s_min);
+    let mut period_allowed: String = short().map(|s| format!("{s}, ")).collect();
+    period_allowed += "a multiple of 60 up to 3600";
+    if short().next().is_none() {
+        period_allowed += " (load balancers are counted by the minute)";
+    }
+    let period_ok = |s: &u32| {
+        short().any(|short_s| short_s == *s) || ((60..=3600).contains(s) && s.is_multiple_of(60))
+    };
     let mut health = Health {
-        period_s: fields.or(
-            "period_s",
-            default.period_s,
-            "1, 5, 10, 20, 30 or a multiple of 60 up to 3600",
-            |s: &u32| {
-                [1, 5, 10, 20, 30].contains(s) || (*s > 0 && *s <= 3600 && s.is_multiple_of(60))
-            },
-        ),
+        period_s: fields.or("period_s", default.period_s, &period_allowed, period_ok),
         metrics_delay_s: fields.or(
             "metrics_delay_s",
             default.metrics_delay_s,
@@ -279,15 +280,17 @@ fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
             "a number of requests per second above 0, up to 1000000",
             |rate: &f64| *rate > 0.0 && *rate <= 1e6,
         ),
-        alarms: fields.or(
-            "alarms",
-            default.alarms,
-            "a list of up to 100 names of CloudWatch alarms",
-            |names: &Vec<String>| {
-                names.len() <= ALARMS_MAX
-                    && names.iter().all(|n| (1..=255).contains(&n.chars().count()))
-            },
-        ),
+        alarms: fields
+            .list(
+                "alarms",
+                &(0..=ALARMS_MAX),
+                [
+                    "a list of up to 100 names of CloudWatch alarms",
+                    "the name of a CloudWatch alarm (1 to 255 characters)",
+                ],
+                |name| (1..=255).contains(&name.chars().count()).then(|| name.to_owned()),
+            )
+            .unwrap_or(default.alarms),
         hold_max_s: fields.or(
             "hold_max_s",
             default.hold_max_s,
@@ -302,37 +305,19 @@ fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
         ),
     };
     // Twice what is tolerated, where that is more than the default.
-    let usual = default.detectable_odds_ratio.max(2.0 * health.tolerated_odds_ratio);
-    let allowed = format!(
-        "a number above tolerated_odds_ratio ({}), up to 1000",
-        health.tolerated_odds_ratio
-    );
     let tolerated = health.tolerated_odds_ratio;
-    health.detectable_odds_ratio =
-        fields.or("detectable_odds_ratio", usual, &allowed, |ratio: &f64| {
-            *ratio > tolerated && *ratio <= 1000.0
-        });
+    let usual = default.detectable_odds_ratio.max(2.0 * tolerated);
+    let label = fields.label("detectable_odds_ratio");
+    let allowed = "a number above tolerated_odds_ratio, up to 1000";
+    let detectable =
+        fields.or("detectable_odds_ratio", usual, allowed, |r: &f64| *r > 1.0 && *r <= 1000.0);
+    if detectable <= tolerated {
+        let allowed = format!("a number above tolerated_odds_ratio ({tolerated}), up to 1000");
+        fields.refuse(&label, &json!(detectable), &allowed);
+    }
+    health.detectable_odds_ratio = detectable;
     fields.finish();
     health
-}
-
-/// `request` laid over `defaults`, field by field; `health` field by field as well.
-fn overlaid(defaults: &Value, request: &Value) -> Value {
-    let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
-        return request.clone();
-    };
-    let mut merged: Map<String, Value> = defaults.clone();
-    for (name, value) in request {
-        let both = (name.as_str(), merged.get(name), value);
-        let value = match both {
-            ("health", Some(Value::Object(_)), Value::Object(_)) => {
-                overlaid(merged.get(name).unwrap_or(&Value::Null), value)
-            }
-            _ => value.clone(),
-        };
-        merged.insert(name.clone(), value);
-    }
-    Value::Object(merged)
 }
 
 /// Whether a text can be a host name in DNS: letters, digits, `-`, `_`, labels of 1 to 63, a `*`
@@ -349,12 +334,13 @@ fn is_host_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::health::PERIOD_S_MIN;
 
     fn messages(defaults: &Value, request: &Value) -> Vec<String> {
-        match Request::parse(defaults, request) {
+        match Request::parse(defaults, request, PERIOD_S_MIN) {
             Err(Failure::InvalidInput(problems)) => {
                 problems.into_iter().map(|problem| problem.message).collect()
             }
@@ -364,9 +350,9 @@ mod tests {
 
     #[test]
     fn every_field_but_new_and_the_zone_has_a_default() {
+        let defaults = json!({"hosted_zone": "example.com"});
         let request =
-            Request::parse(&json!({"hosted_zone": "example.com"}), &json!({"new": "green"}))
-                .expect("enough");
+            Request::parse(&defaults, &json!({"new": "green"}), PERIOD_S_MIN).expect("enough");
         assert_eq!(request.ramp.steps().len(), 10);
         assert_eq!(request.health, Health::default());
         assert_eq!((request.old, request.routes), (None, None));
@@ -376,17 +362,19 @@ mod tests {
     #[test]
     fn the_request_stands_before_the_defaults_field_by_field() {
         let defaults = json!({
-            "hosted_zone": "example.com", "isolate": true,
+            "hosted_zone": "example.com", "isolate": true, "old": "green",
             "health": {"period_s": 60, "requests_min": 7},
             "ramp": {"linear": {"step_percent": 50, "bake_s": 1}}
         });
         let request = json!({
-            "new": "green", "health": {"period_s": 1}, "ramp": {"canary": {"percent": 5, "bake_s": 9}}
+            "new": "green", "old": "blue", "health": {"period_s": 120},
+            "ramp": {"canary": {"percent": 5, "bake_s": 9}}
         });
-        let request = Request::parse(&defaults, &request).expect("allowed");
+        let request = Request::parse(&defaults, &request, PERIOD_S_MIN).expect("allowed");
         assert!(request.isolate);
-        assert_eq!((request.health.period_s, request.health.requests_min), (1, 7));
+        assert_eq!((request.health.period_s, request.health.requests_min), (120, 7));
         assert_eq!(request.ramp.steps()[0].percent.halves(), 10);
+        assert_eq!(request.old.as_deref(), Some("blue"));
     }
 
     #[test]
@@ -397,7 +385,7 @@ mod tests {
                 "old": "", "routs": ["a.example.com"], "routes": ["a b"], "router": "nginx",
                 "health": {"period_s": 7, "error_rate_max": 1.5, "colour": "green"},
                 "ramp": {"linear": {"step_percent": 0.3, "bake_s": 1}},
-                "isolate": "yes", "external_dns": "ignore", "dry_run": 1
+                "isolate": "yes", "external_dns": "ignore", "dry_run": 1, "resolvers": 1.5
             }),
         );
         for expected in [
@@ -405,19 +393,113 @@ mod tests {
             "hosted_zone is missing",
             "old is \"\"; allowed:",
             "\"routs\" is not a field; known are new, old,",
-            "routes is [\"a b\"]; allowed:",
+            "routes[0] is \"a b\"; allowed: a host name",
             "router is \"nginx\"; allowed: \"route53\"",
-            "health.period_s is 7; allowed: 1, 5, 10, 20, 30 or a multiple of 60",
+            "health.period_s is 7; allowed: a multiple of 60 up to 3600",
             "health.error_rate_max is 1.5; allowed: a number from 0 to 1",
             "health.\"colour\" is not a field",
             "ramp.linear.step_percent is 0.3",
             "isolate is \"yes\"; allowed: true or false",
             "external_dns is \"ignore\"",
             "dry_run is 1",
+            "resolvers is 1.5; allowed: a whole number",
         ] {
-            assert!(said.iter().any(|m| m.contains(expected)), "{expected} not in {said:#?}");
+            assert!(said.iter().any(|m| m.starts_with(expected)), "{expected} not in {said:#?}");
         }
-        assert_eq!(said.len(), 13);
+        assert_eq!(said.len(), 14);
+    }
+
+    #[test]
+    fn problems_of_the_defaults_are_told_as_theirs_even_of_fields_that_the_request_overrides() {
+        let said = messages(
+            &json!({
+                "hosted_zone": "example.com", "isolte": true, "isolate": null, "resolvers": 0,
+                "ramp": [{"percent": 50, "bake_s": 1}, {"percent": 100, "bake_s": 1, "x": 1}],
+                "health": {"requests_min": 0, "on_no_dat": "advance"},
+            }),
+            &json!({
+                "new": "green", "resolvers": 5, "ramp": {"canary": {"percent": 5, "bake_s": 9}},
+                "health": {"requests_min": 5}
+            }),
+        );
+        for expected in [
+            "in the defaults, \"isolte\" is not a field; known are new, old,",
+            "in the defaults, isolate is null; allowed: true or false; or leave the field out",
+            "in the defaults, resolvers is 0; allowed: a whole number from 1 to 10000",
+            "in the defaults, ramp[1].\"x\" is not a field; known are percent, bake_s",
+            "in the defaults, health.requests_min is 0; allowed:",
+            "in the defaults, health.\"on_no_dat\" is not a field",
+        ] {
+            assert!(said.iter().any(|m| m.starts_with(expected)), "{expected} not in {said:#?}");
+        }
+        assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    #[test]
+    fn null_is_no_way_to_say_nothing() {
+        let good = json!({"new": "green", "hosted_zone": "example.com"});
+        for field in FIELDS {
+            let mut request = good.clone();
+            request[field] = Value::Null;
+            let said = messages(&json!({}), &request);
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].starts_with(&format!("{field} is null; allowed: ")), "{said:?}");
+            assert!(said[0].ends_with("; or leave the field out"), "{said:?}");
+        }
+        for field in HEALTH_FIELDS {
+            let mut request = good.clone();
+            request["health"] = json!({field: null});
+            let said = messages(&json!({}), &request);
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].starts_with(&format!("health.{field} is null; allowed: ")), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_or_an_alarm_that_is_named_twice_is_refused() {
+        let said = messages(
+            &json!({}),
+            &json!({
+                "new": "green", "hosted_zone": "example.com", "health": {"alarms": ["a", "b", "a"]},
+                "routes": ["a.example.com", "b.example.com", "A.Example.com."]
+            }),
+        );
+        let twice = "routes[2] is \"A.Example.com.\", the same as routes[0]";
+        assert_eq!(said, [twice, "health.alarms[2] is \"a\", the same as health.alarms[0]"]);
+    }
+
+    #[test]
+    fn periods_shorter_than_a_minute_are_for_metrics_that_have_them() {
+        let request = |period_s: u32| {
+            let request =
+                json!({"new": "green", "hosted_zone": "z", "health": {"period_s": period_s}});
+            move |period_s_min| Request::parse(&json!({}), &request, period_s_min).is_ok()
+        };
+        for (period_s, on_aws, elsewhere) in [
+            (0, false, false),
+            (1, false, true),
+            (30, false, true),
+            (45, false, false),
+            (60, true, true),
+            (90, false, false),
+            (3600, true, true),
+            (3660, false, false),
+        ] {
+            assert_eq!(request(period_s)(PERIOD_S_MIN), on_aws, "{period_s}");
+            assert_eq!(request(period_s)(1), elsewhere, "{period_s}");
+        }
+        let by_default = messages(
+            &json!({"health": {"period_s": 1}}),
+            &json!({"new": "green", "hosted_zone": "z", "health": {"period_s": 60}}),
+        );
+        assert_eq!(by_default.len(), 1, "{by_default:?}");
+        assert!(
+            by_default[0].starts_with("in the defaults, health.period_s is 1; allowed: a multiple")
+        );
+        let policy = Health::parse(&json!({"period_s": 10})).expect("at a desk");
+        assert_eq!(policy.period_s, 10);
+        let message = Health::parse(&json!({"period_s": 7})).expect_err("never").to_string();
+        assert!(message.contains("allowed: 1, 5, 10, 20, 30, a multiple of 60"), "{message}");
     }
 
     #[test]
@@ -425,6 +507,22 @@ mod tests {
         let said = messages(&json!({"hosted_zone": "z"}), &json!({"new": "green", "old": "green"}));
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("old is \"green\""), "{said:?}");
+        let defaults = json!({"hosted_zone": "z", "old": "green"});
+        let said = messages(&defaults, &json!({"new": "green"}));
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("in the defaults, old is \"green\""), "{said:?}");
+    }
+
+    #[test]
+    fn what_must_be_detectable_is_more_than_what_is_tolerated() {
+        let request = json!({"new": "green", "hosted_zone": "z",
+            "health": {"tolerated_odds_ratio": 4}});
+        let health = Request::parse(&json!({}), &request, PERIOD_S_MIN).expect("allowed").health;
+        assert!((health.detectable_odds_ratio - 8.0).abs() < 1e-9);
+        let said = messages(&json!({"health": {"detectable_odds_ratio": 3}}), &request);
+        let expected = "in the defaults, health.detectable_odds_ratio is 3.0; allowed: a number \
+                        above tolerated_odds_ratio (4), up to 1000";
+        assert_eq!(said, [expected]);
     }
 
     #[test]
@@ -442,6 +540,178 @@ mod tests {
         }
         for bad in ["", ".", "a..b", "a b", "ä.example", "a.*.b", "-/x", &"a".repeat(64)] {
             assert!(!is_host_name(bad), "{bad}");
+        }
+    }
+
+    const FIELDS: [&str; 15] = [
+        "new",
+        "old",
+        "hosted_zone",
+        "routes",
+        "router",
+        "ramp",
+        "health",
+        "capacity_min_percent",
+        "resolvers",
+        "isolate",
+        "max_failed_routes",
+        "external_dns",
+        "ready_timeout_s",
+        "resume",
+        "dry_run",
+    ];
+    const HEALTH_FIELDS: [&str; 14] = [
+        "period_s",
+        "metrics_delay_s",
+        "check_interval_s",
+        "requests_min",
+        "error_rate_max",
+        "alpha",
+        "tolerated_odds_ratio",
+        "detectable_odds_ratio",
+        "latency_target_s",
+        "latency_by",
+        "requests_per_host_max",
+        "alarms",
+        "hold_max_s",
+        "on_no_data",
+    ];
+
+    /// Every field with a value that is allowed.
+    fn full() -> Value {
+        json!({
+            "new": "green", "old": "blue", "hosted_zone": "example.com",
+            "routes": ["a.example.com", "*.example.com"], "router": "route53",
+            "ramp": [{"percent": 5.5, "bake_s": 60}, {"percent": 100, "bake_s": 0}],
+            "health": {
+                "period_s": 60, "metrics_delay_s": 1, "check_interval_s": 1, "requests_min": 1,
+                "error_rate_max": 0.5, "alpha": 0.01, "tolerated_odds_ratio": 2,
+                "detectable_odds_ratio": 4, "latency_target_s": 0.5, "latency_by": "count",
+                "requests_per_host_max": 1.5, "alarms": ["a"], "hold_max_s": 1,
+                "on_no_data": "advance"
+            },
+            "capacity_min_percent": 1, "resolvers": 1, "isolate": true, "max_failed_routes": 1,
+            "external_dns": "refuse", "ready_timeout_s": 1, "resume": true, "dry_run": true
+        })
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let full = full();
+        for (object, names) in [(&full, &FIELDS[..]), (&full["health"], &HEALTH_FIELDS)] {
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            assert_eq!(object.as_object().expect("an object").keys().collect::<Vec<_>>(), names);
+        }
+        Request::parse(&json!({}), &full, PERIOD_S_MIN).expect("allowed");
+        Request::parse(&full, &json!({}), PERIOD_S_MIN).expect("allowed as defaults");
+    }
+
+    /// The places of a request's fields, as JSON pointers and as messages call them.
+    fn places() -> Vec<(String, String)> {
+        let top = FIELDS.iter().map(|name| (format!("/{name}"), (*name).to_owned()));
+        let health =
+            HEALTH_FIELDS.iter().map(|name| (format!("/health/{name}"), format!("health.{name}")));
+        let steps = ["percent", "bake_s"].into_iter().flat_map(|name| {
+            [0, 1].map(|step| (format!("/ramp/{step}/{name}"), format!("ramp[{step}].{name}")))
+        });
+        let entries = ["routes", "health/alarms"]
+            .map(|list| (format!("/{list}/0"), format!("{}[0]", list.replace('/', "."))));
+        top.chain(health).chain(steps).chain(entries).collect()
+    }
+
+    /// Any JSON, a few levels deep; its texts are no words of a request.
+    fn junk() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,200}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,12}", inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// What kind of value this is, as far as a field can tell.
+    fn kind(value: &Value) -> u8 {
+        match value {
+            Value::Null => 0,
+            Value::Bool(_) => 1,
+            Value::Number(number) if number.is_u64() => 2,
+            Value::Number(_) => 3,
+            Value::String(_) => 4,
+            Value::Array(_) => 5,
+            Value::Object(_) => 6,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn junk_in_place_of_a_request_or_its_defaults_is_refused(junk in junk()) {
+            let good = json!({"new": "green", "hosted_zone": "example.com"});
+            let nothing = json!({});
+            prop_assert!(Request::parse(&good, &junk, PERIOD_S_MIN).is_err() || junk == nothing);
+            prop_assert!(Request::parse(&junk, &good, PERIOD_S_MIN).is_err() || junk == nothing);
+            prop_assert!(Health::parse(&junk).is_err() || junk == nothing);
+        }
+
+        #[test]
+        fn a_value_of_the_wrong_kind_is_refused_by_name_wherever_it_stands(
+            place in prop::sample::select(places()), junk in junk(), as_default: bool
+        ) {
+            let (pointer, name) = place;
+            let mut request = full();
+            let value = request.pointer_mut(&pointer).expect("a field");
+            // A ramp may be a list or an object; a number with a fraction may be a whole one.
+            let same = kind(&junk) == kind(value)
+                || (value.is_number() && junk.is_number())
+                || (pointer == "/ramp" && junk.is_object());
+            prop_assume!(!same);
+            *value = junk;
+            let (defaults, request) =
+                if as_default { (request, full()) } else { (json!({}), request) };
+            let said = messages(&defaults, &request);
+            let label = if as_default { format!("in the defaults, {name}") } else { name };
+            prop_assert!(said.iter().any(|m| m.starts_with(&label)), "{label}: {said:?}");
+        }
+
+        #[test]
+        fn an_unknown_field_is_refused_by_name_wherever_it_stands(
+            object in prop::sample::select(vec!["", "/health", "/ramp/0", "/ramp/1"]),
+            name in "[a-z_]{1,12}", junk in junk(), as_default: bool
+        ) {
+            let mut request = full();
+            let fields = request.pointer_mut(object).and_then(Value::as_object_mut);
+            let fields = fields.expect("an object");
+            prop_assume!(!fields.contains_key(&name));
+            fields.insert(name.clone(), junk);
+            let (defaults, request) =
+                if as_default { (request, full()) } else { (json!({}), request) };
+            let said = messages(&defaults, &request);
+            let named = format!("\"{name}\" is not a field");
+            prop_assert!(said.len() == 1 && said[0].contains(&named), "{said:?}");
+        }
+
+        #[test]
+        fn what_is_accepted_is_in_range(junk in junk(), place in prop::sample::select(places())) {
+            let mut request = full();
+            *request.pointer_mut(&place.0).expect("a field") = junk;
+            if let Ok(read) = Request::parse(&json!({}), &request, PERIOD_S_MIN) {
+                prop_assert!(read.health.period_s.is_multiple_of(60) && read.health.period_s > 0);
+                prop_assert!((0.0..=1.0).contains(&read.health.error_rate_max));
+                prop_assert!((1e-6..=0.5).contains(&read.health.alpha));
+                prop_assert!(read.health.detectable_odds_ratio > read.health.tolerated_odds_ratio);
+                prop_assert!(read.resolvers >= 1 && read.resolvers <= RESOLVERS_MAX);
+                prop_assert!(read.old.as_ref() != Some(&read.new));
+                prop_assert!(read.routes.is_none_or(|routes| !routes.is_empty()));
+            }
         }
     }
 }

@@ -18,11 +18,12 @@ const SHAPES: &str = "a request {\"new\": …}, an EventBridge event \
     CloudTrail event of an EKS CreateCluster call";
 
 impl Start {
-    /// Tells which of the three shapes the state machine's input has.
+    /// Tells which of the three shapes the state machine's input has. A `CreateCluster` call asks for nothing
+    /// when the cluster's name does not begin with `cluster_name_prefix`.
     ///
     /// # Errors
     /// `InvalidInput` when it has none of them.
-    pub fn read(input: &Value) -> Result<Self, Failure> {
+    pub fn read(input: &Value, cluster_name_prefix: &str) -> Result<Self, Failure> {
         let refuse = |what: String| {
             Err(Failure::invalid("unknown_input", format!("{what}; the input must be {SHAPES}")))
         };
@@ -43,7 +44,7 @@ impl Start {
                 _ => refuse("the event's detail is not a request".to_owned()),
             },
             (Some("aws.eks"), Some("AWS API Call via CloudTrail"), Some("CreateCluster")) => {
-                create_cluster(input)
+                create_cluster(input, cluster_name_prefix)
             }
             (source, kind, name) => refuse(format!(
                 "this event is not for cutover: source {}, detail-type {}, eventName {}",
@@ -57,7 +58,7 @@ impl Start {
 
 /// The new cluster of a `CreateCluster` call. Its name stands in `requestParameters.name`, in
 /// older events in `clusterName`.
-fn create_cluster(event: &Value) -> Result<Start, Failure> {
+fn create_cluster(event: &Value, prefix: &str) -> Result<Start, Failure> {
     let name = ["/detail/requestParameters/name", "/detail/requestParameters/clusterName"]
         .into_iter()
         .find_map(|pointer| event.pointer(pointer))
@@ -68,6 +69,12 @@ fn create_cluster(event: &Value) -> Result<Start, Failure> {
             "the CreateCluster call for {} failed with {}: there is no new cluster",
             crate::fields::shown(&json!(name)),
             crate::fields::shown(code),
+        ))),
+        (None, Some(name)) if !name.starts_with(prefix) => Ok(Start::Ignored(format!(
+            "the new cluster's name, {}, does not begin with {}, the prefix of clusters that may start \
+             a cutover (parameter ClusterNamePrefix of the stack)",
+            crate::fields::shown(&json!(name)),
+            crate::fields::shown(&json!(prefix)),
         ))),
         (None, Some(name)) => Ok(Start::Request(json!({ "new": name }))),
         (None, None) => Err(Failure::invalid(
@@ -93,7 +100,7 @@ mod tests {
             json!({"source": "aws.eks", "detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": "DeleteCluster"}}),
             json!({"source": 3, "detail-type": null}),
         ] {
-            match Start::read(&odd) {
+            match Start::read(&odd, "") {
                 Err(Failure::InvalidInput(problems)) => {
                     assert!(problems[0].message.contains("the input must be"), "{problems:?}");
                 }
@@ -106,6 +113,32 @@ mod tests {
     fn a_create_cluster_event_without_a_name_is_refused() {
         let event = json!({"source": "aws.eks", "detail-type": "AWS API Call via CloudTrail",
             "detail": {"eventName": "CreateCluster", "requestParameters": {}}});
-        assert!(Start::read(&event).is_err());
+        assert!(Start::read(&event, "").is_err());
+    }
+
+    #[test]
+    fn only_a_new_cluster_whose_name_begins_with_the_prefix_starts_a_cutover() {
+        for spelling in ["name", "clusterName"] {
+            let event = json!({"source": "aws.eks", "detail-type": "AWS API Call via CloudTrail",
+                "detail": {"eventName": "CreateCluster", "requestParameters": {spelling: "shop-2"}}});
+            for prefix in ["", "shop-", "shop-2"] {
+                let start = Start::read(&event, prefix).expect("a start");
+                assert_eq!(start, Start::Request(json!({"new": "shop-2"})), "{prefix}");
+            }
+            match Start::read(&event, "prod-").expect("a start") {
+                Start::Ignored(reason) => {
+                    for said in ["\"shop-2\"", "\"prod-\"", "ClusterNamePrefix"] {
+                        assert!(reason.contains(said), "{reason}");
+                    }
+                }
+                other => panic!("not ignored: {other:?}"),
+            }
+        }
+        // Whoever writes a request or sends Cluster Ready names the cluster on purpose.
+        let request = json!({"new": "shop-2"});
+        let event = json!({"source": "cutover", "detail-type": "Cluster Ready", "detail": request});
+        for input in [&request, &event] {
+            assert_eq!(Start::read(input, "prod-"), Ok(Start::Request(request.clone())));
+        }
     }
 }

@@ -44,6 +44,22 @@ pub enum Effect {
     DropRequest,
     /// Lets the service act, then cuts the connection without its answer.
     DropReply,
+    /// Answers with this, whatever the service's format is; the service never sees the call.
+    Reply {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: &'static str,
+    },
+    /// Lets the service act, then answers with this instead of its answer.
+    ReplaceReply {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: &'static str,
+    },
+    /// Lets the service act, and passes on the first half of its answer as if that were all of it.
+    HalveReply,
     /// Forwards the call this much later.
     Delay(Duration),
 }
@@ -351,18 +367,30 @@ async fn handle(
     client: &Upstream,
     request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(Cut::Caller)?.to_bytes();
-    match state.admit(Call::new(&head, &body)) {
-        None => Ok(forward(state, client, head, body).await),
+    let (head, sent) = request.into_parts();
+    let sent = sent.collect().await.map_err(Cut::Caller)?.to_bytes();
+    match state.admit(Call::new(&head, &sent)) {
+        None => Ok(forward(state, client, head, sent).await),
         Some(Effect::Delay(delay)) => {
             tokio::time::sleep(delay).await;
-            Ok(forward(state, client, head, body).await)
+            Ok(forward(state, client, head, sent).await)
         }
         Some(Effect::Refuse { status, code }) => Ok(refusal(&head, status, code)),
+        Some(Effect::Reply { status, body }) => Ok(reply(status, body.into())),
+        Some(Effect::ReplaceReply { status, body }) => {
+            drop(forward(state, client, head, sent).await);
+            Ok(reply(status, body.into()))
+        }
+        Some(Effect::HalveReply) => {
+            let (mut head, body) = forward(state, client, head, sent).await.into_parts();
+            head.headers.remove(CONTENT_LENGTH);
+            let whole = body.collect().await.map_or_else(|never| match never {}, |b| b.to_bytes());
+            let half = whole.slice(..whole.len() / 2);
+            Ok(Response::from_parts(head, Full::new(half)))
+        }
         Some(Effect::DropRequest) => Err(Cut::Rule),
         Some(Effect::DropReply) => {
-            drop(forward(state, client, head, body).await);
+            drop(forward(state, client, head, sent).await);
             Err(Cut::Rule)
         }
     }
@@ -399,8 +427,13 @@ fn remove_hop_headers(headers: &mut HeaderMap) {
 }
 
 fn gateway_error(reason: &str) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(reason.to_owned())));
-    *reply.status_mut() = StatusCode::BAD_GATEWAY;
+    reply(StatusCode::BAD_GATEWAY.as_u16(), reason.to_owned().into())
+}
+
+/// An answer without headers; one whose status is none is a 400.
+fn reply(status: u16, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     reply
 }
 
@@ -424,8 +457,7 @@ fn refusal(head: &Parts, status: u16, code: &str) -> Reply {
         );
         ("text/xml", xml.into_bytes())
     };
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
-    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut reply = reply(status, body.into());
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(protocol) = head.headers.get("smithy-protocol") {
         let name = HeaderName::from_static("smithy-protocol");
@@ -534,6 +566,26 @@ mod tests {
             let error = route53.get_change().id("C1").send().await.unwrap_err();
             assert!(matches!(error, SdkError::DispatchFailure(_)), "{error:?}");
             assert_eq!(rule.hits(), 1);
+            assert_eq!(service.calls().values().sum::<u64>(), reached);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_replaced_or_halved_before_or_after_the_service_has_acted() {
+        let (service, _answer) = refusing();
+        let proxy = Proxy::start(service.endpoint()).unwrap();
+        let ssm = aws_sdk_ssm::Client::new(&once(&proxy));
+        let whole = r#"{"__type":"Throttling","message":"Refused by a rule of the lab's proxy"}"#;
+        for (effect, reached, status, body) in [
+            (Effect::Reply { status: 200, body: "<html>busy" }, 0, 200, "<html>busy"),
+            (Effect::ReplaceReply { status: 403, body: "" }, 1, 403, ""),
+            (Effect::HalveReply, 2, 400, &whole[..whole.len() / 2]),
+        ] {
+            let _rule = proxy.rule(Rule::on("GetParameter", effect));
+            let error = ssm.get_parameter().name("/a").send().await.unwrap_err();
+            let reply = error.raw_response().unwrap();
+            assert_eq!(reply.status().as_u16(), status);
+            assert_eq!(reply.body().bytes(), Some(body.as_bytes()));
             assert_eq!(service.calls().values().sum::<u64>(), reached);
         }
     }

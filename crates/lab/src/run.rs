@@ -195,7 +195,11 @@ impl Lab {
         };
         set_up.step("deploying template.yaml");
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let parameters = [("HostedZoneId", zone.id.as_str()), ("Architecture", architecture)];
+        let parameters = [
+            ("HostedZoneId", zone.id.as_str()),
+            ("Architecture", architecture),
+            ("ShortestPeriodSeconds", "1"),
+        ];
         let mut stack = deploy::deploy(&config, &root, STACK, &parameters, functions).await?;
         let state_machine_arn = stack.outputs.remove("StateMachineArn");
         let state_machine_arn = state_machine_arn.ok_or_else(|| LabError::Deploy {

@@ -45,7 +45,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// `InvalidInput` with every problem, `NotReady` when all of them may pass by waiting;
 /// `TransientAws` or `AwsRefused` when the world could not be read.
 async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validated, Failure> {
-    let request = match Start::read(&event.input)? {
+    let request = match Start::read(&event.input, world.cluster_name_prefix())? {
         Start::Request(request) => request,
         Start::Ignored(reason) => {
             tracing::info!(execution = event.execution.name, reason, "ignored");
@@ -54,7 +54,7 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
         }
     };
     let Caller { arn, name, started_at, state_machine_arn } = event.execution;
-    let request = Request::parse(&world.defaults().await?, &request)?;
+    let request = Request::parse(&world.defaults().await?, &request, world.period_s_min())?;
     let (zone, records) = world.zone(&request.hosted_zone).await?;
     let survey = Survey::of(request, zone, &records);
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };

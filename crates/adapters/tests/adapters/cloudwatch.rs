@@ -359,7 +359,7 @@ async fn each_class_of_error_has_its_name() {
     let table: Classes<3> = [
         (|| Answer::Lost, "TransientAws"),
         (|| Answer::Http(503, String::new()), "TransientAws"),
-        (|| Answer::Http(403, String::new()), "AwsRefused"),
+        (|| Answer::Http(403, String::new()), "TransientAws"),
     ];
     for (answer, name) in table {
         let fake = Fake::new()

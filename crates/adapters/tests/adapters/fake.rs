@@ -31,6 +31,8 @@ pub type Classes<const N: usize> = [(fn() -> Answer, &'static str); N];
 pub enum Answer {
     Output(Output),
     Http(u16, String),
+    /// A reply of HTTP status 200 that may be no text.
+    Bytes(Vec<u8>),
     /// The connection breaks before a reply.
     Lost,
 }
@@ -165,14 +167,15 @@ impl HttpConnector for Shared {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         let mut pending = lock(&self.0.pending);
         let (status, body) = match pending.take() {
-            Some(Answer::Http(status, body)) => (status, body),
+            Some(Answer::Http(status, body)) => (status, body.into_bytes()),
+            Some(Answer::Bytes(body)) => (200, body),
             Some(Answer::Lost) => {
                 return HttpConnectorFuture::ready(Err(ConnectorError::io("reset by peer".into())));
             }
             // A typed answer replaces whatever comes of this one.
             output => {
                 *pending = output;
-                (400, String::new())
+                (400, Vec::new())
             }
         };
         let status = StatusCode::try_from(status).expect("a status");
@@ -197,6 +200,7 @@ macro_rules! client {
                 .retry_config(retry)
                 .http_client(fake.http_client())
                 .interceptor(fake)
+                .interceptor(adapters::replies::WholeReplies)
                 .build(),
         )
     }};

@@ -12,6 +12,8 @@ mod fence;
 mod history;
 mod lookups;
 mod route53;
+mod runtime;
 mod targets;
+mod unreadable;
 mod world;
 mod zone;

@@ -59,7 +59,7 @@ fn found(side: &str, healthy: u32) -> (String, FoundLoadBalancer) {
 
 /// What was asked for a request, ids and number of periods, and of which there is a history.
 async fn asked(request: Value, healthy: u32) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
-    let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request);
+    let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request, 60);
     let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
     let records = [alias("blue", 100), alias("green", 0)];
     let survey = Survey::of(request.expect("a good request"), zone, &records);
