@@ -987,7 +987,7 @@ impl Wanted {
 }
 
 /// Some names in a sentence, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     let shown = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMES_SHOWN) {
         0 => shown,

@@ -248,6 +248,8 @@ pub struct RollbackDone {
     pub shifted: Shifted,
     /// The live splits afterwards, read back.
     pub splits: Vec<Split>,
+    /// The name of the function that rolls back, for the command that a person is given.
+    pub function: Option<String>,
 }
 
 /// Seconds that a shift may go on after its execution was stopped: the time-out of its task.
@@ -518,15 +520,25 @@ impl Cutover {
             let kind = route.verdict.as_ref().map(|verdict| verdict.kind);
             !matches!(kind, Some(VerdictKind::Healthy | VerdictKind::Regressed))
         };
-        let held = self.active().filter(|route| unread.is_some() || unknown(route)).count();
+        let is_last = self.step + 1 >= self.ramp.steps().len();
+        let fails = |route: &Route| {
+            is_last && route.verdict.as_ref().is_some_and(|verdict| verdict.failing)
+        };
+        let unjudged = self.active().filter(|route| unread.is_some() || unknown(route)).count();
+        let failing = self.active().filter(|route| fails(route)).count();
         let why = match unread {
             Some(why) => format!("the live weights cannot be read: {why}"),
             None => self.worst_verdict(),
         };
-        if held > 0 && now < hold_end {
+        if unjudged + failing > 0 && now < hold_end {
             let left_s = hold_end.as_second() - now.as_second();
+            let because = if unjudged > 0 {
+                format!("{unjudged} route(s) cannot be judged")
+            } else {
+                format!("{failing} route(s) fail on both sides, which is no end to complete at")
+            };
             let reason = format!(
-                "{}: held for up to {left_s} s more because {held} route(s) cannot be judged; {why}",
+                "{}: held for up to {left_s} s more because {because}; {why}",
                 self.intended()
             );
             return wait(left_s, reason);
@@ -534,6 +546,16 @@ impl Cutover {
         let (hold_max_s, on_no_data) = (self.health.hold_max_s, self.health.on_no_data);
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             let Some(verdict) = &route.verdict else { continue };
+            if is_last && verdict.failing && unread.is_none() {
+                let sentence = format!("still failing after {hold_max_s} s: {}", verdict.reason);
+                if verdict.old.error_rate() > verdict.new.error_rate() {
+                    route.must_go_back(&sentence);
+                    route.kept("its old side fails even more than the new one");
+                } else {
+                    route.must_go_back(&sentence);
+                }
+                continue;
+            }
             let goes_back = match verdict.kind {
                 _ if unread.is_some() => true,
                 VerdictKind::MetricsBroken => true,
@@ -547,7 +569,7 @@ impl Cutover {
             }
         }
         let verdict = self.worst_verdict();
-        if self.step + 1 >= self.ramp.steps().len() {
+        if is_last {
             let left_behind = self.routes.len() - self.active().count();
             let reason = if left_behind == 0 {
                 format!("every step was passed; {verdict}")
@@ -702,15 +724,43 @@ impl Cutover {
         } else {
             (Action::RolledBack, None)
         };
-        let reason = match cause {
+        let mut reason = match cause {
             Some(route) => {
                 format!("{}: {}", route.name, route.reason.as_deref().unwrap_or_default())
             }
             None => self.next.reason.clone(),
         };
+        if let Some(left) = self.left_on_new(done) {
+            reason = format!("{left} {reason}");
+        }
         self.next = Next::new(action, 0, &reason);
         self.report = Some(Report::of(&self, &done.splits));
         self
+    }
+
+    /// Says first and loudest that requests stay on the new side although they should go back, and how a person
+    /// takes them back.
+    fn left_on_new(&self, done: &RollbackDone) -> Option<String> {
+        let left: Vec<String> = self
+            .routes
+            .iter()
+            .filter(|route| matches!(route.status, Status::Drifted | Status::Kept))
+            .filter_map(|route| {
+                let split = done.splits.iter().find(|split| split.route == route.name)?;
+                let share = split.live.as_ref().ok()?.share().filter(|share| *share > 0.0)?;
+                Some(format!("{} of {}", crate::verdict::percent(share), route.name))
+            })
+            .collect();
+        let order = serde_json::json!({ "execution_arn": self.execution.arn, "force": true });
+        (!left.is_empty()).then(|| {
+            format!(
+                "REQUESTS STAY ON THE NEW SIDE {:?}: {}. To take them back: aws lambda invoke \
+                 --function-name {} --cli-binary-format raw-in-base64-out --payload '{order}' /dev/stdout.",
+                self.sides.new,
+                crate::check::listed(&left),
+                done.function.as_deref().unwrap_or("ROLLBACK_FUNCTION"),
+            )
+        })
     }
 
     /// The failure of a roll-back, told with what is known of every route. `splits`: what could
@@ -1033,7 +1083,7 @@ mod tests {
         fn roll_back(&mut self, cutover: Cutover) -> Cutover {
             let shifted = self.shift(&cutover, &cutover.rollback_moves(&[]));
             let splits = self.splits(&cutover);
-            cutover.after_rollback(&RollbackDone { kept: vec![], shifted, splits })
+            cutover.after_rollback(&RollbackDone { kept: vec![], shifted, splits, function: None })
         }
 
         fn run(&mut self, mut cutover: Cutover) -> Cutover {
@@ -1236,7 +1286,7 @@ mod tests {
         assert_eq!(moves.len(), 1);
         let shifted = world.shift(&cutover, &moves);
         let splits = world.splits(&cutover);
-        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits, function: None });
         assert_eq!(end.next.action, Action::RollbackFailed);
         assert_eq!(world.live[0].new, 10);
         let report = end.report.expect("an end");
@@ -1255,7 +1305,7 @@ mod tests {
         let mut shifted = world.shift(&cutover, &[]);
         shifted.moves = vec![(name(1), Moved::Refused("its records are protected".to_owned()))];
         let splits = world.splits(&cutover);
-        let done = RollbackDone { kept: vec![], shifted, splits };
+        let done = RollbackDone { kept: vec![], shifted, splits, function: None };
         let end = world.run(cutover.after_rollback(&done));
         assert_eq!(end.next.action, Action::RollbackFailed);
         assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);

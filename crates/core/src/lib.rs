@@ -38,8 +38,8 @@ pub use ramp::{Ramp, Step};
 pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
 pub use split::{
-    Fence, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split, Way,
-    Weights,
+    Fence, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split,
+    Way, Weights,
 };
 pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
 pub use start::Start;

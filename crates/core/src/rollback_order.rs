@@ -184,7 +184,12 @@ impl Order {
             match route.status {
                 Status::Kept => route.must_go_back(reason),
                 Status::RolledBack => route.say("went back already"),
-                Status::Active | Status::RollingBack | Status::Drifted => {}
+                // A person insists, whatever somebody else has made of it.
+                Status::Drifted | Status::Superseded if force => {
+                    route.must_go_back(reason);
+                    route.forced = true;
+                }
+                Status::Active | Status::RollingBack | Status::Drifted | Status::Superseded => {}
             }
         }
         Self { cutover, failure: None, force }

@@ -169,6 +169,39 @@ pub struct Fence {
     pub last: bool,
 }
 
+impl Fence {
+    /// The text of a mark with this number, for people and other tools to read:
+    /// `cutover NUMBER TIME STATE_MACHINE:EXECUTION`.
+    #[must_use]
+    pub fn text(&self, number: u32) -> String {
+        // To the second: the number tells writes apart, the time is for people.
+        let at = Timestamp::from_second(self.at.as_second()).unwrap_or(self.at);
+        format!("cutover {number} {at} {}", self.holder)
+    }
+}
+
+/// What the mark beside a route says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose it is: `STATE_MACHINE:EXECUTION`.
+    pub holder: String,
+    /// The number of the write.
+    pub number: u32,
+}
+
+impl Mark {
+    /// Reads the [text](Fence::text) of a mark; `None` when it is none.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        match text.split(' ').collect::<Vec<_>>()[..] {
+            ["cutover", number, _, holder] if !holder.is_empty() => {
+                Some(Self { holder: holder.to_owned(), number: number.parse().ok()? })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What became of a [`Move`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
@@ -239,6 +272,24 @@ mod tests {
                 prop_assert_eq!(weights.new == 0, share == Percent::ZERO);
             }
             prop_assert_eq!(Weights::of(share, Scale::Half).new, u16::from(halves));
+        }
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let fence = Fence {
+            holder: "cutover:0f7a".to_owned(),
+            number: 3,
+            at: Timestamp::from_millisecond(1_764_086_400_123).expect("in range"),
+            take: false,
+            last: false,
+        };
+        let text = fence.text(2);
+        assert_eq!(text, "cutover 2 2025-11-25T16:00:00Z cutover:0f7a");
+        let mark = Mark { holder: "cutover:0f7a".to_owned(), number: 2 };
+        assert_eq!(Mark::read(&text), Some(mark));
+        for odd in ["", "v=spf1 -all", "cutover x 2025 a:b", "cutover 1 2025 ", "cutover 1"] {
+            assert_eq!(Mark::read(odd), None, "{odd}");
         }
     }
 

@@ -71,7 +71,9 @@ async fn roll_back(
         }
         (Ok(_), Err(failure)) => return Err(cutover.rollback_failure(&failure, &[])),
     };
-    let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+    // Lambda's name for this function.
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok();
+    let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits, function });
     if let Err(failure) = router.release(&cutover.left_behind(), &cutover.holder()).await {
         // The weights are what counts; the next cutover of these routes says whose fences it found.
         tracing::warn!(error_message = %failure, "the fences of routes that were left stay");

@@ -2,6 +2,7 @@
 //! Route 53, never taken from a function's answer.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails ends its test")]
+
 mod ends;
 mod events;
 mod failures;
