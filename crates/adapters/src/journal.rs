@@ -1,7 +1,7 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Answer, Asked, Cutover, Route, Side, Status, Verdict, VerdictKind};
+use cutover_core::{Answer, Asked, Cutover, Failure, Route, Side, Status, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -37,6 +37,13 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
 pub fn tell_nothing(asked: &Asked, reason: String) -> Answer {
     tracing::info!(execution = asked.execution_arn, reason, "nothing to do");
     Answer::nothing(reason)
+}
+
+/// Logs that fences stay which nobody needs any more.
+pub fn tell_fences(released: Result<(), Failure>) {
+    if let Err(failure) = released {
+        tracing::warn!(error_message = %failure, "the fences of routes that were left stay");
+    }
 }
 
 /// Logs what validation found worth saying.
@@ -144,6 +151,7 @@ mod tests {
             shapes: Vec::new(),
             supersedes: None,
             forced: false,
+            evaluates_target_health: false,
             verdict: None,
             reason: None,
         };
@@ -159,6 +167,7 @@ mod tests {
             old: Counts { requests: 300, errors: 3 },
             new: Counts { requests: 100, errors: 50 },
             log10_e: Some(2.5),
+            failing: false,
             reason: String::new(),
         });
         assert_eq!(

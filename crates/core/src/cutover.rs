@@ -13,7 +13,7 @@ use crate::e_process::Test;
 use crate::evidence::{Evidence, Observed, Series, Window};
 use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
-use crate::load_balancer::LoadBalancer;
+use crate::load_balancer::{LoadBalancer, OldSide};
 use crate::percent::Percent;
 use crate::ramp::{INSYNC_S, Ramp, Step, history_is_full};
 use crate::report::Report;
@@ -127,7 +127,7 @@ pub enum Status {
     RolledBack,
     /// Somebody else changed its split: it is left alone.
     Drifted,
-    /// It should go back and could not: its old side has no healthy target, or the service refused.
+    /// It should go back and could not: its old side has no registered target, or the service refused.
     /// Its traffic stays.
     Kept,
     /// It belongs to another execution now, or was given back by another hand: it is left alone.
@@ -162,6 +162,10 @@ pub struct Route {
     /// Whether a person insists that it goes back, whatever it has become.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
+    /// Whether a record of its old side evaluates the target's health: Route 53 then answers with it only while
+    /// every target group behind it has a healthy target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluates_target_health: bool,
     /// The latest verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -242,8 +246,10 @@ pub struct Checked {
 /// What one roll-back did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RollbackDone {
-    /// Routes that were left because their old side has no healthy target.
+    /// Routes that were left because their old side has no registered target.
     pub kept: Vec<RouteId>,
+    /// What is wrong with old sides, of the routes for which something is known to be.
+    pub old_sides: Vec<(RouteId, OldSide)>,
     /// What became of the moves.
     pub shifted: Shifted,
     /// The live splits afterwards, read back.
@@ -254,6 +260,14 @@ pub struct RollbackDone {
 
 /// Seconds that a shift may go on after its execution was stopped: the time-out of its task.
 pub const SHIFT_S_MAX: i64 = 150;
+
+impl RollbackDone {
+    /// What a person must know about a route that has gone back.
+    fn warning(&self, route: &Route) -> Option<&'static str> {
+        let (_, old_side) = self.old_sides.iter().find(|(name, _)| name == &route.name)?;
+        old_side.warning(route.evaluates_target_health)
+    }
+}
 
 impl Cutover {
     /// Whether a shift of an execution that was stopped then may still be under way: its function
@@ -683,15 +697,21 @@ impl Cutover {
     /// After a roll-back: ends, or goes on with the routes that stay active.
     #[must_use]
     pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
+        let mut warned: Vec<(RouteId, &str)> = Vec::new();
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
-                route.kept("its old side has no healthy target");
+                route.kept("its old side has no registered target");
                 continue;
             }
             match done.shifted.moves.iter().find(|(name, _)| name == &route.name) {
                 Some((_, Moved::There)) => {
                     route.status = Status::RolledBack;
                     route.last = route.original;
+                    if let Some(warning) = done.warning(route) {
+                        warned.push((route.name.clone(), warning));
+                        let why = route.reason.take().unwrap_or_default();
+                        route.say(&format!("{warning}; went back because: {why}"));
+                    }
                 }
                 Some((_, Moved::Refused(why))) => route.kept(why),
                 Some((_, Moved::Drifted(live))) => route.drifted(live),
@@ -711,6 +731,7 @@ impl Cutover {
                 }
             };
             let reason = format!("the other routes go on; {}", self.next.reason);
+            let reason = warned_first(&warned, reason);
             self.next = Next::new(action, wait_s, &reason);
             return self;
         }
@@ -730,6 +751,7 @@ impl Cutover {
             }
             None => self.next.reason.clone(),
         };
+        reason = warned_first(&warned, reason);
         if let Some(left) = self.left_on_new(done) {
             reason = format!("{left} {reason}");
         }
@@ -761,6 +783,24 @@ impl Cutover {
                 done.function.as_deref().unwrap_or("ROLLBACK_FUNCTION"),
             )
         })
+    }
+
+    /// What a roll-back wrote and what it read back afterwards.
+    ///
+    /// # Errors
+    /// As [`rollback_failure`](Self::rollback_failure) when either failed.
+    pub fn rollback_outcome(
+        &self,
+        shifted: Result<Shifted, Failure>,
+        splits: Result<Vec<Split>, Failure>,
+    ) -> Result<(Shifted, Vec<Split>), Failure> {
+        match (shifted, splits) {
+            (Ok(shifted), Ok(splits)) => Ok((shifted, splits)),
+            (Err(failure), Ok(splits)) => Err(self.rollback_failure(&failure, &splits)),
+            (Err(failure), Err(_)) | (Ok(_), Err(failure)) => {
+                Err(self.rollback_failure(&failure, &[]))
+            }
+        }
     }
 
     /// The failure of a roll-back, told with what is known of every route. `splits`: what could
@@ -919,6 +959,16 @@ impl Route {
     }
 }
 
+/// Puts the warning about old sides before the reason, which may be cut off at its end.
+fn warned_first(warned: &[(RouteId, &str)], reason: String) -> String {
+    let Some(((route, warning), others)) = warned.split_first() else { return reason };
+    let more = match others.len() {
+        0 => String::new(),
+        more => format!(" (and {more} more routes have such an old side)"),
+    };
+    format!("warning: {route} went back, but {warning}{more}; {reason}")
+}
+
 fn later(time: Timestamp, seconds: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
@@ -960,6 +1010,7 @@ mod tests {
             shapes: vec![7],
             supersedes: None,
             forced: false,
+            evaluates_target_health: false,
             verdict: None,
             reason: None,
         };
@@ -1005,6 +1056,11 @@ mod tests {
     const FINE: Counts = Counts { requests: 1000, errors: 0 };
     const BAD: Counts = Counts { requests: 1000, errors: 300 };
     const QUIET: Counts = Counts { requests: 1, errors: 0 };
+
+    /// A roll-back in which nothing is known to be wrong with an old side.
+    fn went_back(shifted: Shifted, splits: Vec<Split>) -> RollbackDone {
+        RollbackDone { kept: vec![], old_sides: vec![], shifted, splits, function: None }
+    }
 
     impl World {
         fn of(cutover: &Cutover, new: &[Counts]) -> Self {
@@ -1083,7 +1139,7 @@ mod tests {
         fn roll_back(&mut self, cutover: Cutover) -> Cutover {
             let shifted = self.shift(&cutover, &cutover.rollback_moves(&[]));
             let splits = self.splits(&cutover);
-            cutover.after_rollback(&RollbackDone { kept: vec![], shifted, splits, function: None })
+            cutover.after_rollback(&went_back(shifted, splits))
         }
 
         fn run(&mut self, mut cutover: Cutover) -> Cutover {
@@ -1286,12 +1342,55 @@ mod tests {
         assert_eq!(moves.len(), 1);
         let shifted = world.shift(&cutover, &moves);
         let splits = world.splits(&cutover);
-        let end = cutover.after_rollback(&RollbackDone { kept, shifted, splits, function: None });
+        let old_sides = vec![(name(0), OldSide::Dead)];
+        assert_eq!(OldSide::dead(&old_sides), kept);
+        let end =
+            cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
         assert_eq!(end.next.action, Action::RollbackFailed);
         assert_eq!(world.live[0].new, 10);
         let report = end.report.expect("an end");
         assert_eq!(report.routes[0].route, name(0), "what did not end well comes first");
-        assert!(report.routes[0].reason.contains("no healthy target"), "{report:?}");
+        assert!(report.routes[0].reason.contains("no registered target"), "{report:?}");
+    }
+
+    #[test]
+    fn a_route_that_went_back_to_an_unhealthy_old_side_says_so_first() {
+        let table: [(OldSide, bool, Option<&str>); 5] = [
+            (OldSide::Unhealthy, false, Some("its old side has no healthy target, and serves")),
+            (OldSide::Unhealthy, true, Some("its old side is unhealthy for Route 53")),
+            (OldSide::PartlyUnhealthy, true, Some("its old side is unhealthy for Route 53")),
+            (OldSide::PartlyUnhealthy, false, None),
+            (OldSide::Dead, false, Some("its old side has no registered target")),
+        ];
+        for (old_side, evaluates, warning) in table {
+            let mut cutover = accepted(3, two_steps());
+            for route in &mut cutover.routes {
+                route.evaluates_target_health = evaluates;
+            }
+            let mut world = World::of(&cutover, &[FINE; 3]);
+            let cutover = world.obey(cutover).give_up(&"CheckHealth could not go on ".repeat(60));
+            let shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+            let old_sides = vec![(name(0), old_side), (name(2), old_side)];
+            let done = RollbackDone { old_sides, ..went_back(shifted, world.splits(&cutover)) };
+            let end = cutover.after_rollback(&done);
+            assert_eq!(end.next.action, Action::RolledBack, "{old_side:?}: forced or not, it went");
+            assert!(world.live.iter().all(|live| live.new == 0));
+            let report = end.report.clone().expect("an end");
+            let of = |index| report.routes.iter().find(|route| route.route == name(index));
+            let reason = |index: usize| &of(index).expect("listed").reason;
+            match warning {
+                Some(warning) => {
+                    let first = format!("warning: app-0.example.com went back, but {warning}");
+                    assert!(report.reason.starts_with(&first), "{}", report.reason);
+                    assert!(report.reason.contains("and 1 more routes"), "{}", report.reason);
+                    assert!(report.reason.contains("CheckHealth could"), "{}", report.reason);
+                    assert!(reason(2).starts_with(warning), "{}", reason(2));
+                }
+                None => assert!(report.reason.starts_with("CheckHealth"), "{}", report.reason),
+            }
+            assert!(reason(1).starts_with("CheckHealth"), "{}", reason(1));
+            assert_eq!(end.clone().after_rollback(&done), end, "a repeat says it once");
+        }
     }
 
     #[test]
@@ -1305,8 +1404,7 @@ mod tests {
         let mut shifted = world.shift(&cutover, &[]);
         shifted.moves = vec![(name(1), Moved::Refused("its records are protected".to_owned()))];
         let splits = world.splits(&cutover);
-        let done = RollbackDone { kept: vec![], shifted, splits, function: None };
-        let end = world.run(cutover.after_rollback(&done));
+        let end = world.run(cutover.after_rollback(&went_back(shifted, splits)));
         assert_eq!(end.next.action, Action::RollbackFailed);
         assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);
         let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
@@ -1399,17 +1497,18 @@ mod tests {
         );
         let day = Baseline { stretches: 1440, worst_rate: 0.001_23, wander: 0.123, bursts: 0.0123 };
         for lb in cutover.load_balancers.iter_mut().step_by(2) {
-            lb.target_groups.clear();
             lb.baseline = Some(Baselines { hosts: 1000, errors: day, slow: Some(day) });
         }
         for (index, route) in cutover.routes.iter_mut().enumerate() {
             route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
+            route.evaluates_target_health = true;
             let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
             route.verdict = Some(Verdict {
                 kind: VerdictKind::NotEnoughData,
                 old: counts,
                 new: counts,
                 log10_e: Some(-888.888),
+                failing: true,
                 reason: "not kept".repeat(100),
             });
             route.say(&"why it failed ".repeat(100));

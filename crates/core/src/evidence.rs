@@ -79,8 +79,7 @@ impl Window {
 /// What one side did in one period, or in several added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Requests: those that reached a target and those that the load balancer answered itself
-    /// with an error.
+    /// Requests: those for which a target was chosen, and those for which there was none.
     pub requests: u64,
     /// Answers 5xx of targets and of the load balancer.
     pub errors: u64,
@@ -138,6 +137,9 @@ pub struct Series {
     pub latency: Vec<Option<Latency>>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
+    /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
+    /// group without targets, but it may be late as well.
+    pub hosts_are_missing: bool,
 }
 
 /// How slow the answers of a period were.
@@ -177,7 +179,7 @@ pub struct Period {
 }
 
 /// The evidence for one route's verdict.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence<'a> {
     /// Complete periods since the cutover's first shift, oldest first.
     pub periods: Vec<Period>,
@@ -186,6 +188,10 @@ pub struct Evidence<'a> {
     pub settled_at: Option<Timestamp>,
     /// Healthy hosts of the new side; `None` when not told.
     pub healthy_hosts_new: Option<u32>,
+    /// Healthy hosts of the old side; `None` when not told.
+    pub healthy_hosts_old: Option<u32>,
+    /// See [`Series::hosts_are_missing`], of the old side.
+    pub hosts_are_missing_old: bool,
     /// Named alarms in ALARM.
     pub alarms: &'a [String],
 }
@@ -215,6 +221,8 @@ impl Evidence<'_> {
             periods,
             settled_at,
             healthy_hosts_new: new.healthy_hosts,
+            healthy_hosts_old: old.healthy_hosts,
+            hosts_are_missing_old: old.hosts_are_missing,
             alarms: &observed.alarms,
         }
     }

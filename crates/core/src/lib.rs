@@ -31,16 +31,16 @@ pub use e_process::EProcess;
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
 pub use health::{Health, LatencyBy, OnNoData};
-pub use load_balancer::LoadBalancer;
+pub use load_balancer::{LoadBalancer, OldSide};
 pub use percent::Percent;
 pub use plan::Plan;
 pub use ramp::{Ramp, Step};
 pub use report::{Report, RouteReport};
 pub use request::{ExternalDns, Request};
+pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
 pub use split::{
     Fence, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split,
     Way, Weights,
 };
-pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
 pub use start::Start;
 pub use verdict::{Judge, Verdict, VerdictKind, judge};

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::cutover::{Action, Cutover, Status};
 use crate::failure::{Failure, Problem};
-use crate::fields::{Fields, shown};
+use crate::fields::{Fields, refused, shown};
 use crate::state;
 
 /// The order to roll back: from the state machine, or by hand.
@@ -142,11 +142,25 @@ fn read_event(
 }
 
 fn read_order(event: Value, problems: &mut Vec<Problem>) -> Option<RollbackStart> {
-    let mut fields = Fields::of(event, "", problems);
-    let cutover = fields.take("cutover").unwrap_or_default();
-    let allowed = r#"null, or the error of a task, {"Error", "Cause"}"#;
-    let failure = fields.optional("failure", allowed, |_: &TaskError| true);
-    let force = fields.or("force", false, "true or false", |_: &bool| true);
+    let Value::Object(mut fields) = event else { return None };
+    let cutover = fields.remove("cutover").unwrap_or_default();
+    // The state machine gives null where there was no error.
+    let mut given = |name| fields.remove(name).filter(|value| !value.is_null());
+    let failure = given("failure").and_then(|value| {
+        let error = serde_json::from_value::<TaskError>(value.clone()).ok();
+        if error.is_none() {
+            let allowed = r#"null, or the error of a task, {"Error", "Cause"}"#;
+            problems.push(refused("failure", &value, allowed));
+        }
+        error
+    });
+    let force = given("force").and_then(|value| {
+        if !value.is_boolean() {
+            problems.push(refused("force", &value, "true or false"));
+        }
+        value.as_bool()
+    });
+    let force = force.unwrap_or_default();
     match state::read(cutover) {
         Ok(cutover) => Some(RollbackStart::Order(Box::new(Order { cutover, failure, force }))),
         Err(Failure::InvalidInput(of_state)) => {
@@ -165,7 +179,7 @@ fn read_by_hand(
     executions: &Executions,
     problems: &mut Vec<Problem>,
 ) -> Option<RollbackStart> {
-    let mut fields = Fields::of(event, "", problems);
+    let mut fields = Fields::of(event, String::new(), problems);
     let of_ours = |arn: &String| executions.have(arn);
     let execution_arn = fields.required("execution_arn", &executions.allowed(), of_ours);
     let force = fields.or("force", false, "true or false", |_: &bool| true);
@@ -513,7 +527,13 @@ mod tests {
         let moves = cutover.rollback_moves(&kept);
         let moves = moves.into_iter().map(|m| (m.route, Moved::There)).collect();
         let shifted = Shifted { moves, changes: vec![], unconfirmed: false, ttl_s: 60 };
-        cutover.after_rollback(&RollbackDone { kept, shifted, splits: vec![] })
+        cutover.after_rollback(&RollbackDone {
+            kept,
+            old_sides: vec![],
+            shifted,
+            splits: vec![],
+            function: None,
+        })
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! back, those of an execution that was stopped, timed out or crashed and could not do so itself, or
 //! those of any execution that a person names.
 
-use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
+use adapters::{CloudWatch, Route53, Router, Targets, clients, executions, journal, runtime};
 use cutover_core::{
-    Answer, Cutover, Failure, Fence, Order, RollbackDone, RollbackStart, RouteId, Todo,
+    Answer, Cutover, Failure, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,7 +15,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let state_machine_arn = executions::state_machine_from_env()?;
     let config = clients::sdk_config().await;
     let client = clients::route53(&config);
-    let targets = Targets::new(clients::load_balancing(&config));
+    let metrics = CloudWatch::new(clients::cloudwatch(&config));
+    let targets = Targets::new(clients::load_balancing(&config), metrics);
     runtime::serve(async |event: Value| {
         let asked = match RollbackStart::read(event, &state_machine_arn)? {
             RollbackStart::Order(order) => {
@@ -42,13 +43,13 @@ async fn undo(
 ) -> Result<Cutover, Failure> {
     let force = order.force;
     let cutover = order.into_cutover();
-    let kept = if force { Vec::new() } else { targets.dead(cutover.going_back()).await };
-    let now = Timestamp::now();
-    let fence = cutover.rollback_fence(force, now);
-    roll_back(&Route53::of(client, &cutover), cutover, fence.as_ref(), kept, now).await
+    let old_sides = targets.old_sides(cutover.going_back()).await;
+    let router = Route53::of(client, &cutover);
+    roll_back(&router, cutover, old_sides, force, Timestamp::now()).await
 }
 
-/// Moves every route that must go back, but for those in `kept`, and reads back what is live.
+/// Moves every route that must go back, but without `force` none whose old side is dead, and reads back
+/// what is live.
 ///
 /// # Errors
 /// `TransientAws` when the router could not be reached, `AwsRefused` when it refused; the message
@@ -56,28 +57,23 @@ async fn undo(
 async fn roll_back(
     router: &impl Router,
     cutover: Cutover,
-    fence: Option<&Fence>,
-    kept: Vec<RouteId>,
+    old_sides: Vec<(RouteId, OldSide)>,
+    force: bool,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
+    let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
-    let shifted = router.shift(&moves, fence).await;
-    let splits = router.read(&names).await;
-    let (shifted, splits) = match (shifted, splits) {
-        (Ok(shifted), Ok(splits)) => (shifted, splits),
-        (Err(failure), splits) => {
-            return Err(cutover.rollback_failure(&failure, &splits.unwrap_or_default()));
-        }
-        (Ok(_), Err(failure)) => return Err(cutover.rollback_failure(&failure, &[])),
-    };
-    // Lambda's name for this function.
+    let fence = cutover.rollback_fence(force, now);
+    let (shifted, splits) = (router.shift(&moves, fence.as_ref()).await, router.read(&names).await);
+    let (shifted, splits) = cutover.rollback_outcome(shifted, splits)?;
+    // Lambda's name for this function, for the command that a person is given.
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok();
-    let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits, function });
-    if let Err(failure) = router.release(&cutover.left_behind(), &cutover.holder()).await {
-        // The weights are what counts; the next cutover of these routes says whose fences it found.
-        tracing::warn!(error_message = %failure, "the fences of routes that were left stay");
-    }
+    let done = RollbackDone { kept, old_sides, shifted, splits, function };
+    let cutover = cutover.after_rollback(&done);
+    // The weights are what counts: fences that stay are found by the next cutover of these routes.
+    let released = router.release(&cutover.left_behind(), &cutover.holder()).await;
+    journal::tell_fences(released);
     journal::tell(&cutover, now);
     Ok(cutover)
 }
