@@ -1,13 +1,14 @@
 //! Executions of the state machine.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use cutover_core::facts::Running;
 use cutover_core::rollback_order::{FIRST_STATE, Recorded, SHIFT_STATE};
-use cutover_core::{Asked, Ended, Failure, Past, state};
+use cutover_core::{Asked, By, Ended, Failure, Past, state};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -22,6 +23,12 @@ const PAGE_EVENTS: i32 = 100;
 /// Events of the longest history, and so a bound for its pages.
 /// Source: Step Functions developer guide, "Quotas", maximum execution history size.
 const HISTORY_EVENTS_MAX: usize = 25_000;
+
+/// The event of an end may be ahead of what Step Functions describes, which is only consistent in the end: it is
+/// asked this many times more, this long apart, before the event is left to Lambda's repeat a minute later.
+/// Source: Step Functions API reference, `DescribeExecution`.
+const ASKS_AGAIN_MAX: usize = 4;
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The state machine whose executions this installation rolls back: `STATE_MACHINE_ARN` of the environment.
 ///
@@ -89,7 +96,14 @@ pub async fn running(
 /// `InvalidInput` (`execution_missing`) when there is none of this ARN, `TransientAws` when Step Functions could
 /// not be reached or throttles, `AwsRefused` when it refuses; as [`Ended::past`] otherwise.
 pub async fn past(client: &Client, asked: &Asked) -> Result<Past, Failure> {
-    let Some(ended) = ended(client, &asked.execution_arn).await? else { return Ok(Past::Running) };
+    let mut found = ended(client, &asked.execution_arn).await?;
+    let mut asks_left = if asked.by == By::Event { ASKS_AGAIN_MAX } else { 0 };
+    while found.is_none() && asks_left > 0 {
+        asks_left -= 1;
+        tokio::time::sleep(ASK_AGAIN).await;
+        found = ended(client, &asked.execution_arn).await?;
+    }
+    let Some(ended) = found else { return Ok(Past::Running) };
     if let Some(past) = ended.without_history(asked.by) {
         return Ok(past);
     }

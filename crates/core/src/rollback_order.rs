@@ -233,8 +233,8 @@ const REJECTED: &str = "Rejected";
 pub const FIRST_STATE: &str = "Validate";
 /// The state that shifts.
 pub const SHIFT_STATE: &str = "ShiftWeight";
-/// The states that write: an execution that has entered none has touched nothing.
-pub const WRITING_STATES: [&str; 2] = [SHIFT_STATE, "RollBack"];
+/// The states that touch nothing: an execution that has entered no other has touched nothing.
+pub const HARMLESS_STATES: [&str; 5] = [FIRST_STATE, "DecideNext", "Planned", "Ignored", REJECTED];
 
 /// An execution that has ended, as Step Functions describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -366,8 +366,9 @@ impl Ended {
         let (state, shift_begun) = match recorded {
             Recorded::State { state, shift_begun } => (state, shift_begun),
             Recorded::Nothing { entered } => {
-                let wrote = WRITING_STATES.into_iter().find(|name| entered.contains(*name));
-                if wrote.is_none() && entered.contains(FIRST_STATE) {
+                let harmless = |name: &String| HARMLESS_STATES.contains(&name.as_str());
+                let may_have_written = entered.iter().find(|name| !harmless(name));
+                if may_have_written.is_none() && entered.contains(FIRST_STATE) {
                     return nothing(if self.status == "SUCCEEDED" {
                         "the execution was started by an event that asks for nothing: it touched nothing".to_owned()
                     } else {
@@ -380,7 +381,8 @@ impl Ended {
                     "no state was found in the history of {}, although it {}: nothing was given back. Look at the \
                      weights of its routes, and set them by hand where they must go back",
                     self.execution_arn,
-                    wrote.map_or("ended".to_owned(), |name| format!("got as far as {name}")),
+                    may_have_written
+                        .map_or("ended".to_owned(), |name| format!("got as far as {name}")),
                 )));
             }
         };

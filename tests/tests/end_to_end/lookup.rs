@@ -100,11 +100,11 @@ async fn an_execution_that_is_running_is_not_rolled_back_but_left_to_run() {
     let case = Given { routes: 2, ..Given::default() }.case().await;
     let slow = Rule::on("ChangeResourceRecordSets", Effect::Delay(Duration::from_secs(5)));
     let slow = case.proxy().rule(slow.containing(&case.world.zone.id).times(1));
-    let arn = case.start(&case.request()).await;
+    let arn = case.start(&baking(&case, 10)).await;
     tests::until("the first shift", async || (slow.hits() > 0).then_some(())).await;
     assert_refused(by_hand(&case, &arn).await, "InvalidInput", &["execution_running", "stop it"]);
+    assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)], "the shift is still held");
     assert_refused(by_event(&case, &arn, "ABORTED").await, "TransientAws", &["redriven", &arn]);
-    assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)], "the shift was still held");
     let end = case.end(&arn).await;
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
     assert_eq!(case.live_of("CNAME").await, [(0, 100), (0, 100)]);

@@ -198,6 +198,21 @@ async fn an_execution_that_has_not_ended_is_running_and_its_history_is_not_read(
 }
 
 #[tokio::test]
+async fn an_event_that_is_ahead_of_the_description_is_asked_about_again() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let fake = Fake::new().on(move |_: &DescribeExecutionInput| {
+        match counted.fetch_add(1, Ordering::Relaxed) {
+            0 => described(ExecutionStatus::Running, None),
+            _ => described(ExecutionStatus::Failed, Some("Drifted")),
+        }
+    });
+    let reason = why_nothing(fake, By::Event).await;
+    assert!(reason.contains("decided its end itself (Drifted)"), "{reason}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
 async fn an_end_of_its_own_is_told_without_the_history() {
     let table = [
         (ExecutionStatus::Succeeded, None, By::Event, "decided its end itself"),
