@@ -40,7 +40,8 @@ pub enum Failure {
     /// The new side is not there or not healthy *yet*.
     #[error("{}", problems_json(.0))]
     NotReady(Vec<Problem>),
-    /// A throttle, a 5xx, a timeout or a broken connection, after the SDK's own retries.
+    /// A throttle, a 5xx, a timeout, a broken connection (after the SDK's own retries), a clock that is off,
+    /// or a reply that cannot be read.
     #[error("{0}")]
     TransientAws(String),
     /// A permission, a validation or a missing resource: trying again will not help.

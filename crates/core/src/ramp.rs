@@ -62,13 +62,8 @@ const BAKE_ALLOWED: &str = "a whole number of seconds from 0 to 604800";
 /// Steps of the longest list: half a percent each.
 const STEPS_MAX: usize = 200;
 
-fn is_above_0(percent: &Percent) -> bool {
-    *percent > Percent::ZERO
-}
-
-fn is_bake(bake_s: &u32) -> bool {
-    *bake_s <= BAKE_S_MAX
-}
+const SHARE_OK: fn(&Percent) -> bool = |percent| *percent > Percent::ZERO;
+const BAKE_OK: fn(&u32) -> bool = |bake_s| *bake_s <= BAKE_S_MAX;
 
 impl TryFrom<Vec<Step>> for Ramp {
     type Error = String;
@@ -164,8 +159,8 @@ impl Ramp {
         let mut read: Vec<Option<Step>> = Vec::with_capacity(steps.len());
         for (index, step) in steps.iter().enumerate() {
             let mut fields = Fields::of(step.clone(), format!("{field}[{index}]."), problems);
-            let percent = fields.required("percent", SHARE_ALLOWED, is_above_0);
-            let bake_s = fields.required("bake_s", BAKE_ALLOWED, is_bake);
+            let percent = fields.required("percent", SHARE_ALLOWED, SHARE_OK);
+            let bake_s = fields.required("bake_s", BAKE_ALLOWED, BAKE_OK);
             fields.finish();
             read.push(percent.zip(bake_s).map(|(percent, bake_s)| Step { percent, bake_s }));
         }
@@ -201,20 +196,20 @@ impl Ramp {
             return None;
         }
         let mut fields = Fields::of(shape.clone(), format!("{field}.{kind}."), problems);
-        let bake_s = fields.required("bake_s", BAKE_ALLOWED, is_bake);
+        let bake_s = fields.required("bake_s", BAKE_ALLOWED, BAKE_OK);
         let ramp = match kind {
             "linear" => {
-                let stride = fields.required("step_percent", SHARE_ALLOWED, is_above_0);
+                let stride = fields.required("step_percent", SHARE_ALLOWED, SHARE_OK);
                 stride.zip(bake_s).and_then(|(stride, bake_s)| Self::linear(stride, bake_s))
             }
             "canary" => {
-                let below_100 = |p: &Percent| is_above_0(p) && *p < Percent::FULL;
+                let below_100 = |p: &Percent| SHARE_OK(p) && *p < Percent::FULL;
                 let allowed = "a number above 0 and below 100 in steps of 0.5";
                 let percent = fields.required("percent", allowed, below_100);
                 percent.zip(bake_s).and_then(|(percent, bake_s)| Self::canary(percent, bake_s))
             }
             _ => {
-                let start = fields.required("start_percent", SHARE_ALLOWED, is_above_0);
+                let start = fields.required("start_percent", SHARE_ALLOWED, SHARE_OK);
                 let factor_ok = |factor: &f64| (1.1..=100.0).contains(factor);
                 let factor = fields.required("factor", "a number from 1.1 to 100", factor_ok);
                 let shape = start.zip(factor).zip(bake_s);

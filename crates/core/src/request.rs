@@ -81,21 +81,18 @@ impl Request {
     /// `InvalidInput` with every problem: unknown, missing and out-of-range fields, and `null`.
     pub fn parse(defaults: &Value, request: &Value, period_s_min: u32) -> Result<Self, Failure> {
         let mut problems = vec![];
-        let (defaults, request) = match (defaults, request) {
-            (Value::Object(defaults), Value::Object(request)) => (defaults, request),
-            _ => {
-                for (value, code, what) in [
-                    (defaults, "invalid_defaults", "the defaults are"),
-                    (request, "invalid_request", "the request is"),
-                ] {
-                    if !value.is_object() {
-                        let shown = crate::fields::shown(value);
-                        let message = format!("{what} {shown}; allowed: a JSON object");
-                        problems.push(Problem::new(code, message));
-                    }
+        let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
+            for (value, code, what) in [
+                (defaults, "invalid_defaults", "the defaults are"),
+                (request, "invalid_request", "the request is"),
+            ] {
+                if !value.is_object() {
+                    let shown = crate::fields::shown(value);
+                    let message = format!("{what} {shown}; allowed: a JSON object");
+                    problems.push(Problem::new(code, message));
                 }
-                return Err(Failure::InvalidInput(problems));
             }
+            return Err(Failure::InvalidInput(problems));
         };
         let fields = Fields::over(defaults.clone(), request.clone(), &mut problems);
         let parsed = Self::read(fields, period_s_min);
@@ -219,14 +216,13 @@ impl Health {
 
 fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
     let default = Health::default();
-    let short = || SHORT_PERIODS_S.into_iter().filter(|short_s| *short_s >= period_s_min);
-    let mut period_allowed: String = short().map(|s| format!("{s}, ")).collect();
-    period_allowed += "a multiple of 60 up to 3600";
-    if short().next().is_none() {
-        period_allowed += " (load balancers are counted by the minute)";
-    }
-    let period_ok = |s: &u32| {
-        short().any(|short_s| short_s == *s) || ((60..=3600).contains(s) && s.is_multiple_of(60))
+    let short: Vec<u32> = SHORT_PERIODS_S.into_iter().filter(|s| *s >= period_s_min).collect();
+    let period_ok =
+        |s: &u32| short.contains(s) || ((60..=3600).contains(s) && s.is_multiple_of(60));
+    let period_allowed = if short.is_empty() {
+        "a multiple of 60 up to 3600 (load balancers are counted by the minute)".to_owned()
+    } else {
+        format!("a multiple of 60 up to 3600, or one of {short:?}")
     };
     let mut health = Health {
         period_s: fields.or("period_s", default.period_s, &period_allowed, period_ok),
@@ -499,7 +495,7 @@ mod tests {
         let policy = Health::parse(&json!({"period_s": 10})).expect("at a desk");
         assert_eq!(policy.period_s, 10);
         let message = Health::parse(&json!({"period_s": 7})).expect_err("never").to_string();
-        assert!(message.contains("allowed: 1, 5, 10, 20, 30, a multiple of 60"), "{message}");
+        assert!(message.contains("or one of [1, 5, 10, 20, 30]"), "{message}");
     }
 
     #[test]

@@ -131,7 +131,7 @@ mod tests {
                         assert!(reason.contains(said), "{reason}");
                     }
                 }
-                other => panic!("not ignored: {other:?}"),
+                request @ Start::Request(_) => panic!("not ignored: {request:?}"),
             }
         }
         // Whoever writes a request or sends Cluster Ready names the cluster on purpose.

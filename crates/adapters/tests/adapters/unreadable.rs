@@ -215,7 +215,7 @@ async fn of_step_functions() {
             .on(move |_: &GetExecutionHistoryInput| history());
         let client = client!(aws_sdk_sfn, fake);
         is_transient("ListExecutions", executions::running(&client, "machine", "us").await);
-        let last = executions::last_cutover(&client, "execution", true).await;
-        is_transient("GetExecutionHistory", last);
+        let found = executions::last_cutover(&client, "execution", true).await;
+        is_transient("GetExecutionHistory", found);
     }
 }
