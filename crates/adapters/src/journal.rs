@@ -134,6 +134,7 @@ mod tests {
             old_lb: 0,
             new_lb: 1,
             external_dns: false,
+            evaluates_target_health: false,
             verdict: None,
             reason: None,
         };
@@ -149,6 +150,7 @@ mod tests {
             old: Counts { requests: 300, errors: 3 },
             new: Counts { requests: 100, errors: 50 },
             log10_e: Some(2.5),
+            failing: false,
             reason: String::new(),
         });
         assert_eq!(

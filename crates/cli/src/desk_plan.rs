@@ -33,16 +33,16 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
         return Err(Failure::InvalidInput(too_long));
     }
     let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
+    // The healthy hosts of target groups are counted: one a load balancer at least.
     let pairs = (0..known.load_balancer_pairs).flat_map(|pair| {
         let old = LoadBalancer {
             id: format!("old-{pair}"),
-            target_groups: vec![],
+            target_groups: vec![format!("old-group-{pair}")],
             baseline: known.hosts.map(baseline),
         };
-        // The healthy hosts of the new side's groups are counted: one a load balancer at least.
         let new = LoadBalancer {
             id: format!("new-{pair}"),
-            target_groups: vec![format!("group-{pair}")],
+            target_groups: vec![format!("new-group-{pair}")],
             baseline: None,
         };
         [old, new]

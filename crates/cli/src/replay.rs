@@ -67,8 +67,7 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
     let before = before.get(before.len().saturating_sub(periods)..).unwrap_or(before);
     let baselines = (!before.is_empty()).then(|| baselines(before, &health));
     let mut judge = Judge::new(&health, 1, baselines.as_ref());
-    let nothing =
-        Evidence { periods: vec![], settled_at: None, healthy_hosts_new: None, alarms: &[] };
+    let nothing = Evidence::default();
     let mut periods = Vec::new();
     let mut verdict = judge.verdict(&nothing);
     for row in since {
@@ -108,7 +107,7 @@ fn baselines(rows: &[Row], health: &Health) -> Baselines {
     let counted = Counted {
         counts: rows.iter().map(|row| row.old).collect(),
         latency: rows.iter().map(slow).collect(),
-        healthy_hosts: None,
+        ..Counted::default()
     };
     Baselines::of(&counted, 0, health)
 }

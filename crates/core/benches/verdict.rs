@@ -25,7 +25,7 @@ fn evidence(route: u64, requests: u64) -> Evidence<'static> {
         periods: periods.collect(),
         settled_at: Some(Timestamp::UNIX_EPOCH),
         healthy_hosts_new: Some(3),
-        alarms: &[],
+        ..Evidence::default()
     }
 }
 

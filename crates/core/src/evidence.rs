@@ -76,14 +76,36 @@ impl Window {
     }
 }
 
-/// What one side did in one period, or in several added up.
+/// What one side did in one period, or in several added up. In JSON `[requests, errors]`: 500 of them travel
+/// with the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CountsJson", into = "(u64, u64)")]
 pub struct Counts {
-    /// Requests: those that reached a target and those that the load balancer answered itself
-    /// with an error.
+    /// Requests: those for which a target was chosen, and those for which there was none.
     pub requests: u64,
     /// Answers 5xx of targets and of the load balancer.
     pub errors: u64,
+}
+
+/// [`Counts`] as this version writes them, and as the one before did.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CountsJson {
+    Pair(u64, u64),
+    Named { requests: u64, errors: u64 },
+}
+
+impl From<CountsJson> for Counts {
+    fn from(json: CountsJson) -> Self {
+        let (CountsJson::Pair(requests, errors) | CountsJson::Named { requests, errors }) = json;
+        Self { requests, errors }
+    }
+}
+
+impl From<Counts> for (u64, u64) {
+    fn from(counts: Counts) -> Self {
+        (counts.requests, counts.errors)
+    }
 }
 
 impl Counts {
@@ -138,6 +160,9 @@ pub struct Series {
     pub latency: Vec<Option<Latency>>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
+    /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
+    /// group without targets, but it may be late as well.
+    pub hosts_are_missing: bool,
 }
 
 /// How slow the answers of a period were.
@@ -177,7 +202,7 @@ pub struct Period {
 }
 
 /// The evidence for one route's verdict.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence<'a> {
     /// Complete periods since the cutover's first shift, oldest first.
     pub periods: Vec<Period>,
@@ -186,6 +211,10 @@ pub struct Evidence<'a> {
     pub settled_at: Option<Timestamp>,
     /// Healthy hosts of the new side; `None` when not told.
     pub healthy_hosts_new: Option<u32>,
+    /// Healthy hosts of the old side; `None` when not told.
+    pub healthy_hosts_old: Option<u32>,
+    /// See [`Series::hosts_are_missing`], of the old side.
+    pub hosts_are_missing_old: bool,
     /// Named alarms in ALARM.
     pub alarms: &'a [String],
 }
@@ -215,6 +244,8 @@ impl Evidence<'_> {
             periods,
             settled_at,
             healthy_hosts_new: new.healthy_hosts,
+            healthy_hosts_old: old.healthy_hosts,
+            hosts_are_missing_old: old.hosts_are_missing,
             alarms: &observed.alarms,
         }
     }
@@ -237,6 +268,15 @@ mod tests {
         assert_eq!(window(6_239).periods, 1);
         assert_eq!(window(6_240).end(), at(6_120));
         assert_eq!(window(6_000).periods, 0, "a window never runs backwards");
+    }
+
+    #[test]
+    fn counts_are_read_as_they_were_written_before_as_well() {
+        let counts = Counts { requests: 300, errors: 7 };
+        assert_eq!(serde_json::to_string(&counts).expect("JSON"), "[300,7]");
+        for json in ["[300,7]", r#"{"requests": 300, "errors": 7}"#] {
+            assert_eq!(serde_json::from_str::<Counts>(json).expect(json), counts);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use e_process::EProcess;
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
 pub use health::{Health, LatencyBy, OnNoData};
-pub use load_balancer::LoadBalancer;
+pub use load_balancer::{LoadBalancer, OldSide};
 pub use percent::Percent;
 pub use plan::Plan;
 pub use ramp::{Ramp, Step};

@@ -19,7 +19,8 @@ pub const ROUTES_PER_BATCH: usize = 125;
 /// Source: CloudWatch API reference.
 const QUERIES_PER_CALL: usize = 500;
 const POINTS_PER_PAGE: usize = 100_800;
-/// Raw series a load balancer: requests, target errors, load balancer errors.
+/// Raw series a load balancer: requests, target errors, load balancer errors. One more is asked of a load
+/// balancer that has errors of its own.
 const SERIES_PER_LOAD_BALANCER: usize = 3;
 
 /// Queries that one `GetMetricData` call may ask for so many periods of, so that its answer has one page:

@@ -72,6 +72,10 @@ pub struct Verdict {
     /// `None` when the telemetry failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log10_e: Option<f64>,
+    /// Whether the new side's newest requests fail at more than `error_rate_max` by more than chance,
+    /// whatever the old side does. Over as soon as the errors are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failing: bool,
     /// One plain sentence with the numbers. Not kept in the state that travels: 250 of them
     /// would fill it.
     #[serde(skip)]
@@ -87,6 +91,7 @@ impl Verdict {
             old: Counts::default(),
             new: Counts::default(),
             log10_e: None,
+            failing: false,
             reason: format!("the metrics cannot be read: {why}"),
         }
     }
@@ -113,6 +118,9 @@ const PERCENTILE_RATIO: f64 = 1.5;
 /// The hard limit follows the old side's worst stretch before the ramp up to here: an outage of yesterday
 /// must not take the limit away.
 const RAISED_LIMIT_MAX: f64 = 0.5;
+/// With less than this part of the hosts that it had at the start, the old side could not take the traffic
+/// back: each host would get more than twice what it got.
+const OLD_HOSTS_MIN: f64 = 0.5;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -278,13 +286,17 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether enough of the latest stretches are over the limit, together by more than chance.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     fn is_over_the_limit(&self) -> bool {
         let (_, new, number) = self.over_the_limit();
-        let limit = self.error_rate_max();
-        let allowed = limit * new.requests as f64;
-        let chance = CHANCE * (allowed * (1.0 - limit)).sqrt();
-        number >= OVER && new.errors as f64 > allowed + chance
+        number >= OVER && is_beyond(self.error_rate_max(), new)
+    }
+
+    /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
+    /// is one, what was counted since the step has settled.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let newest = self.stretches.back().map_or(self.new, |(_, new)| *new);
+        is_beyond(self.health.error_rate_max, newest)
     }
 
     fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
@@ -298,8 +310,8 @@ impl<'a> Judge<'a> {
     #[must_use]
     pub fn verdict(&self, evidence: &Evidence<'_>) -> Verdict {
         let (kind, mut reason) = self.kind_and_reason(evidence);
-        if let Some(overload) = self.overload(evidence) {
-            reason = format!("{reason}; warning: {overload}");
+        for warning in self.overload(evidence).into_iter().chain(self.no_way_back(evidence)) {
+            reason = format!("{reason}; warning: {warning}");
         }
         let (errors, slow) = self.log_e();
         let log10_e = errors.max(slow.unwrap_or(f64::NEG_INFINITY)) / std::f64::consts::LN_10;
@@ -309,6 +321,7 @@ impl<'a> Judge<'a> {
             old: self.old,
             new: self.new,
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
+            failing: self.is_failing(),
             reason,
         }
     }
@@ -455,6 +468,23 @@ impl<'a> Judge<'a> {
             )
         })
     }
+
+    /// Whether the old side has lost so many hosts since the start that it could not take the traffic back.
+    fn no_way_back(&self, evidence: &Evidence<'_>) -> Option<String> {
+        let had = self.baseline.map(|baseline| baseline.hosts).filter(|hosts| *hosts > 0)?;
+        match evidence.healthy_hosts_old {
+            Some(has) if f64::from(has) < OLD_HOSTS_MIN * f64::from(had) => Some(format!(
+                "the old side has {} of the {} hosts it had: going back would overload it",
+                grouped(has.into()),
+                grouped(had.into())
+            )),
+            None if evidence.hosts_are_missing_old => Some(format!(
+                "nothing is known of the {} hosts that the old side had: it may have none to go back to",
+                grouped(had.into())
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// Judges one route by all of its evidence: see [`Judge`].
@@ -470,6 +500,13 @@ pub fn judge(
         judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));
     }
     judge.verdict(evidence)
+}
+
+/// Whether the error rate is over a limit by more than chance.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn is_beyond(limit: f64, counts: Counts) -> bool {
+    let allowed = limit * counts.requests as f64;
+    counts.errors as f64 > allowed + CHANCE * (allowed * (1.0 - limit)).sqrt()
 }
 
 /// Keeps the newest [`LOOKED_AT`].
@@ -568,8 +605,7 @@ mod tests {
         Evidence {
             periods: periods.map(|(i, &(old, new))| period(at(i), old, new)).collect(),
             settled_at: Some(at(0)),
-            healthy_hosts_new: None,
-            alarms: &[],
+            ..Evidence::default()
         }
     }
 
@@ -774,6 +810,65 @@ mod tests {
         let day = |hosts| Baselines { hosts, ..a_day() };
         assert_eq!(warned(&HEALTH(), Some(&day(3))), None, "a third of 200 is more than 50");
         assert!(warned(&HEALTH(), Some(&day(5))).is_some(), "a fifth is less");
+    }
+
+    #[test]
+    fn an_old_side_that_was_scaled_down_is_warned_about() {
+        let warning = |has: Option<u32>, missing: bool, had: u32| {
+            let seen = Evidence {
+                healthy_hosts_old: has,
+                hosts_are_missing_old: missing,
+                ..evidence(&[(counts(900, 0), counts(900, 0)); 3])
+            };
+            let baseline = Baselines { hosts: had, ..a_day() };
+            let verdict = judge(&HEALTH(), &seen, 1, Some(&baseline));
+            assert_eq!(verdict.kind, VerdictKind::Healthy, "it says nothing of the new side");
+            verdict.reason.split_once("; warning: ").map(|(_, warning)| warning.to_owned())
+        };
+        assert_eq!(
+            warning(Some(1), false, 20).as_deref(),
+            Some("the old side has 1 of the 20 hosts it had: going back would overload it")
+        );
+        assert!(warning(Some(0), false, 20).is_some());
+        assert!(warning(Some(9), false, 20).is_some());
+        assert_eq!(warning(Some(10), false, 20), None, "each host would get twice as much at most");
+        assert_eq!(
+            warning(None, true, 20).as_deref(),
+            Some(
+                "nothing is known of the 20 hosts that the old side had: it may have none to go back to"
+            )
+        );
+        assert_eq!(warning(None, false, 20), None, "not asked yet");
+        assert_eq!(warning(Some(0), false, 0), None, "it never had any");
+    }
+
+    #[test]
+    fn a_new_side_fails_as_long_as_its_newest_requests_do() {
+        let failing = |periods: &[(Option<Counts>, Option<Counts>)]| verdict(periods).failing;
+        let fine = (counts(900, 0), counts(100, 5));
+        let both = (counts(900, 360), counts(100, 40));
+        let chance = (counts(900, 0), counts(100, 9));
+        assert!(!failing(&[]));
+        assert!(!failing(&[fine, fine]));
+        assert!(!failing(&[fine, chance]), "9 of 100 may be chance");
+        assert!(failing(&[fine, both]), "whatever the old side does");
+        assert!(failing(&[fine, (None, counts(100, 40))]));
+        assert!(!failing(&[both, both, fine]), "a burst that is over");
+        let thin = (counts(900, 0), counts(50, 25));
+        assert!(failing(&[thin]), "fewer requests than a stretch has");
+        assert!(failing(&[fine, thin, thin]), "thin periods are added up");
+        assert!(!failing(&[fine, thin]), "the newest full stretch");
+        assert!(!failing(&[fine, both, (None, None), (counts(9, 0), counts(100, 0))]));
+        let json = |failing| {
+            let verdict = Verdict { failing, ..verdict(&[fine]) };
+            serde_json::to_string(&verdict).expect("JSON").contains("failing")
+        };
+        assert!(json(true) && !json(false), "250 of them travel");
+        let seen = Evidence { settled_at: None, ..evidence(&[thin]) };
+        assert!(
+            !judge(&HEALTH(), &seen, 1, None).failing,
+            "nothing was counted since the step settled"
+        );
     }
 
     #[test]
