@@ -1,5 +1,9 @@
 //! What stands behind a record: load balancers, their target groups, and how many of their
 //! targets are healthy.
+//!
+//! Elastic Load Balancing allows 10 Describe calls a second for a whole account, which the controllers of
+//! both clusters share. So there is no call for each target group: where there are many, CloudWatch tells how
+//! many hosts they have, hundreds in a call, and only a few groups that it leaves open are looked at one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,11 +11,15 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthStateEnum,
+    LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthDescription,
+    TargetHealthStateEnum,
 };
 use cutover_core::facts::{FoundLoadBalancer, Group, dns_key};
-use cutover_core::{Failure, RouteId};
+use cutover_core::{Failure, OldSide, RouteId};
+use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
 
+use crate::CloudWatch;
 use crate::errors::{failure, incomplete};
 
 /// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
@@ -19,31 +27,38 @@ use crate::errors::{failure, incomplete};
 const PAGE_MAX: i32 = 400;
 /// Names of one call. Source: Elastic Load Balancing API reference, `DescribeLoadBalancers`.
 const NAMES_MAX: usize = 20;
-/// Up to so many load balancers are asked for their target groups one by one. For more, all target
-/// groups are listed: an account's few hundred are one or two pages.
+/// Up to this many load balancers are asked for their target groups one by one, and up to this many target
+/// groups for their targets. For more load balancers, all target groups of the account are listed, which are
+/// one or two pages of a few hundred; for more target groups, CloudWatch is asked.
 const ONE_BY_ONE_MAX: usize = 8;
+/// Time between two calls for the targets of a group: 8 a second, where 10 are allowed to all together.
+const PACE: Duration = Duration::from_millis(125);
 
-/// How long a roll-back waits to hear of the old side's targets.
-const DEAD_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a roll-back waits for what is known of the old side's targets.
+const OLD_SIDES_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Load balancers and their targets.
 #[derive(Clone, Debug)]
 pub struct Targets {
     client: Client,
+    metrics: CloudWatch,
 }
 
 impl Targets {
-    /// The load balancers of the account and region that the client is for.
+    /// The load balancers of the account and region that the client is for, and the metrics of the same.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub const fn new(client: Client, metrics: CloudWatch) -> Self {
+        Self { client, metrics }
     }
 
     /// The load balancers of these DNS names, by [`dns_key`]. A name that is none's is absent.
     ///
+    /// The hosts of more than a few target groups are those of CloudWatch, up to three minutes old. A group
+    /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
+    ///
     /// # Errors
-    /// `TransientAws` when Elastic Load Balancing could not be reached or throttles, `AwsRefused`
-    /// when it refuses, `Internal` when its reply makes no sense.
+    /// `TransientAws` when Elastic Load Balancing or CloudWatch could not be reached or throttles,
+    /// `AwsRefused` when one of them refuses, `Internal` when a reply makes no sense.
     pub async fn find(
         &self,
         dns_names: &BTreeSet<String>,
@@ -57,17 +72,44 @@ impl Targets {
         let mut groups = self.groups(&found).await?;
         let described = found.into_iter().map(|Balancer { arn, id, dns_key, active }| {
             let groups = groups.remove(&arn).unwrap_or_default();
+            let hosts = |Counted { id, hosts }: Counted| {
+                let (healthy, registered) = hosts.unwrap_or_default();
+                Group { id, healthy, registered }
+            };
+            let groups = groups.into_iter().map(hosts).collect();
             (dns_key, FoundLoadBalancer { id, active, groups })
         });
         Ok(described.collect())
     }
 
-    /// Healthy targets behind each of these load balancers (`app/NAME/ID`), in the order asked;
-    /// 0 for one that is gone.
+    /// What is wrong with the old sides of routes that are to go back, each named by the id of its load
+    /// balancer (`app/NAME/ID`). A route whose old side is fine, or not known, is absent.
     ///
-    /// # Errors
-    /// As [`find`](Targets::find).
-    pub async fn healthy_hosts(&self, load_balancer_ids: &[String]) -> Result<Vec<u32>, Failure> {
+    /// When the targets are not known, or not soon, nothing is: an old side that served a moment ago is a
+    /// better guess than a new one that failed, and traffic waits.
+    pub async fn old_sides(
+        &self,
+        going_back: impl Iterator<Item = (RouteId, String)>,
+    ) -> Vec<(RouteId, OldSide)> {
+        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
+        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&ids)).await;
+        let reason = match known {
+            Ok(Ok(conditions)) => {
+                let both = routes.into_iter().zip(conditions);
+                return both.filter_map(|(route, wrong)| Some((route, wrong?))).collect();
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("no answer within {} s", OLD_SIDES_WAIT_MAX.as_secs()),
+        };
+        tracing::warn!(reason, "the old side's targets are not known: all routes go back");
+        Vec::new()
+    }
+
+    /// What is wrong with each of these load balancers, in the order asked; `None` when nothing is known to be.
+    async fn conditions(
+        &self,
+        load_balancer_ids: &[String],
+    ) -> Result<Vec<Option<OldSide>>, Failure> {
         let wanted: BTreeSet<&String> = load_balancer_ids.iter().collect();
         let mut found = match self.named(&wanted).await? {
             Some(found) => found,
@@ -75,37 +117,15 @@ impl Targets {
         };
         found.retain(|balancer| wanted.contains(&balancer.id));
         let groups = self.groups(&found).await?;
-        let healthy: BTreeMap<&str, u32> = found
+        let conditions: BTreeMap<&str, Option<OldSide>> = found
             .iter()
             .map(|balancer| {
                 let of = groups.get(&balancer.arn).map(Vec::as_slice).unwrap_or_default();
-                (balancer.id.as_str(), of.iter().map(|group| group.healthy).sum())
+                (balancer.id.as_str(), condition(of))
             })
             .collect();
-        Ok(load_balancer_ids.iter().map(|id| *healthy.get(id.as_str()).unwrap_or(&0)).collect())
-    }
-
-    /// The routes that cannot go back, because the load balancer of their old side, named beside
-    /// them, has no healthy target.
-    ///
-    /// When the targets cannot be told, or not soon, there are none: an old side that served a
-    /// moment ago is a better guess than a new one that failed, and traffic waits.
-    pub async fn dead(&self, going_back: impl Iterator<Item = (RouteId, String)>) -> Vec<RouteId> {
-        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
-        let told = tokio::time::timeout(DEAD_WAIT_MAX, self.healthy_hosts(&ids)).await;
-        let untold = match told {
-            Ok(Ok(healthy)) => {
-                let both = routes.into_iter().zip(healthy);
-                return both.filter(|(_, hosts)| *hosts == 0).map(|(route, _)| route).collect();
-            }
-            Ok(Err(failure)) => failure.to_string(),
-            Err(_) => format!("no answer within {} s", DEAD_WAIT_MAX.as_secs()),
-        };
-        tracing::warn!(
-            reason = untold,
-            "the old side's targets cannot be told: all routes go back"
-        );
-        Vec::new()
+        let of = |id: &String| conditions.get(id.as_str()).copied().unwrap_or(Some(OldSide::Dead));
+        Ok(load_balancer_ids.iter().map(of).collect())
     }
 
     /// The load balancers of these ids by their names, in one call. `None` when that cannot be
@@ -153,40 +173,71 @@ impl Targets {
     }
 
     /// The target groups of each load balancer, by its ARN, with their targets counted.
-    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Group>>, Failure> {
-        let balancers: BTreeSet<&str> = of.iter().map(|balancer| balancer.arn.as_str()).collect();
+    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
+        let balancers: BTreeMap<&str, &str> =
+            of.iter().map(|balancer| (balancer.arn.as_str(), balancer.id.as_str())).collect();
         let mut listed = Vec::new();
         if balancers.len() <= ONE_BY_ONE_MAX {
-            for arn in &balancers {
+            for arn in balancers.keys() {
                 listed.extend(self.list_groups(Some(arn)).await?);
             }
         } else {
             listed = self.list_groups(None).await?;
         }
-        let mut groups: BTreeMap<String, Vec<Group>> = BTreeMap::new();
-        let mut counted: BTreeSet<String> = BTreeSet::new();
+        let what = "DescribeTargetGroups";
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        let mut groups = Vec::new();
         for group in listed {
-            let mut owners = group
-                .load_balancer_arns()
-                .iter()
-                .filter(|arn| balancers.contains(arn.as_str()))
-                .peekable();
-            if owners.peek().is_none() {
-                continue;
-            }
-            let what = "DescribeTargetGroups";
+            let mut owners = group.load_balancer_arns().iter();
+            let owner = owners.find_map(|arn| balancers.get_key_value(arn.as_str()));
+            // A target group belongs to one load balancer at most.
+            let Some((owner, owner_id)) = owner else { continue };
             let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
-            if !counted.insert(arn.to_owned()) {
-                continue;
-            }
-            let (healthy, registered) = self.count(arn).await?;
-            let id = dimension(what, arn, "targetgroup/", "targetgroup/")?;
-            let group = Group { id, healthy, registered };
-            for owner in owners {
-                groups.entry(owner.clone()).or_default().push(group.clone());
+            if known.insert(arn.to_owned()) {
+                let id = dimension(what, arn, "targetgroup/", "targetgroup/")?;
+                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id });
             }
         }
-        Ok(groups)
+        let hosts = self.count(&groups).await?;
+        let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
+        for (Listed { id, owner, .. }, hosts) in groups.into_iter().zip(hosts) {
+            counted.entry(owner.to_owned()).or_default().push(Counted { id, hosts });
+        }
+        Ok(counted)
+    }
+
+    /// Healthy and registered targets of each group; `None` where they are not known.
+    async fn count(&self, groups: &[Listed<'_>]) -> Result<Vec<Option<(u32, u32)>>, Failure> {
+        let mut hosts = vec![None; groups.len()];
+        // Of many groups, the order in which those are looked at that CloudWatch does not call healthy.
+        let mut served = BTreeSet::new();
+        if groups.len() > ONE_BY_ONE_MAX {
+            let dimensions: Vec<(&str, &str)> =
+                groups.iter().map(|group| (group.owner_id, group.id.as_str())).collect();
+            let counted = self.metrics.hosts(&dimensions, Timestamp::now()).await?;
+            for ((hosts, group), counted) in hosts.iter_mut().zip(groups).zip(counted) {
+                // 0 and 0 is neither: whoever has no registered target is not counted at all.
+                let counted = counted.filter(|counted| counted.healthy + counted.unhealthy > 0);
+                *hosts = counted.map(|of| (of.healthy, of.healthy.saturating_add(of.unhealthy)));
+                if counted.is_some_and(|counted| counted.healthy > 0) {
+                    served.insert(group.owner);
+                }
+            }
+        }
+        let mut open: Vec<(&Listed<'_>, &mut Option<(u32, u32)>)> = groups
+            .iter()
+            .zip(&mut hosts)
+            .filter(|(_, hosts)| hosts.is_none_or(|(healthy, _)| healthy == 0))
+            .collect();
+        // First those that decide whether a load balancer has a healthy target at all.
+        open.sort_by_key(|(group, _)| served.contains(group.owner));
+        let mut pace = tokio::time::interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for (group, hosts) in open.into_iter().take(ONE_BY_ONE_MAX) {
+            pace.tick().await;
+            *hosts = Some(self.look_at(&group.arn).await?);
+        }
+        Ok(hosts)
     }
 
     async fn list_groups(&self, of: Option<&str>) -> Result<Vec<TargetGroup>, Failure> {
@@ -204,19 +255,56 @@ impl Targets {
         Ok(groups)
     }
 
-    /// Healthy and registered targets of a group.
-    async fn count(&self, group_arn: &str) -> Result<(u32, u32), Failure> {
+    /// Healthy and registered targets of one group.
+    async fn look_at(&self, group_arn: &str) -> Result<(u32, u32), Failure> {
         let what = format!("DescribeTargetHealth of {group_arn}");
         let reply = self.client.describe_target_health().target_group_arn(group_arn).send().await;
         let reply = reply.map_err(|error| failure(&what, &error))?;
         let targets = reply.target_health_descriptions();
-        let healthy = targets.iter().filter(|target| {
-            let health = target.target_health().and_then(|health| health.state());
-            health == Some(&TargetHealthStateEnum::Healthy)
-        });
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Ok((number(healthy.count()), number(targets.len())))
+        let number = |wanted: fn(&TargetHealthStateEnum) -> bool| {
+            let state = |target: &TargetHealthDescription| target.target_health()?.state().cloned();
+            let targets = targets.iter().filter_map(state).filter(wanted);
+            u32::try_from(targets.count()).unwrap_or(u32::MAX)
+        };
+        let healthy = number(|state| *state == TargetHealthStateEnum::Healthy);
+        Ok((healthy, number(gets_requests)))
     }
+}
+
+/// Whether a target in this state gets requests, if only when no other is healthy. One that is being
+/// deregistered gets no new ones, and one that is not used none at all.
+/// Source: Elastic Load Balancing user guide, "Health checks for Application Load Balancer target groups".
+const fn gets_requests(state: &TargetHealthStateEnum) -> bool {
+    !matches!(state, TargetHealthStateEnum::Draining | TargetHealthStateEnum::Unused)
+}
+
+/// What is wrong with an old side that has these target groups.
+fn condition(groups: &[Counted]) -> Option<OldSide> {
+    let known: Vec<(u32, u32)> = groups.iter().filter_map(|group| group.hosts).collect();
+    let all_are_known = known.len() == groups.len();
+    let has_registered = known.iter().any(|(_, registered)| *registered > 0);
+    let has_healthy = known.iter().any(|(healthy, _)| *healthy > 0);
+    if !has_registered {
+        return all_are_known.then_some(OldSide::Dead);
+    }
+    if !has_healthy && all_are_known {
+        return Some(OldSide::Unhealthy);
+    }
+    known.iter().any(|(healthy, _)| *healthy == 0).then_some(OldSide::PartlyUnhealthy)
+}
+
+/// A target group as it was listed, and the load balancer that it belongs to.
+struct Listed<'a> {
+    arn: String,
+    id: String,
+    owner: &'a str,
+    owner_id: &'a str,
+}
+
+/// A target group with its healthy and its registered targets; `None` when they are not known.
+struct Counted {
+    id: String,
+    hosts: Option<(u32, u32)>,
 }
 
 /// A load balancer as it was listed.

@@ -96,8 +96,8 @@ impl World {
         attempt: &Attempt,
     ) -> Result<Facts, Failure> {
         let dns_names = &survey.dns_names(Side::Old) | &survey.dns_names(Side::New);
-        let targets = Targets::new(clients::load_balancing(&self.config));
         let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
+        let targets = Targets::new(clients::load_balancing(&self.config), telemetry.clone());
         let step_functions = clients::step_functions(&self.config);
         let found = async {
             let found = targets.find(&dns_names).await?;

@@ -2,8 +2,8 @@
 //! back, those of an execution that was stopped, timed out or crashed and could not do so itself, or
 //! those of any execution that a person names.
 
-use adapters::{Route53, Router, Targets, clients, executions, journal, runtime};
-use cutover_core::{Cutover, Failure, Order, RollbackDone, RollbackStart, RouteId};
+use adapters::{CloudWatch, Route53, Router, Targets, clients, executions, journal, runtime};
+use cutover_core::{Cutover, Failure, OldSide, Order, RollbackDone, RollbackStart, RouteId};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let config = clients::sdk_config().await;
     let client = clients::route53(&config);
-    let targets = Targets::new(clients::load_balancing(&config));
+    let metrics = CloudWatch::new(clients::cloudwatch(&config));
+    let targets = Targets::new(clients::load_balancing(&config), metrics);
     runtime::serve(async |event: Value| {
         let step_functions = || clients::step_functions(&config);
         let (found, why, ended_at, force) = match RollbackStart::read(event)? {
@@ -44,11 +45,13 @@ async fn undo(
 ) -> Result<Cutover, Failure> {
     let force = order.force;
     let cutover = order.into_cutover();
-    let kept = if force { Vec::new() } else { targets.dead(cutover.going_back()).await };
-    roll_back(&Route53::of(client, &cutover), cutover, kept, Timestamp::now()).await
+    let old_sides = targets.old_sides(cutover.going_back()).await;
+    let router = Route53::of(client, &cutover);
+    roll_back(&router, cutover, old_sides, force, Timestamp::now()).await
 }
 
-/// Moves every route that must go back, but for those in `kept`, and reads back what is live.
+/// Moves every route that must go back, but without `force` none whose old side is dead, and reads back
+/// what is live.
 ///
 /// # Errors
 /// `TransientAws` when the router could not be reached, `AwsRefused` when it refused; the message
@@ -56,9 +59,11 @@ async fn undo(
 async fn roll_back(
     router: &impl Router,
     cutover: Cutover,
-    kept: Vec<RouteId>,
+    old_sides: Vec<(RouteId, OldSide)>,
+    force: bool,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
+    let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
     let shifted = router.shift(&moves).await;
@@ -70,7 +75,7 @@ async fn roll_back(
         }
         (Ok(_), Err(failure)) => return Err(cutover.rollback_failure(&failure, &[])),
     };
-    let cutover = cutover.after_rollback(&RollbackDone { kept, shifted, splits });
+    let cutover = cutover.after_rollback(&RollbackDone { kept, old_sides, shifted, splits });
     journal::tell(&cutover, now);
     Ok(cutover)
 }

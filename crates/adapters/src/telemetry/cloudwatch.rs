@@ -11,6 +11,7 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::plan::queries_per_call;
 use cutover_core::{Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
+use jiff::Timestamp;
 
 use crate::errors::failure;
 use crate::telemetry::Telemetry;
@@ -19,6 +20,9 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
+/// How far back a number of hosts is looked for, beside a check: CloudWatch tells it within 2 or 3 minutes.
+const HOSTS_PERIODS: u32 = 5;
+const HOSTS_PERIOD_S: i64 = 60;
 /// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
 const ALARM_NAMES_MAX: usize = 100;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
@@ -40,12 +44,25 @@ enum Name<'a> {
     TargetErrors,
     /// 5xx answers of the load balancer itself.
     OwnErrors,
+    /// Those of them for which there was no target to choose.
+    Unserved,
     /// Healthy hosts of a target group.
     HealthyHosts(&'a str),
+    /// Its other hosts.
+    UnhealthyHosts(&'a str),
     /// How many answers of targets were slow: this statistic of their times.
     Slow(&'a str),
     /// The 95th percentile of the times.
     Percentile,
+}
+
+/// Registered hosts of a target group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosts {
+    /// Those that are healthy.
+    pub healthy: u32,
+    /// All others.
+    pub unhealthy: u32,
 }
 
 /// One entry a period; `None` where CloudWatch has no data point. Counts are whole numbers.
@@ -62,6 +79,62 @@ impl CloudWatch {
     #[must_use]
     pub const fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// How many hosts of each target group, `(load balancer, target group)` as CloudWatch's dimensions name
+    /// them, were healthy and not healthy when it was last told, in the order asked. `None` where nothing was
+    /// told in the last few minutes: a group without registered targets has no such metric, and one whose
+    /// first target was just registered has none yet.
+    ///
+    /// # Errors
+    /// As [`series`](Telemetry::series).
+    pub async fn hosts<'a>(
+        &self,
+        groups: &[(&'a str, &'a str)],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Hosts>>, Failure> {
+        let end = now.as_second() - now.as_second().rem_euclid(HOSTS_PERIOD_S) + HOSTS_PERIOD_S;
+        let start = end - HOSTS_PERIOD_S * i64::from(HOSTS_PERIODS);
+        let window = Window {
+            start: Timestamp::from_second(start).unwrap_or(now),
+            period_s: u32::try_from(HOSTS_PERIOD_S).unwrap_or(u32::MAX),
+            periods: HOSTS_PERIODS,
+        };
+        let query = |load_balancer: &'a str, metric: Name<'a>| Query { load_balancer, metric };
+        let queries = groups.iter().flat_map(|&(of, group)| {
+            [query(of, Name::HealthyHosts(group)), query(of, Name::UnhealthyHosts(group))]
+        });
+        let mut points = BTreeMap::new();
+        self.ask_all(queries.collect(), window, &mut points).await?;
+        let newest = |of: &'a str, metric: Name<'a>| -> Option<(usize, u32)> {
+            let points: &Points = points.get(&query(of, metric))?;
+            let (at, count) =
+                points.iter().enumerate().rev().find_map(|(at, p)| Some((at, (*p)?)))?;
+            Some((at, u32::try_from(whole(count)).unwrap_or(u32::MAX)))
+        };
+        let hosts = |&(of, group): &(&'a str, &'a str)| {
+            let healthy = newest(of, Name::HealthyHosts(group));
+            let unhealthy = newest(of, Name::UnhealthyHosts(group));
+            // Both are told at once. If one is older, it is of hosts that may be counted otherwise now.
+            let at = healthy.max(unhealthy)?.0;
+            let count = |told: Option<(usize, u32)>| told.filter(|t| t.0 == at).map_or(0, |t| t.1);
+            Some(Hosts { healthy: count(healthy), unhealthy: count(unhealthy) })
+        };
+        Ok(groups.iter().map(hosts).collect())
+    }
+
+    /// Asks any number of queries, each once.
+    async fn ask_all<'a>(
+        &self,
+        queries: BTreeSet<Query<'a>>,
+        window: Window,
+        points: &mut BTreeMap<Query<'a>, Points>,
+    ) -> Result<(), Failure> {
+        let queries: Vec<Query<'a>> = queries.into_iter().collect();
+        for asked in queries.chunks(queries_per_call(window.periods)) {
+            self.ask(asked, window, points).await?;
+        }
+        Ok(())
     }
 
     /// Asks up to [`queries_per_call`] queries, and adds what comes back to `points`.
@@ -131,10 +204,9 @@ impl Telemetry for CloudWatch {
         if window.periods > 0 {
             let queries: BTreeSet<Query<'_>> =
                 load_balancers.iter().flat_map(|of| queries(of, latency)).collect();
-            let queries: Vec<Query<'_>> = queries.into_iter().collect();
-            for asked in queries.chunks(queries_per_call(window.periods)) {
-                self.ask(asked, window, &mut points).await?;
-            }
+            self.ask_all(queries, window, &mut points).await?;
+            let unserved = may_be_unserved(&points);
+            self.ask_all(unserved, window, &mut points).await?;
         }
         let tells = |(query, points): (&Query<'_>, &Points)| {
             Some(query.metric) == latency && points.iter().any(Option::is_some)
@@ -179,8 +251,10 @@ impl Query<'_> {
             Name::Requests => ("RequestCount", "Sum", None),
             Name::TargetErrors => ("HTTPCode_Target_5XX_Count", "Sum", None),
             Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum", None),
+            Name::Unserved => ("HTTPCode_ELB_503_Count", "Sum", None),
             // Each node of the load balancer reports how many hosts it sees.
             Name::HealthyHosts(group) => ("HealthyHostCount", "Maximum", Some(group)),
+            Name::UnhealthyHosts(group) => ("UnHealthyHostCount", "Maximum", Some(group)),
             Name::Slow(statistic) => ("TargetResponseTime", statistic, None),
             Name::Percentile => ("TargetResponseTime", "p95", None),
         };
@@ -235,11 +309,26 @@ fn queries<'a>(
         .map(|metric| Query { load_balancer: &load_balancer.id, metric })
 }
 
+/// The question how many requests were not served, for the load balancers that have errors of their own:
+/// of the others it has one answer.
+fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'a>> {
+    let has_own_errors = |(query, points): &(&Query<'a>, &Points)| {
+        let some = |point: &Option<f64>| point.is_some_and(|errors| errors > 0.0);
+        query.metric == Name::OwnErrors && points.iter().any(some)
+    };
+    let unserved = |query: &Query<'a>| Query { metric: Name::Unserved, ..*query };
+    points.iter().filter(has_own_errors).map(|(query, _)| unserved(query)).collect()
+}
+
 /// What the data points say of one load balancer.
 ///
 /// The load balancer publishes a metric only when there is something to count: without errors,
 /// none for errors, and without requests, none at all. So errors that are missing beside
 /// requests are 0, and a period without either was not counted.
+///
+/// `RequestCount` has the requests for which a target was chosen. Those that end in a 502 or 504 of the load
+/// balancer are among them, those that end in a 503, without a target to choose, are not.
+/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
 fn series(
     of: &LoadBalancer,
     window: Window,
@@ -257,11 +346,11 @@ fn series(
             if chosen.is_none() && own_errors.is_none() {
                 return None;
             }
-            let own_errors = own_errors.unwrap_or(0);
-            let errors = own_errors + at(Name::TargetErrors, index).unwrap_or(0);
+            let unserved = at(Name::Unserved, index).unwrap_or(0);
+            let errors = own_errors.unwrap_or(0) + at(Name::TargetErrors, index).unwrap_or(0);
             // A request is counted when it comes and an error when it is answered, which may be
             // a period later: no period has more errors than requests.
-            let requests = (chosen.unwrap_or(0) + own_errors).max(errors);
+            let requests = (chosen.unwrap_or(0) + unserved).max(errors);
             Some(Counts { requests, errors })
         })
         .collect();
@@ -278,7 +367,9 @@ fn series(
         let times = all(metric).map_or(&[][..], Vec::as_slice);
         slow(metric, &counts, times, counts_slow, chosen)
     });
-    Series { counts, latency: latency.unwrap_or_default(), healthy_hosts }
+    let hosts_are_missing =
+        healthy_hosts.is_none() && !of.target_groups.is_empty() && periods >= FRESH_PERIODS;
+    Series { counts, latency: latency.unwrap_or_default(), healthy_hosts, hosts_are_missing }
 }
 
 /// How slow a load balancer's answers were, one entry a period. `chosen`: whether there was a request in a

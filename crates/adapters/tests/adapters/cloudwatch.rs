@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use adapters::telemetry::cloudwatch::Hosts;
 use adapters::{CloudWatch, Telemetry};
 use aws_sdk_cloudwatch::operation::describe_alarms::{DescribeAlarmsInput, DescribeAlarmsOutput};
 use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataInput, GetMetricDataOutput};
@@ -79,25 +80,95 @@ const fn counts(requests: u64, errors: u64) -> Option<Counts> {
 #[tokio::test]
 async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0() {
     let (cloudwatch, _) = cloudwatch(&[
-        ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0)]),
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0), (5, 60.0), (6, 60.0)]),
         ("app/a/1 HTTPCode_Target_5XX_Count", &[(1, 7.0), (4, 12.0)]),
-        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 3.0), (2, 5.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 3.0), (2, 5.0), (5, 60.0), (6, 50.0)]),
+        ("app/a/1 HTTPCode_ELB_503_Count", &[(1, 1.0), (2, 5.0), (6, 40.0)]),
     ]);
     let series = cloudwatch
-        .series(&[balancer("app/a/1", &[])], window(5), &Health::default())
+        .series(&[balancer("app/a/1", &[])], window(7), &Health::default())
         .await
         .expect("told");
     let expected = [
         counts(100, 0),
-        // 200 chosen + 3 of the load balancer's own; 7 + 3 errors.
-        counts(203, 10),
+        // 200 for which a target was chosen, 2 of them a 502 or 504, and 1 without a target; 7 + 3 errors.
+        counts(201, 10),
         // No target was ever chosen.
         counts(5, 5),
         None,
         // Errors of requests that came in the period before.
         counts(12, 12),
+        // A total outage by 504: each was counted as a request already.
+        counts(60, 60),
+        // 10 of 60 by 502, and 40 more by 503.
+        counts(100, 50),
     ];
     assert_eq!(series, [Series { counts: expected.to_vec(), ..Series::default() }]);
+}
+
+#[tokio::test]
+async fn who_was_not_served_is_asked_of_load_balancers_with_errors_of_their_own_alone() {
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(0, 0.0)]),
+        ("app/b/1 HTTPCode_ELB_5XX_Count", &[(0, 8.0)]),
+        ("app/b/1 HTTPCode_ELB_503_Count", &[(0, 8.0)]),
+    ]);
+    let of = [balancer("app/a/1", &[]), balancer("app/b/1", &[])];
+    let series = cloudwatch.series(&of, window(1), &Health::default()).await.expect("told");
+    assert_eq!(series[0].counts, [counts(100, 0)]);
+    assert_eq!(series[1].counts, [counts(8, 8)], "nobody was served");
+    let asked = asked.lock().expect("whole");
+    let names: Vec<Vec<String>> =
+        asked.iter().map(|call| call.metric_data_queries().iter().map(name).collect()).collect();
+    assert_eq!(names.len(), 2);
+    assert_eq!(names[0].len(), 6, "what every check asks");
+    assert_eq!(names[1], ["app/b/1 HTTPCode_ELB_503_Count"]);
+}
+
+#[tokio::test]
+async fn hosts_of_many_target_groups_take_a_call_for_250_and_what_is_not_told_is_not_0() {
+    // 5 minutes up to and with the one of `now`.
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 targetgroup/x/1 HealthyHostCount", &[(0, 3.0), (3, 2.0)]),
+        ("app/a/1 targetgroup/x/1 UnHealthyHostCount", &[(0, 0.0), (3, 1.0)]),
+        ("app/a/1 targetgroup/y/1 HealthyHostCount", &[(2, 0.0)]),
+        ("app/a/1 targetgroup/y/1 UnHealthyHostCount", &[(1, 9.0), (2, 4.0)]),
+        ("app/b/1 targetgroup/w/1 HealthyHostCount", &[(1, 5.0), (4, 6.0)]),
+        ("app/b/1 targetgroup/w/1 UnHealthyHostCount", &[(1, 7.0)]),
+        ("app/c/1 targetgroup/v/1 HealthyHostCount", &[(-1, 5.0)]),
+    ]);
+    let now = Timestamp::from_second(START_S + 4 * 60 + 42).expect("in range");
+    let mut groups = vec![
+        ("app/a/1", "targetgroup/x/1"),
+        ("app/a/1", "targetgroup/y/1"),
+        ("app/b/1", "targetgroup/w/1"),
+        ("app/c/1", "targetgroup/v/1"),
+    ];
+    let many: Vec<String> = (0..300).map(|i| format!("targetgroup/many-{i}/1")).collect();
+    groups.extend(many.iter().map(|group| ("app/d/1", group.as_str())));
+    let hosts = cloudwatch.hosts(&groups, now).await.expect("told");
+    let of = |healthy, unhealthy| Some(Hosts { healthy, unhealthy });
+    assert_eq!(hosts[..4], [of(2, 1), of(0, 4), of(6, 0), None], "the newest, of one moment");
+    assert_eq!(hosts[4..], vec![None; 300]);
+    let asked = asked.lock().expect("whole");
+    let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
+    assert_eq!(sizes, [500, 108]);
+    assert_eq!(asked[0].start_time(), Some(&DateTime::from_secs(START_S)));
+    assert_eq!(asked[0].end_time(), Some(&DateTime::from_secs(START_S + 300)));
+}
+
+#[tokio::test]
+async fn hosts_that_were_asked_for_in_vain_for_a_while_are_missing() {
+    let (cloudwatch, _) = cloudwatch(&[("app/a/1 RequestCount", &[(0, 100.0)])]);
+    let missing = async |groups: &[&str], periods| {
+        let of = [balancer("app/a/1", groups)];
+        let series = cloudwatch.series(&of, window(periods), &Health::default()).await;
+        series.expect("told")[0].hosts_are_missing
+    };
+    assert!(missing(&["targetgroup/x/1"], 3).await);
+    assert!(!missing(&["targetgroup/x/1"], 2).await, "they may be late");
+    assert!(!missing(&[], 3).await, "nobody asked");
 }
 
 #[tokio::test]
@@ -215,7 +286,7 @@ async fn slow_requests_are_counted_and_one_that_is_missing_beside_others_is_0() 
         Some(Latency::Slow(10)),
     ];
     assert_eq!(series[0].latency, expected);
-    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 4));
+    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 5), "with those not served");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use adapters::Targets;
+use adapters::{CloudWatch, Targets};
+use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataInput, GetMetricDataOutput};
+use aws_sdk_cloudwatch::types::{MetricDataResult, StatusCode};
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::{
     DescribeLoadBalancersInput, DescribeLoadBalancersOutput,
 };
@@ -17,7 +19,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerState, LoadBalancerStateEnum, TargetGroup, TargetHealth,
     TargetHealthDescription, TargetHealthStateEnum,
 };
+use aws_smithy_types::DateTime;
 use cutover_core::facts::{FoundLoadBalancer, Group};
+use cutover_core::{OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
 
@@ -32,15 +36,32 @@ fn balancer(name: &str, state: LoadBalancerStateEnum) -> LoadBalancer {
         .build()
 }
 
-/// An account of load balancers `lb0`…, each with two target groups: one with two of its three
-/// targets healthy, one without targets. Pages hold 10. Calls are noted.
+/// The targets of one target group, and what CloudWatch tells of them: healthy and unhealthy ones.
+type Group1 = (&'static [TargetHealthStateEnum], Option<(f64, f64)>);
+
+const HEALTHY: TargetHealthStateEnum = TargetHealthStateEnum::Healthy;
+const UNHEALTHY: TargetHealthStateEnum = TargetHealthStateEnum::Unhealthy;
+const DRAINING: TargetHealthStateEnum = TargetHealthStateEnum::Draining;
+const UNUSED: TargetHealthStateEnum = TargetHealthStateEnum::Unused;
+const INITIAL: TargetHealthStateEnum = TargetHealthStateEnum::Initial;
+
+const WEB: Group1 = (&[HEALTHY, DRAINING, HEALTHY], Some((2.0, 0.0)));
+const IDLE: Group1 = (&[], None);
+
+/// Load balancers `lb0`…, each with a group of targets that serve and one without targets.
 fn account(balancers: usize) -> (Targets, Arc<Mutex<Vec<String>>>) {
+    account_of(vec![vec![WEB, IDLE]; balancers])
+}
+
+/// An account of load balancers `lb0`… with these target groups, `lb0-0`…, and one group of nobody's. Pages
+/// hold 10. Calls are noted.
+fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let note = {
         let calls = Arc::clone(&calls);
         move |call: String| calls.lock().expect("whole").push(call)
     };
-    let all: Vec<String> = (0..balancers).map(|i| format!("lb{i}")).collect();
+    let all: Vec<String> = (0..groups.len()).map(|i| format!("lb{i}")).collect();
     let page = |marker: Option<&str>| {
         let from = marker.map_or(0, |marker| marker.parse().expect("ours"));
         (from, from + 10)
@@ -67,17 +88,16 @@ fn account(balancers: usize) -> (Targets, Arc<Mutex<Vec<String>>>) {
         }
     };
     let groups_of = {
-        let note = note.clone();
+        let (note, groups) = (note.clone(), groups.clone());
         move |input: &DescribeTargetGroupsInput| {
             note("groups".to_owned());
-            let owner = |name: &str| format!("{ARN}:loadbalancer/app/{name}/1");
             let mut listed = Vec::new();
-            for name in &all {
-                for group in ["web", "idle"] {
+            for (name, groups) in all.iter().zip(&groups) {
+                for group in 0..groups.len() {
                     listed.push(
                         TargetGroup::builder()
                             .target_group_arn(format!("{ARN}:targetgroup/{name}-{group}/1"))
-                            .load_balancer_arns(owner(name))
+                            .load_balancer_arns(format!("{ARN}:loadbalancer/app/{name}/1"))
                             .build(),
                     );
                 }
@@ -100,28 +120,60 @@ fn account(balancers: usize) -> (Targets, Arc<Mutex<Vec<String>>>) {
             Answer::ok(reply.set_next_marker(next).build())
         }
     };
-    let health_of = move |input: &DescribeTargetHealthInput| {
-        let arn = input.target_group_arn().expect("always");
-        assert!(!arn.contains("orphan"), "nobody asked for it");
-        note("health".to_owned());
-        let states = if arn.contains("idle") {
-            vec![]
-        } else {
-            vec![
-                TargetHealthStateEnum::Healthy,
-                TargetHealthStateEnum::Draining,
-                TargetHealthStateEnum::Healthy,
-            ]
-        };
-        let targets = states.into_iter().map(|state| {
-            let health = TargetHealth::builder().state(state).build();
-            TargetHealthDescription::builder().target_health(health).build()
-        });
-        let reply = DescribeTargetHealthOutput::builder();
-        Answer::ok(reply.set_target_health_descriptions(Some(targets.collect())).build())
+    let health_of = {
+        let (note, groups) = (note.clone(), groups.clone());
+        move |input: &DescribeTargetHealthInput| {
+            let arn = input.target_group_arn().expect("always");
+            let name = arn.split('/').nth(1).expect("a name");
+            note(format!("health {name}"));
+            let targets = named(&groups, name).0.iter().map(|state| {
+                let health = TargetHealth::builder().state(state.clone()).build();
+                TargetHealthDescription::builder().target_health(health).build()
+            });
+            let reply = DescribeTargetHealthOutput::builder();
+            Answer::ok(reply.set_target_health_descriptions(Some(targets.collect())).build())
+        }
     };
-    let fake = Fake::new().on(balancers_of).on(groups_of).on(health_of);
-    (Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake)), calls)
+    let elb = Fake::new().on(balancers_of).on(groups_of).on(health_of);
+    (targets(elb, metrics_of(groups, note)), calls)
+}
+
+/// The group of a name: `lb3-1` is the second one of the fourth load balancer.
+fn named(groups: &[Vec<Group1>], name: &str) -> Group1 {
+    let parts = name.strip_prefix("lb").and_then(|name| name.split_once('-'));
+    let (balancer, group) = parts.expect("a group of ours");
+    let index = |text: &str| text.parse::<usize>().expect("a number");
+    groups[index(balancer)][index(group)]
+}
+
+/// A CloudWatch that tells the hosts of these groups.
+fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 'static) -> Fake {
+    Fake::new().on(move |input: &GetMetricDataInput| {
+        note(format!("metrics {}", input.metric_data_queries().len()));
+        let newest = DateTime::from_secs(input.end_time().expect("always").secs() - 120);
+        let results = input.metric_data_queries().iter().map(|query| {
+            let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("plain");
+            let of = |name| metric.dimensions().iter().find(|d| d.name() == Some(name));
+            let value = |name| of(name).and_then(|d| d.value()).expect("both dimensions");
+            let name = value("TargetGroup").split('/').nth(1).expect("a name");
+            assert!(name.starts_with(value("LoadBalancer").split('/').nth(1).expect("a name")));
+            let healthy = metric.metric_name() == Some("HealthyHostCount");
+            let told = named(&groups, name).1.map(|told| if healthy { told.0 } else { told.1 });
+            MetricDataResult::builder()
+                .set_id(query.id().map(str::to_owned))
+                .set_timestamps(Some(told.iter().map(|_| newest).collect()))
+                .set_values(Some(told.into_iter().collect()))
+                .status_code(StatusCode::Complete)
+                .build()
+        });
+        let results = Some(results.collect());
+        Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
+    })
+}
+
+fn targets(elb: Fake, metrics: Fake) -> Targets {
+    let metrics = CloudWatch::new(client!(aws_sdk_cloudwatch, metrics));
+    Targets::new(client!(aws_sdk_elasticloadbalancingv2, elb), metrics)
 }
 
 fn count(calls: &Mutex<Vec<String>>, of: &str) -> usize {
@@ -132,6 +184,17 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
+fn all_names(balancers: usize) -> BTreeSet<String> {
+    (0..balancers).map(|i| format!("lb{i}.eu-central-1.elb.amazonaws.com")).collect()
+}
+
+/// What is wrong with the old sides of these load balancers; routes are named as they are.
+async fn old_sides(targets: &Targets, ids: &[&str]) -> Vec<(String, OldSide)> {
+    let routes = ids.iter().map(|&id| (RouteId::from(id), id.to_owned()));
+    let wrong = targets.old_sides(routes).await.into_iter();
+    wrong.map(|(route, old_side)| (route.to_string(), old_side)).collect()
+}
+
 #[tokio::test]
 async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
     let (targets, calls) = account(12);
@@ -140,34 +203,133 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
         "gone.eu-central-1.elb.amazonaws.com",
     ]);
     let found = targets.find(&asked).await.expect("found");
-    let web = Group { id: "targetgroup/lb11-web/1".to_owned(), healthy: 2, registered: 3 };
-    let idle = Group { id: "targetgroup/lb11-idle/1".to_owned(), healthy: 0, registered: 0 };
+    // The one that is being deregistered gets no requests.
+    let web = Group { id: "targetgroup/lb11-0/1".to_owned(), healthy: 2, registered: 2 };
+    let idle = Group { id: "targetgroup/lb11-1/1".to_owned(), healthy: 0, registered: 0 };
     let lb11 =
         FoundLoadBalancer { id: "app/lb11/1".to_owned(), active: true, groups: vec![web, idle] };
     let expected = ("lb11.eu-central-1.elb.amazonaws.com".to_owned(), lb11);
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [expected]);
     assert_eq!(count(&calls, "balancers"), 2, "pages");
     assert_eq!((count(&calls, "groups"), count(&calls, "health")), (1, 2));
+    assert_eq!(
+        count(&calls, "metrics"),
+        0,
+        "of a few groups, the targets themselves are asked for"
+    );
 }
 
 #[tokio::test]
-async fn the_target_groups_of_many_load_balancers_are_listed_together() {
+async fn many_target_groups_are_listed_together_and_their_hosts_are_those_of_cloudwatch() {
     let (targets, calls) = account(30);
-    let asked: BTreeSet<String> =
-        (0..30).map(|i| format!("lb{i}.eu-central-1.elb.amazonaws.com")).collect();
-    let found = targets.find(&asked).await.expect("found");
+    let found = targets.find(&all_names(30)).await.expect("found");
     assert_eq!(found.len(), 30);
-    assert!(found.values().all(|balancer| balancer.groups.len() == 2 && balancer.healthy() == 2));
+    for balancer in found.values() {
+        let hosts: Vec<_> = balancer.groups.iter().map(|g| (g.healthy, g.registered)).collect();
+        assert_eq!(hosts, [(2, 2), (0, 0)], "{balancer:?}");
+    }
     assert_eq!(count(&calls, "groups"), 7, "61 groups in pages of 10, not 30 calls");
-    assert_eq!(count(&calls, "health"), 60);
+    assert_eq!(count(&calls, "metrics"), 1);
+    assert_eq!(count(&calls, "health"), 8, "a few of the 30 of which CloudWatch says nothing");
+}
+
+#[tokio::test]
+async fn of_many_groups_those_are_looked_at_that_decide_whether_a_load_balancer_serves() {
+    let late: Group1 = (&[HEALTHY, HEALTHY], None);
+    let stale: Group1 = (&[HEALTHY], Some((0.0, 3.0)));
+    let unclear: Group1 = (&[INITIAL], Some((0.0, 0.0)));
+    let mut groups = vec![vec![WEB, IDLE]; 10];
+    groups.extend([vec![late], vec![stale], vec![unclear]]);
+    let (targets, calls) = account_of(groups);
+    let found = targets.find(&all_names(13)).await.expect("found");
+    let of = |i| {
+        let balancer = &found[&format!("lb{i}.eu-central-1.elb.amazonaws.com")];
+        (balancer.groups[0].healthy, balancer.groups[0].registered)
+    };
+    assert_eq!([of(0), of(10), of(11), of(12)], [(2, 2), (2, 2), (1, 1), (0, 1)]);
+    let calls = calls.lock().expect("whole");
+    let looked_at: Vec<&str> =
+        calls.iter().filter_map(|call| call.strip_prefix("health ")).collect();
+    assert_eq!(looked_at[..3], ["lb10-0", "lb11-0", "lb12-0"]);
+    assert_eq!(looked_at.len(), 8);
+}
+
+#[tokio::test]
+async fn groups_are_not_looked_at_faster_than_the_account_allows() {
+    let (targets, calls) = account_of(vec![vec![IDLE; 8]]);
+    let begin = std::time::Instant::now();
+    targets.find(&all_names(1)).await.expect("found");
+    assert_eq!(count(&calls, "health"), 8);
+    assert!(begin.elapsed().as_millis() >= 7 * 100, "10 a second: {:?}", begin.elapsed());
 }
 
 #[tokio::test]
 async fn no_names_take_no_call() {
     let (targets, calls) = account(3);
     assert!(targets.find(&BTreeSet::new()).await.expect("found").is_empty());
-    assert!(targets.healthy_hosts(&[]).await.expect("told").is_empty());
+    assert!(old_sides(&targets, &[]).await.is_empty());
     assert!(calls.lock().expect("whole").is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_old_side_is_told_apart() {
+    use OldSide::{Dead, PartlyUnhealthy, Unhealthy};
+    let table: [(&str, Vec<Group1>, Option<OldSide>); 9] = [
+        ("fine", vec![(&[HEALTHY, UNHEALTHY], None)], None),
+        ("an empty group", vec![WEB, IDLE], Some(PartlyUnhealthy)),
+        ("a dead group", vec![WEB, (&[UNHEALTHY], None)], Some(PartlyUnhealthy)),
+        ("none healthy", vec![(&[UNHEALTHY, INITIAL], None), IDLE], Some(Unhealthy)),
+        ("none checked yet", vec![(&[INITIAL], None)], Some(Unhealthy)),
+        ("none registered", vec![IDLE, IDLE], Some(Dead)),
+        ("all are leaving", vec![(&[DRAINING, DRAINING], None)], Some(Dead)),
+        ("none is used", vec![(&[UNUSED], None)], Some(Dead)),
+        ("no group", vec![], Some(Dead)),
+    ];
+    for (what, groups, expected) in table {
+        let (targets, calls) = account_of(vec![groups]);
+        let wrong = old_sides(&targets, &["app/lb0/1"]).await;
+        let expected: Vec<_> = expected.map(|e| ("app/lb0/1".to_owned(), e)).into_iter().collect();
+        assert_eq!(wrong, expected, "{what}");
+        assert_eq!(calls.lock().expect("whole")[0], "balancers lb0", "{what}");
+        assert_eq!(count(&calls, "metrics"), 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_side_whose_load_balancer_is_gone_is_dead() {
+    let (targets, _) = account_of(vec![vec![WEB]; 3]);
+    // The same name with another id is a new load balancer.
+    let wrong = old_sides(&targets, &["app/gone/1", "app/lb2/1", "app/lb1/old", "app/lb2/1"]).await;
+    let dead = |id: &str| (id.to_owned(), OldSide::Dead);
+    assert_eq!(wrong, [dead("app/gone/1"), dead("app/lb1/old")]);
+}
+
+#[tokio::test]
+async fn of_many_old_sides_one_that_nothing_is_known_of_is_not_called_dead() {
+    // CloudWatch knows nothing of the last 20, and only 8 of them are looked at.
+    let mut groups = vec![vec![WEB]; 20];
+    groups.extend(vec![vec![IDLE]; 20]);
+    let (targets, calls) = account_of(groups);
+    let ids: Vec<String> = (0..40).map(|i| format!("app/lb{i}/1")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let wrong = old_sides(&targets, &ids).await;
+    assert_eq!(wrong.len(), 8, "{wrong:?}");
+    assert!(wrong.iter().all(|(_, old_side)| *old_side == OldSide::Dead), "{wrong:?}");
+    assert_eq!(count(&calls, "balancers"), 4, "more than 20 names: listed by pages");
+    assert_eq!((count(&calls, "metrics"), count(&calls, "health")), (1, 8));
+}
+
+#[tokio::test]
+async fn of_many_old_sides_cloudwatch_tells_which_are_unhealthy() {
+    let unhealthy: Group1 = (&[UNHEALTHY, UNHEALTHY], Some((0.0, 2.0)));
+    let mut groups = vec![vec![WEB]; 10];
+    groups.extend([vec![unhealthy], vec![WEB, unhealthy]]);
+    let (targets, _) = account_of(groups);
+    let ids: Vec<String> = (0..12).map(|i| format!("app/lb{i}/1")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let wrong = old_sides(&targets, &ids).await;
+    let expected = [("app/lb10/1", OldSide::Unhealthy), ("app/lb11/1", OldSide::PartlyUnhealthy)];
+    assert_eq!(wrong, expected.map(|(id, old_side)| (id.to_owned(), old_side)));
 }
 
 #[tokio::test]
@@ -186,26 +348,11 @@ async fn only_a_load_balancer_that_serves_is_active() {
             .on(|_: &DescribeTargetGroupsInput| {
                 Answer::ok(DescribeTargetGroupsOutput::builder().build())
             });
-        let targets = Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake));
+        let targets = targets(fake, Fake::new());
         let found = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
         let found = found.expect("found").pop_first().expect("there");
         assert_eq!(found.1.active, active);
     }
-}
-
-#[tokio::test]
-async fn healthy_hosts_are_told_in_the_order_asked_and_0_for_what_is_gone() {
-    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
-    let (targets, calls) = account(3);
-    assert_eq!(targets.healthy_hosts(&ids(&["app/lb1/1"])).await, Ok(vec![2]));
-    assert_eq!(calls.lock().expect("whole")[0], "balancers lb1");
-    // The same name with another id is a new load balancer.
-    let asked = ids(&["app/gone/1", "app/lb2/1", "app/lb1/old", "app/lb2/1"]);
-    assert_eq!(targets.healthy_hosts(&asked).await, Ok(vec![0, 2, 0, 2]));
-    let many: Vec<String> = (0..25).map(|i| format!("app/lb{i}/1")).collect();
-    let (targets, calls) = account(25);
-    assert_eq!(targets.healthy_hosts(&many).await, Ok(vec![2; 25]));
-    assert_eq!(count(&calls, "balancers"), 3, "more than 20 names: listed by pages");
 }
 
 #[tokio::test]
@@ -242,11 +389,39 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
                     },
                 )
                 .on(move |_: &DescribeTargetHealthInput| answer());
-            let targets = Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake));
+            let targets = targets(fake, Fake::new());
             let failure = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
             assert_eq!(failure.expect_err(name).name(), name);
-            let failure = targets.healthy_hosts(&["app/a/1".to_owned()]).await;
-            assert_eq!(failure.expect_err(name).name(), name);
+            let wrong = old_sides(&targets, &["app/a/1"]).await;
+            assert!(wrong.is_empty(), "not known, so all routes go back: {wrong:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn cloudwatch_out_of_reach_is_a_failure_like_any_other() {
+    let table: Classes<2> =
+        [(|| Answer::Lost, "TransientAws"), (|| Answer::Http(403, String::new()), "AwsRefused")];
+    for (answer, name) in table {
+        let elb = Fake::new()
+            .on(|_: &DescribeLoadBalancersInput| {
+                let active = balancer("a", LoadBalancerStateEnum::Active);
+                Answer::ok(DescribeLoadBalancersOutput::builder().load_balancers(active).build())
+            })
+            .on(|_: &DescribeTargetGroupsInput| {
+                let group = |i| {
+                    TargetGroup::builder()
+                        .target_group_arn(format!("{ARN}:targetgroup/a-{i}/1"))
+                        .load_balancer_arns(format!("{ARN}:loadbalancer/app/a/1"))
+                        .build()
+                };
+                let groups = Some((0..9).map(group).collect());
+                Answer::ok(DescribeTargetGroupsOutput::builder().set_target_groups(groups).build())
+            });
+        let metrics = Fake::new().on(move |_: &GetMetricDataInput| answer());
+        let targets = targets(elb, metrics);
+        let failure = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
+        assert_eq!(failure.expect_err(name).name(), name);
+        assert!(old_sides(&targets, &["app/a/1"]).await.is_empty());
     }
 }
