@@ -123,7 +123,7 @@ async fn a_dry_run_ends_with_a_plan_and_touches_nothing() {
     let plan = end.report().plan.expect("a plan");
     let shares: Vec<f64> = plan.steps.iter().map(|step| step.percent.into()).collect();
     assert_eq!(format!("{shares:?}"), "[50.0, 100.0]");
-    assert_eq!((plan.routes, plan.metrics_per_check), (1, 7));
+    assert_eq!((plan.routes, plan.metrics_per_check), (1, 8));
     assert_eq!(case.live().await, (100, 0));
 }
 
@@ -181,7 +181,7 @@ async fn traffic_stays_when_the_old_side_is_dead_until_a_person_forces_it_back()
     case.count(case.new_side(), FAILING).await;
     let end = case.end(&arn).await;
     assert_eq!(end.error, "RollbackFailed", "{end:?}");
-    assert!(end.report().reason.contains("old side has no healthy target"), "{end:?}");
+    assert!(end.report().reason.contains("old side has no registered target"), "{end:?}");
     assert_eq!(case.live().await, (50, 50));
 
     let order = json!({"execution_arn": arn, "force": true});
