@@ -48,6 +48,8 @@ const LOOKED_AT_MAX: usize = 8;
 /// Calls that a validation and a roll-back may make, however many load balancers there are.
 const VALIDATION_CALLS_MAX: u64 = 30;
 const ROLLBACK_CALLS_MAX: u64 = 20;
+/// Data of one call. Source: CloudWatch API reference, `PutMetricData`.
+const DATA_MAX: usize = 1000;
 /// Periods that a check asks for, at most, and that a validation does: a day of minutes.
 const PERIODS_OF_CHECK: usize = 200;
 const PERIODS_OF_DAY: usize = 1440;
@@ -144,21 +146,12 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
 /// # Errors
 /// Whatever keeps the emulator or a function from working.
 pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabError> {
-    let venv = Venv::ready(&root.join("target")).await?;
     say("calls: building the functions");
-    let functions = functions::build(root).await?;
-    let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
-    let config = aws::sdk_config(&emulator.endpoint());
-    let home = Zone::create(&config, "bench.test").await?;
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
-    let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
-    let bench = Bench { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
-    bench.create_alarm().await?;
+    let (bench, emulator) = Bench::start(root).await?;
     let mut rows = Vec::new();
     for (routes, pairs) in CASES {
         say(&format!("calls: {routes} route(s), {pairs} pair(s) of load balancers"));
-        rows.extend(bench.case(routes, pairs).await?);
+        rows.extend(bench.case(routes, pairs).await?.0);
     }
     emulator.stop().await?;
     Ok(rows)
@@ -185,16 +178,44 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// The functions, deployed.
-struct Bench {
+pub(super) struct Bench {
     config: SdkConfig,
     proxy: Proxy,
-    endpoint: String,
-    outputs: BTreeMap<String, String>,
+    pub(super) endpoint: String,
+    pub(super) outputs: BTreeMap<String, String>,
+}
+
+/// What each function was given in one cutover. The records are as before the first.
+pub(super) struct Events {
+    pub(super) validate: Value,
+    pub(super) shift_weight: Value,
+    pub(super) check_health: Value,
+    pub(super) rollback: Value,
 }
 
 impl Bench {
+    /// Builds and deploys the functions.
+    pub(super) async fn start(root: &Path) -> Result<(Self, Emulator), LabError> {
+        let venv = Venv::ready(&root.join("target")).await?;
+        let functions = functions::build(root).await?;
+        let (emulator, proxy) =
+            Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
+        let config = aws::sdk_config(&emulator.endpoint());
+        let home = Zone::create(&config, "bench.test").await?;
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
+        let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
+        let bench = Self { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
+        bench.create_alarm().await?;
+        Ok((bench, emulator))
+    }
+
     /// One cutover, from its validation over a shift and two checks to its roll-back.
-    async fn case(&self, routes: usize, pairs: usize) -> Result<Vec<Row>, LabError> {
+    pub(super) async fn case(
+        &self,
+        routes: usize,
+        pairs: usize,
+    ) -> Result<(Vec<Row>, Events), LabError> {
         let zone = self.create_world(routes, pairs).await?;
         let row = |task, expected, calls_max, (answer, calls): &(Value, Calls)| Row {
             task,
@@ -230,13 +251,34 @@ impl Bench {
         let checked = self.invoke("CheckHealth", &json!(baking)).await?;
         let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
         let back = self.invoke("Rollback", &order).await?;
-        Ok(vec![
+        let rows = vec![
             row("validate", history, Some(VALIDATION_CALLS_MAX), &validated),
             row("shift-weight", changes, None, &shifted),
             row("check-health, first after a shift", metrics, None, &settled),
             row("check-health", metrics, None, &checked),
             row("rollback", changes, Some(ROLLBACK_CALLS_MAX), &back),
-        ])
+        ];
+        let (shift_weight, check_health) = (validated.0, json!(baking));
+        Ok((rows, Events { validate: event, shift_weight, check_health, rollback: order }))
+    }
+
+    /// Lets these load balancers have counted requests in each of the last minutes.
+    pub(super) async fn count_minutes<'a>(
+        &self,
+        load_balancers: impl Iterator<Item = &'a str>,
+        minutes: i64,
+    ) -> Result<(), LabError> {
+        let now = Timestamp::now();
+        for id in load_balancers {
+            let minute =
+                |minute| datum_of(id, "RequestCount", now - SignedDuration::from_mins(minute));
+            let data: Vec<MetricDatum> =
+                (0..minutes).map(|m| minute(m).value(600.0).build()).collect();
+            for data in data.chunks(DATA_MAX) {
+                self.publish(data.iter().cloned()).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A zone with this many routes, whose records point at one of the pairs in turn.
@@ -364,7 +406,11 @@ impl Bench {
 
 /// What a load balancer counted at a time, still without a value.
 fn datum(of: &Cluster, metric: &str, at: Timestamp) -> MetricDatumBuilder {
-    let balancer = Dimension::builder().name("LoadBalancer").value(&of.load_balancer).build();
+    datum_of(&of.load_balancer, metric, at)
+}
+
+fn datum_of(load_balancer: &str, metric: &str, at: Timestamp) -> MetricDatumBuilder {
+    let balancer = Dimension::builder().name("LoadBalancer").value(load_balancer).build();
     MetricDatum::builder()
         .metric_name(metric)
         .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_secs(at.as_second()))
