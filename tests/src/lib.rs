@@ -306,6 +306,13 @@ impl Case {
         }
     }
 
+    /// Publishes one more metric of a side's load balancer, as [`count`](Case::count) does the usual ones.
+    pub async fn count_also(&self, side: &Cluster, metric: &str, a_second: u32) {
+        let now = Timestamp::now().as_second();
+        let of = |second| datum(side, metric, second).value(f64::from(a_second));
+        self.publish((now - HISTORY_S..now + FUTURE_S).map(of)).await;
+    }
+
     /// Publishes errors of sides beside what they count anyway, from two seconds from now on: no check has
     /// looked there yet, so that all see them alike.
     pub async fn burst(&self, sides: &[&Cluster], errors_a_second: u32, seconds: i64) {

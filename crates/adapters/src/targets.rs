@@ -188,8 +188,8 @@ impl Targets {
         let mut known: BTreeSet<String> = BTreeSet::new();
         let mut groups = Vec::new();
         for group in listed {
-            let owners = group.load_balancer_arns().iter();
-            let owner = owners.filter_map(|arn| balancers.get_key_value(arn.as_str())).next();
+            let mut owners = group.load_balancer_arns().iter();
+            let owner = owners.find_map(|arn| balancers.get_key_value(arn.as_str()));
             // A target group belongs to one load balancer at most.
             let Some((owner, owner_id)) = owner else { continue };
             let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;

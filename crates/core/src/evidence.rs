@@ -76,13 +76,36 @@ impl Window {
     }
 }
 
-/// What one side did in one period, or in several added up.
+/// What one side did in one period, or in several added up. In JSON `[requests, errors]`: 500 of them travel
+/// with the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CountsJson", into = "(u64, u64)")]
 pub struct Counts {
     /// Requests: those for which a target was chosen, and those for which there was none.
     pub requests: u64,
     /// Answers 5xx of targets and of the load balancer.
     pub errors: u64,
+}
+
+/// [`Counts`] as this version writes them, and as the one before did.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum CountsJson {
+    Pair(u64, u64),
+    Named { requests: u64, errors: u64 },
+}
+
+impl From<CountsJson> for Counts {
+    fn from(json: CountsJson) -> Self {
+        let (CountsJson::Pair(requests, errors) | CountsJson::Named { requests, errors }) = json;
+        Self { requests, errors }
+    }
+}
+
+impl From<Counts> for (u64, u64) {
+    fn from(counts: Counts) -> Self {
+        (counts.requests, counts.errors)
+    }
 }
 
 impl Counts {
@@ -245,6 +268,15 @@ mod tests {
         assert_eq!(window(6_239).periods, 1);
         assert_eq!(window(6_240).end(), at(6_120));
         assert_eq!(window(6_000).periods, 0, "a window never runs backwards");
+    }
+
+    #[test]
+    fn counts_are_read_as_they_were_written_before_as_well() {
+        let counts = Counts { requests: 300, errors: 7 };
+        assert_eq!(serde_json::to_string(&counts).expect("JSON"), "[300,7]");
+        for json in ["[300,7]", r#"{"requests": 300, "errors": 7}"#] {
+            assert_eq!(serde_json::from_str::<Counts>(json).expect(json), counts);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod ends;
 mod events;
 mod failures;
+mod hosts;
 mod input;
 mod lookup;
 mod repeats;

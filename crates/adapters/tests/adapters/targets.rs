@@ -120,20 +120,13 @@ fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
             Answer::ok(reply.set_next_marker(next).build())
         }
     };
-    // A name as `lb3-1`, of the third load balancer's first group.
-    let find = move |name: &str| -> Group1 {
-        let (balancer, group) =
-            name.strip_prefix("lb").and_then(|n| n.split_once('-')).expect("ours");
-        let index = |text: &str| text.parse::<usize>().expect("a number");
-        groups[index(balancer)][index(group)]
-    };
     let health_of = {
-        let (note, find) = (note.clone(), find.clone());
+        let (note, groups) = (note.clone(), groups.clone());
         move |input: &DescribeTargetHealthInput| {
             let arn = input.target_group_arn().expect("always");
             let name = arn.split('/').nth(1).expect("a name");
             note(format!("health {name}"));
-            let targets = find(name).0.iter().map(|state| {
+            let targets = named(&groups, name).0.iter().map(|state| {
                 let health = TargetHealth::builder().state(state.clone()).build();
                 TargetHealthDescription::builder().target_health(health).build()
             });
@@ -141,7 +134,21 @@ fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
             Answer::ok(reply.set_target_health_descriptions(Some(targets.collect())).build())
         }
     };
-    let metrics_of = move |input: &GetMetricDataInput| {
+    let elb = Fake::new().on(balancers_of).on(groups_of).on(health_of);
+    (targets(elb, metrics_of(groups, note)), calls)
+}
+
+/// The group of a name: `lb3-1` is the second one of the fourth load balancer.
+fn named(groups: &[Vec<Group1>], name: &str) -> Group1 {
+    let parts = name.strip_prefix("lb").and_then(|name| name.split_once('-'));
+    let (balancer, group) = parts.expect("a group of ours");
+    let index = |text: &str| text.parse::<usize>().expect("a number");
+    groups[index(balancer)][index(group)]
+}
+
+/// A CloudWatch that tells the hosts of these groups.
+fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 'static) -> Fake {
+    Fake::new().on(move |input: &GetMetricDataInput| {
         note(format!("metrics {}", input.metric_data_queries().len()));
         let newest = DateTime::from_secs(input.end_time().expect("always").secs() - 120);
         let results = input.metric_data_queries().iter().map(|query| {
@@ -151,7 +158,7 @@ fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
             let name = value("TargetGroup").split('/').nth(1).expect("a name");
             assert!(name.starts_with(value("LoadBalancer").split('/').nth(1).expect("a name")));
             let healthy = metric.metric_name() == Some("HealthyHostCount");
-            let told = find(name).1.map(|told| if healthy { told.0 } else { told.1 });
+            let told = named(&groups, name).1.map(|told| if healthy { told.0 } else { told.1 });
             MetricDataResult::builder()
                 .set_id(query.id().map(str::to_owned))
                 .set_timestamps(Some(told.iter().map(|_| newest).collect()))
@@ -161,9 +168,7 @@ fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
         });
         let results = Some(results.collect());
         Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
-    };
-    let elb = Fake::new().on(balancers_of).on(groups_of).on(health_of);
-    (targets(elb, Fake::new().on(metrics_of)), calls)
+    })
 }
 
 fn targets(elb: Fake, metrics: Fake) -> Targets {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
 use cutover_core::{Cutover, Health, LoadBalancer, Phase};
@@ -42,6 +43,13 @@ const ROUTES_PER_CHANGE: usize = 125;
 /// Source: CloudWatch API reference, `GetMetricData`.
 const QUERIES_PER_CALL: usize = 500;
 const POINTS_PER_PAGE: usize = 100_800;
+/// Target groups whose targets are asked for one by one. The hosts of more are those of CloudWatch.
+const LOOKED_AT_MAX: usize = 8;
+/// Calls that a validation and a roll-back may make, however many load balancers there are.
+const VALIDATION_CALLS_MAX: u64 = 30;
+const ROLLBACK_CALLS_MAX: u64 = 20;
+/// Data of one call. Source: CloudWatch API reference, `PutMetricData`.
+const DATA_MAX: usize = 1000;
 /// Periods that a check asks for, at most, and that a validation does: a day of minutes.
 const PERIODS_OF_CHECK: usize = 200;
 const PERIODS_OF_DAY: usize = 1440;
@@ -63,6 +71,8 @@ pub struct Row {
     pub calls: BTreeMap<String, u64>,
     /// What the formulas say: an action and its number of calls.
     pub expected: Option<(&'static str, u64)>,
+    /// How many calls it may make altogether.
+    pub calls_max: Option<u64>,
     /// Bytes of the state that the function gave back.
     pub state_bytes: usize,
 }
@@ -72,18 +82,23 @@ impl Row {
         self.calls.get(action).copied().unwrap_or_default()
     }
 
-    /// Where the formula and the count differ, in a sentence.
+    /// Where the formula and the count differ, or there are too many calls, in a sentence.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
-        let (action, expected) = self.expected?;
-        let counted = self.of(action);
         let Self { task, routes, pairs, .. } = self;
-        (counted != expected).then(|| {
-            format!(
-                "{task} of {routes} routes on {pairs} pair(s) of load balancers made {counted} \
-                 calls of {action}, not {expected}"
-            )
-        })
+        let of = format!("{task} of {routes} routes on {pairs} pair(s) of load balancers");
+        if let Some((action, expected)) = self.expected
+            && self.of(action) != expected
+        {
+            let counted = self.of(action);
+            return Some(format!("{of} made {counted} calls of {action}, not {expected}"));
+        }
+        let (all, most) = (self.all(), self.calls_max?);
+        (all > most).then(|| format!("{of} made {all} calls, more than {most}"))
+    }
+
+    fn all(&self) -> u64 {
+        self.calls.values().sum()
     }
 }
 
@@ -114,10 +129,16 @@ fn calls_of_check(cutover: &Cutover) -> u64 {
     metric_calls(cutover.load_balancers.iter(), &cutover.health, PERIODS_OF_CHECK)
 }
 
-/// Metric calls of a validation that accepts: of the old side alone, over a day.
+/// Metric calls of a validation that accepts: of the old side over a day, and where there are many target
+/// groups, of the healthy and the unhealthy hosts of each.
 fn calls_of_validation(cutover: &Cutover) -> u64 {
     let old = cutover.routes.iter().filter_map(|route| cutover.load_balancers.get(route.old_lb));
-    metric_calls(old, &cutover.health, PERIODS_OF_DAY)
+    let old = old.map(|of| LoadBalancer { target_groups: Vec::new(), ..of.clone() });
+    let old: Vec<LoadBalancer> = old.collect();
+    let groups = cutover.load_balancers.iter().flat_map(|of| &of.target_groups).count();
+    let queries = if groups > LOOKED_AT_MAX { 2 * groups } else { 0 };
+    let of_hosts = u64::try_from(queries.div_ceil(QUERIES_PER_CALL)).unwrap_or(u64::MAX);
+    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_hosts
 }
 
 /// Runs every task of every case and counts; `say` hears what is going on.
@@ -125,21 +146,12 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
 /// # Errors
 /// Whatever keeps the emulator or a function from working.
 pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabError> {
-    let venv = Venv::ready(&root.join("target")).await?;
     say("calls: building the functions");
-    let functions = functions::build(root).await?;
-    let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
-    let config = aws::sdk_config(&emulator.endpoint());
-    let home = Zone::create(&config, "bench.test").await?;
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
-    let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
-    let bench = Bench { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
-    bench.create_alarm().await?;
+    let (bench, emulator) = Bench::start(root).await?;
     let mut rows = Vec::new();
     for (routes, pairs) in CASES {
         say(&format!("calls: {routes} route(s), {pairs} pair(s) of load balancers"));
-        rows.extend(bench.case(routes, pairs).await?);
+        rows.extend(bench.case(routes, pairs).await?.0);
     }
     emulator.stop().await?;
     Ok(rows)
@@ -159,28 +171,57 @@ pub fn table(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let mut cells = vec![row.task.to_owned(), row.routes.to_string(), row.pairs.to_string()];
         cells.extend(actions.iter().map(|action| number(row.of(action))));
-        cells.extend([number(row.calls.values().sum()), row.state_bytes.to_string()]);
+        cells.extend([number(row.all()), row.state_bytes.to_string()]);
         cells
     };
     markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 /// The functions, deployed.
-struct Bench {
+pub(super) struct Bench {
     config: SdkConfig,
     proxy: Proxy,
-    endpoint: String,
-    outputs: BTreeMap<String, String>,
+    pub(super) endpoint: String,
+    pub(super) outputs: BTreeMap<String, String>,
+}
+
+/// What each function was given in one cutover. The records are as before the first.
+pub(super) struct Events {
+    pub(super) validate: Value,
+    pub(super) shift_weight: Value,
+    pub(super) check_health: Value,
+    pub(super) rollback: Value,
 }
 
 impl Bench {
+    /// Builds and deploys the functions.
+    pub(super) async fn start(root: &Path) -> Result<(Self, Emulator), LabError> {
+        let venv = Venv::ready(&root.join("target")).await?;
+        let functions = functions::build(root).await?;
+        let (emulator, proxy) =
+            Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
+        let config = aws::sdk_config(&emulator.endpoint());
+        let home = Zone::create(&config, "bench.test").await?;
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
+        let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
+        let bench = Self { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
+        bench.create_alarm().await?;
+        Ok((bench, emulator))
+    }
+
     /// One cutover, from its validation over a shift and two checks to its roll-back.
-    async fn case(&self, routes: usize, pairs: usize) -> Result<Vec<Row>, LabError> {
+    pub(super) async fn case(
+        &self,
+        routes: usize,
+        pairs: usize,
+    ) -> Result<(Vec<Row>, Events), LabError> {
         let zone = self.create_world(routes, pairs).await?;
-        let row = |task, expected, (answer, calls): &(Value, Calls)| Row {
+        let row = |task, expected, calls_max, (answer, calls): &(Value, Calls)| Row {
             task,
             routes,
             pairs,
+            calls_max,
             calls: calls.iter().map(|((_, action), calls)| (action.clone(), *calls)).collect(),
             expected,
             state_bytes: answer.to_string().len(),
@@ -210,20 +251,41 @@ impl Bench {
         let checked = self.invoke("CheckHealth", &json!(baking)).await?;
         let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
         let back = self.invoke("Rollback", &order).await?;
-        Ok(vec![
-            row("validate", history, &validated),
-            row("shift-weight", changes, &shifted),
-            row("check-health, first after a shift", metrics, &settled),
-            row("check-health", metrics, &checked),
-            row("rollback", changes, &back),
-        ])
+        let rows = vec![
+            row("validate", history, Some(VALIDATION_CALLS_MAX), &validated),
+            row("shift-weight", changes, None, &shifted),
+            row("check-health, first after a shift", metrics, None, &settled),
+            row("check-health", metrics, None, &checked),
+            row("rollback", changes, Some(ROLLBACK_CALLS_MAX), &back),
+        ];
+        let (shift_weight, check_health) = (validated.0, json!(baking));
+        Ok((rows, Events { validate: event, shift_weight, check_health, rollback: order }))
+    }
+
+    /// Lets these load balancers have counted requests in each of the last minutes.
+    pub(super) async fn count_minutes<'a>(
+        &self,
+        load_balancers: impl Iterator<Item = &'a str>,
+        minutes: i64,
+    ) -> Result<(), LabError> {
+        let now = Timestamp::now();
+        for id in load_balancers {
+            let minute =
+                |minute| datum_of(id, "RequestCount", now - SignedDuration::from_mins(minute));
+            let data: Vec<MetricDatum> =
+                (0..minutes).map(|m| minute(m).value(600.0).build()).collect();
+            for data in data.chunks(DATA_MAX) {
+                self.publish(data.iter().cloned()).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A zone with this many routes, whose records point at one of the pairs in turn.
     async fn create_world(&self, routes: usize, pairs: usize) -> Result<Zone, LabError> {
         let name = format!("r{routes}p{pairs}.test");
         let zone = Zone::create(&self.config, &name).await?;
-        let mut old = Vec::new();
+        let (mut old, mut both) = (Vec::new(), Vec::new());
         let mut sets = Vec::new();
         for (side, weight) in [(OLD, 100), (NEW, 0)] {
             let mut clusters = Vec::new();
@@ -236,13 +298,15 @@ impl Bench {
                 sets.extend(record_sets_of(&route, RecordKind::AliasAAndAaaa, cluster, weight)?);
             }
             if side == OLD {
-                old = clusters;
+                old.clone_from(&clusters);
             }
+            both.extend(clusters);
         }
         let changes = sets.into_iter().map(|set| (ChangeAction::Create, set)).collect();
         let dns = aws_sdk_route53::Client::new(&self.config);
         change(&dns, &zone.id, &format!("create the records of {name}"), changes).await?;
         self.count_requests(&old).await?;
+        self.count_hosts(&both).await?;
         Ok(zone)
     }
 
@@ -257,16 +321,24 @@ impl Bench {
 
     /// A cutover wants traffic to compare with.
     async fn count_requests(&self, clusters: &[Cluster]) -> Result<(), LabError> {
-        let at = (Timestamp::now() - SignedDuration::from_mins(5)).as_second();
-        let data = clusters.iter().map(|cluster| {
-            let of = Dimension::builder().name("LoadBalancer").value(&cluster.load_balancer);
-            MetricDatum::builder()
-                .metric_name("RequestCount")
-                .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_secs(at))
-                .value(100.0)
-                .dimensions(of.build())
-                .build()
+        let at = Timestamp::now() - SignedDuration::from_mins(5);
+        let requests = clusters.iter().map(|of| datum(of, "RequestCount", at).value(100.0).build());
+        self.publish(requests).await
+    }
+
+    /// Where there are many target groups, a cutover takes their hosts from CloudWatch.
+    async fn count_hosts(&self, clusters: &[Cluster]) -> Result<(), LabError> {
+        let at = Timestamp::now() - SignedDuration::from_mins(1);
+        let hosts = clusters.iter().flat_map(|of| {
+            let group = Dimension::builder().name("TargetGroup").value(&of.target_group).build();
+            [("HealthyHostCount", 1.0), ("UnHealthyHostCount", 0.0)].map(|(metric, value)| {
+                datum(of, metric, at).value(value).dimensions(group.clone()).build()
+            })
         });
+        self.publish(hosts).await
+    }
+
+    async fn publish(&self, data: impl Iterator<Item = MetricDatum>) -> Result<(), LabError> {
         let put = aws_sdk_cloudwatch::Client::new(&self.config).put_metric_data();
         let put = put.namespace("AWS/ApplicationELB").set_metric_data(Some(data.collect()));
         put.send().await.map(drop).map_err(|error| LabError::aws("publish metrics", error))
@@ -332,6 +404,19 @@ impl Bench {
     }
 }
 
+/// What a load balancer counted at a time, still without a value.
+fn datum(of: &Cluster, metric: &str, at: Timestamp) -> MetricDatumBuilder {
+    datum_of(&of.load_balancer, metric, at)
+}
+
+fn datum_of(load_balancer: &str, metric: &str, at: Timestamp) -> MetricDatumBuilder {
+    let balancer = Dimension::builder().name("LoadBalancer").value(load_balancer).build();
+    MetricDatum::builder()
+        .metric_name(metric)
+        .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_secs(at.as_second()))
+        .dimensions(balancer)
+}
+
 /// The state that a function gave back.
 fn cutover(state: &Value) -> Result<Cutover, LabError> {
     serde_json::from_value(state.clone())
@@ -354,18 +439,16 @@ mod tests {
         for (routes, calls) in changes {
             assert_eq!(change_calls(routes), calls, "{routes} routes");
         }
-        // A pair has 3 queries for the old side, 3 and a target group for the new one.
-        let pairs = |pairs: usize| {
-            let side = |of: usize| load_balancer(of, of % 2);
-            (0..2 * pairs).map(side).collect::<Vec<_>>()
-        };
+        // A side has 3 queries, and one for its target group.
+        let pairs =
+            |pairs: usize| (0..2 * pairs).map(|of| load_balancer(of, 1)).collect::<Vec<_>>();
         let health = Health::default();
-        for (count, calls) in [(1, 1), (71, 1), (72, 2), (250, 4)] {
+        for (count, calls) in [(1, 1), (62, 1), (63, 2), (250, 4)] {
             let of = pairs(count);
             assert_eq!(metric_calls(of.iter(), &health, PERIODS_OF_CHECK), calls, "{count} pairs");
         }
         let slow = Health { latency_target_s: Some(0.5), ..health };
-        assert_eq!(metric_calls(pairs(56).iter(), &slow, PERIODS_OF_CHECK), 2, "9 queries a pair");
+        assert_eq!(metric_calls(pairs(56).iter(), &slow, PERIODS_OF_CHECK), 2, "10 queries a pair");
     }
 
     #[test]
@@ -387,9 +470,13 @@ mod tests {
             pairs: 1,
             calls: [(CHANGE.to_owned(), calls)].into(),
             expected: Some((CHANGE, 2)),
+            calls_max: None,
             state_bytes: 0,
         };
         assert_eq!(row(2).broken(), None);
+        let many = Row { calls_max: Some(1), ..row(2) };
+        let broken = many.broken().unwrap();
+        assert!(broken.contains("made 2 calls, more than 1"), "{broken}");
         let broken = row(3).broken().unwrap();
         assert!(broken.contains("made 3 calls of ChangeResourceRecordSets, not 2"), "{broken}");
     }

@@ -324,17 +324,22 @@ pub async fn measure(root: &Path, runs: usize, say: impl Fn(&str)) -> Result<Vec
     Ok(rows)
 }
 
-/// Everything that is started.
-async fn subjects(root: &Path, venv: &Venv) -> Result<Vec<Subject>, LabError> {
+/// The programs as for a release: `hello`, then the functions in the order of [`functions::NAMES`].
+pub(super) async fn release_programs(root: &Path) -> Result<Vec<PathBuf>, LabError> {
     // The packages by name, as `cargo lambda` does: a build of the workspace would turn on features
     // of dependencies for the lab and the tests that a deployed function does without.
     let mut arguments = vec!["--release", "--bins", "--example", "hello", "-p", "adapters"];
     let mut names = vec!["hello"];
-    for (name, _, _) in FUNCTIONS {
+    for name in functions::NAMES {
         arguments.extend(["-p", name]);
         names.push(name);
     }
-    let mut programs = functions::cargo_build(root, &arguments, &names).await?.into_iter();
+    functions::cargo_build(root, &arguments, &names).await
+}
+
+/// Everything that is started.
+async fn subjects(root: &Path, venv: &Venv) -> Result<Vec<Subject>, LabError> {
+    let mut programs = release_programs(root).await?.into_iter();
     let mut program = |name: &str| {
         programs.next().ok_or_else(|| LabError::Build(format!("cargo built no executable {name}")))
     };
@@ -505,7 +510,7 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
                 Seen::Poll if poll.is_none() => poll = after,
                 Seen::Poll => break,
                 Seen::Answer => answer = answer.or(after),
-                Seen::Response => response = response.or(after),
+                Seen::Response(_) => response = response.or(after),
                 Seen::Broken(why) => return Err(failed(why)),
             }
         }

@@ -1,7 +1,9 @@
-//! What a cutover costs: calls of AWS, and the cold starts of its functions.
+//! What a cutover costs: calls of AWS, the cold starts of its functions, and how long they take with the
+//! processor share that comes with their memory.
 
 pub mod calls;
 pub mod cold_start;
+pub mod memory;
 mod stubs;
 
 /// A table in Markdown; the first column is text, the others are numbers.

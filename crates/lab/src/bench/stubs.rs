@@ -23,8 +23,9 @@ pub(super) enum Seen {
     Poll,
     /// AWS has sent an answer, to its last byte.
     Answer,
-    /// The function has answered its event, be it with a failure: its refusal of a request is an answer.
-    Response,
+    /// The function has answered its event, be it with a failure: its refusal of a request is an answer. With
+    /// the failure, if it is one.
+    Response(Option<String>),
     /// A stub was asked something that it does not know.
     Broken(String),
 }
@@ -95,7 +96,9 @@ async fn runtime(
         let posted = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
         let posted = posted.unwrap_or_default();
         if path.contains("/invocation/") {
-            note(log, Seen::Response);
+            let failed = path.ends_with("/error");
+            let failure = failed.then(|| String::from_utf8_lossy(&posted).into_owned());
+            note(log, Seen::Response(failure));
         } else {
             note(log, Seen::Broken(format!("{path}: {}", String::from_utf8_lossy(&posted))));
         }

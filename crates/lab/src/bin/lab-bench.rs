@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use lab::bench::{calls, cold_start};
+use lab::bench::{calls, cold_start, memory};
 use lab::error::LabError;
 use serde_json::json;
 
-/// Counts the calls of AWS that the functions make, and measures their cold starts.
+/// Counts the calls of AWS that the functions make, and measures their cold starts and, as root, what their memory does.
 #[derive(Parser)]
 #[command(name = "cargo lab-bench", version)]
 struct Arguments {
@@ -30,6 +30,7 @@ struct Arguments {
 enum Part {
     Calls,
     ColdStart,
+    Memory,
 }
 
 /// More calls than the formulas say, or with `--check` a missed target.
@@ -55,7 +56,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, LabError> {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let say = |what: &str| eprintln!("{what}");
     let mut well = true;
-    let (mut counted, mut started) = (Vec::new(), Vec::new());
+    let (mut counted, mut started, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     if wanted(Part::Calls) {
         counted = calls::measure(&root, say).await?;
         println!("{}", calls::table(&counted));
@@ -72,8 +73,13 @@ async fn measure(arguments: &Arguments) -> Result<bool, LabError> {
             println!("{missed}");
         }
     }
+    // Only when asked for: it needs a control group, and takes a quarter of an hour.
+    if arguments.only == Some(Part::Memory) {
+        taken = memory::measure(&root, say).await?;
+        println!("{}", memory::table(&taken));
+    }
     if let Some(file) = &arguments.json {
-        let all = json!({"calls": counted, "cold_start": started});
+        let all = json!({"calls": counted, "cold_start": started, "memory": taken});
         std::fs::write(file, format!("{all:#}\n"))
             .map_err(|error| LabError::io(format!("write {}", file.display()), error))?;
     }
