@@ -221,6 +221,27 @@ async fn other_running_executions_are_told_with_their_input() {
 }
 
 #[tokio::test]
+async fn the_start_of_another_execution_is_rounded_as_an_execution_sees_its_own() {
+    // StartDate comes as fractional seconds; 1000.0006 s are shown as …40.001.
+    for (nanos, milliseconds) in [(600_000, 1), (400_000, 0), (999_600_000, 1000), (1_000_000, 1)] {
+        let fake = Fake::new()
+            .on(|_: &ListExecutionsInput| listed(["other".to_owned()].into_iter(), None))
+            .on(move |_: &DescribeExecutionInput| {
+                let reply = DescribeExecutionOutput::builder()
+                    .execution_arn(format!("{EXECUTION}:other"))
+                    .state_machine_arn(MACHINE)
+                    .status(ExecutionStatus::Running)
+                    .start_date(DateTime::from_secs_and_nanos(1000, nanos));
+                Answer::ok(reply.build().expect("complete"))
+            });
+        let running = executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own").await;
+        let started_at = running.expect("told")[0].started_at;
+        assert_eq!(started_at.as_millisecond(), 1_000_000 + milliseconds, "{nanos}");
+        assert_eq!(started_at.subsec_nanosecond() % 1_000_000, 0);
+    }
+}
+
+#[tokio::test]
 async fn more_executions_than_can_be_looked_at_are_refused() {
     let fake =
         Fake::new().on(|_: &ListExecutionsInput| listed((0..101).map(|i| format!("e{i}")), None));
