@@ -134,6 +134,7 @@ mod tests {
             old_lb: 0,
             new_lb: 1,
             external_dns: false,
+            evaluates_target_health: false,
             verdict: None,
             reason: None,
         };

@@ -7,9 +7,9 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthStateEnum,
+    LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup, TargetHealthStateEnum,
 };
-use cutover_core::facts::{FoundLoadBalancer, Group, dns_key};
+use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind, dns_key};
 use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
@@ -55,9 +55,9 @@ impl Targets {
         let mut found = self.all().await?;
         found.retain(|balancer| wanted.contains(&balancer.dns_key));
         let mut groups = self.groups(&found).await?;
-        let described = found.into_iter().map(|Balancer { arn, id, dns_key, active }| {
+        let described = found.into_iter().map(|Balancer { arn, id, dns_key, kind, active }| {
             let groups = groups.remove(&arn).unwrap_or_default();
-            (dns_key, FoundLoadBalancer { id, active, groups })
+            (dns_key, FoundLoadBalancer { id, kind, active, groups })
         });
         Ok(described.collect())
     }
@@ -224,6 +224,7 @@ struct Balancer {
     arn: String,
     id: String,
     dns_key: String,
+    kind: LoadBalancerKind,
     active: bool,
 }
 
@@ -235,6 +236,11 @@ impl Balancer {
             arn: arn.to_owned(),
             id: dimension(what, arn, "loadbalancer/", "")?,
             dns_key: dns_key(listed.dns_name().unwrap_or_default()),
+            kind: match listed.r#type() {
+                Some(LoadBalancerTypeEnum::Network) => LoadBalancerKind::Network,
+                Some(LoadBalancerTypeEnum::Gateway) => LoadBalancerKind::Gateway,
+                _ => LoadBalancerKind::Application,
+            },
             // "Impaired" serves as well: it could not scale up.
             active: matches!(
                 state,

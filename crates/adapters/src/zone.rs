@@ -1,10 +1,13 @@
 //! A Route 53 hosted zone: finding it, and reading its records.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
 use cutover_core::check::Zone;
 use cutover_core::facts::{Policy, Record, Target};
+use cutover_core::split::WEIGHT_MAX;
 use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
@@ -80,28 +83,106 @@ fn zone(listed: &HostedZone) -> Zone {
     }
 }
 
-/// `None`: a weight or a TTL is out of the range that Route 53 allows.
-fn record(set: &ResourceRecordSet) -> Option<Record> {
-    let policy = match (set.weight(), set.set_identifier()) {
-        (Some(_), _) => Policy::Weighted,
-        (None, None) => Policy::Simple,
-        (None, Some(_)) => Policy::Other,
+/// A record set, whatever it says: it may be none of ours. A weight that Route 53 does not know is no weight, and
+/// a TTL that cannot be is too long.
+fn record(set: &ResourceRecordSet) -> Record {
+    let weight = set.weight().and_then(|weight| u16::try_from(weight).ok());
+    let weight = weight.filter(|weight| *weight <= WEIGHT_MAX);
+    let policy = match (weight, set.weight(), set.set_identifier()) {
+        (Some(_), _, _) => Policy::Weighted,
+        (None, None, None) => Policy::Simple,
+        (None, _, _) => Policy::Other,
     };
     let target = match set.alias_target() {
-        Some(alias) => Target::Alias { dns_name: alias.dns_name().to_owned() },
+        Some(alias) => Target::Alias {
+            dns_name: alias.dns_name().to_owned(),
+            evaluates_health: alias.evaluate_target_health(),
+        },
         None => Target::Values(
             set.resource_records().iter().map(|record| record.value().to_owned()).collect(),
         ),
     };
-    Some(Record {
+    Record {
         name: name(set.name()),
         kind: set.r#type().as_str().to_owned(),
         set_identifier: set.set_identifier().map(str::to_owned),
-        weight: set.weight().map(u16::try_from).transpose().ok()?,
+        weight,
         policy,
-        ttl_s: set.ttl().map(u32::try_from).transpose().ok()?,
+        ttl_s: set.ttl().map(|ttl| u32::try_from(ttl).unwrap_or(u32::MAX)),
+        health_check_id: set.health_check_id().map(str::to_owned),
         target,
-    })
+    }
+}
+
+/// The record sets of these names alone.
+///
+/// # Errors
+/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
+/// `Internal` when its listing has no end.
+pub async fn records_of(
+    client: &Client,
+    zone_id: &str,
+    names: &[RouteId],
+) -> Result<Vec<Record>, Failure> {
+    let sets = record_sets(client, zone_id, names.iter().collect()).await?;
+    Ok(sets.values().flatten().map(record).collect())
+}
+
+/// The record sets of these names. A name without any is absent.
+///
+/// A page is asked for from the first name that is still open, so records that stand between two
+/// names are skipped, and a page that starts at a name tells for sure whether it has records: that
+/// needs no knowledge of how the service sorts, only the number of calls does. Names that all exist
+/// take no more calls than there are names, and about as many as there are pages between the
+/// first and the last.
+pub(crate) async fn record_sets(
+    client: &Client,
+    zone_id: &str,
+    names: BTreeSet<&RouteId>,
+) -> Result<HashMap<RouteId, Vec<ResourceRecordSet>>, Failure> {
+    let mut pages_left = names.len() + PAGES_MAX;
+    let mut open: BTreeMap<String, &RouteId> =
+        names.into_iter().map(|name| (sort_key(name), name)).collect();
+    let mut found: HashMap<RouteId, Vec<ResourceRecordSet>> = HashMap::new();
+    while let Some((first, name_of_first)) = open.first_key_value() {
+        let first = first.clone();
+        let mut from = Cursor::at(name_of_first);
+        loop {
+            if pages_left == 0 {
+                return Err(Failure::Internal(format!("the listing of zone {zone_id} has no end")));
+            }
+            pages_left -= 1;
+            let page = page(client, zone_id, Some(&from)).await?;
+            let mut listed = BTreeSet::new();
+            for set in page.sets {
+                let name = name(set.name());
+                let key = sort_key(&name);
+                if open.contains_key(&key) {
+                    found.entry(name).or_default().push(set);
+                    listed.insert(key);
+                }
+            }
+            // The last name of a page may go on in the next one.
+            let cut = page.next.and_then(|next| {
+                let key = sort_key(&name(&next.name));
+                listed.remove(&key).then_some(next)
+            });
+            open.retain(|key, _| !listed.contains(key));
+            match cut {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        open.remove(&first);
+    }
+    Ok(found)
+}
+
+/// The order of a zone's listing: labels reversed, with a dot after each. Used to ask for the
+/// fewest pages, never to conclude that a name is not there.
+/// Source: Route 53 API reference, `ListResourceRecordSets`.
+fn sort_key(name: &RouteId) -> String {
+    name.as_str().rsplit('.').fold(String::new(), |key, label| key + label + ".")
 }
 
 /// Every record set of a zone.
@@ -114,11 +195,7 @@ pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Fail
     let mut from = None;
     for _ in 0..PAGES_MAX {
         let page = page(client, zone_id, from.as_ref()).await?;
-        for set in &page.sets {
-            records.push(record(set).ok_or_else(|| {
-                Failure::Internal(format!("zone {zone_id} has a record out of range: {set:?}"))
-            })?);
-        }
+        records.extend(page.sets.iter().map(record));
         from = page.next;
         if from.is_none() {
             return Ok(records);

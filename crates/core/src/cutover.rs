@@ -145,6 +145,10 @@ pub struct Route {
     /// Whether external-dns owns its records and may write their weights back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external_dns: bool,
+    /// Whether a record of its old side evaluates the target's health: Route 53 then answers with it only while
+    /// every target group behind it has a healthy target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evaluates_target_health: bool,
     /// The latest verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -850,6 +854,7 @@ mod tests {
             old_lb: 2 * index,
             new_lb: 2 * index + 1,
             external_dns: false,
+            evaluates_target_health: false,
             verdict: None,
             reason: None,
         };

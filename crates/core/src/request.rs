@@ -52,8 +52,8 @@ pub struct Request {
     pub resume: bool,
     /// Only check and plan.
     pub dry_run: bool,
-    /// The zone of requests that name none: another execution's may.
-    pub default_zone: Option<String>,
+    /// What was laid under it: another execution's input is read over the same.
+    pub defaults: Value,
 }
 
 /// Seconds that an execution may take: the time-out of the state machine.
@@ -89,9 +89,10 @@ impl Request {
             return Err(Failure::InvalidInput(problems));
         }
         let parsed = Self::fields(overlaid(defaults, request), &mut problems);
-        let default_zone = defaults.get("hosted_zone").and_then(Value::as_str).map(str::to_owned);
         match parsed {
-            Some(request) if problems.is_empty() => Ok(Self { default_zone, ..request }),
+            Some(request) if problems.is_empty() => {
+                Ok(Self { defaults: defaults.clone(), ..request })
+            }
             _ => Err(Failure::InvalidInput(problems)),
         }
     }
@@ -196,7 +197,7 @@ impl Request {
             ready_timeout_s,
             resume,
             dry_run,
-            default_zone: None,
+            defaults: Value::Null,
         })
     }
 }
@@ -313,7 +314,7 @@ fn read_health(value: Value, problems: &mut Vec<Problem>) -> Health {
 }
 
 /// `request` laid over `defaults`, field by field; `health` field by field as well.
-fn overlaid(defaults: &Value, request: &Value) -> Value {
+pub(crate) fn overlaid(defaults: &Value, request: &Value) -> Value {
     let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
         return request.clone();
     };

@@ -17,7 +17,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerState, LoadBalancerStateEnum, TargetGroup, TargetHealth,
     TargetHealthDescription, TargetHealthStateEnum,
 };
-use cutover_core::facts::{FoundLoadBalancer, Group};
+use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind};
 
 use crate::fake::{Answer, Classes, Fake, client};
 
@@ -142,8 +142,12 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
     let found = targets.find(&asked).await.expect("found");
     let web = Group { id: "targetgroup/lb11-web/1".to_owned(), healthy: 2, registered: 3 };
     let idle = Group { id: "targetgroup/lb11-idle/1".to_owned(), healthy: 0, registered: 0 };
-    let lb11 =
-        FoundLoadBalancer { id: "app/lb11/1".to_owned(), active: true, groups: vec![web, idle] };
+    let lb11 = FoundLoadBalancer {
+        id: "app/lb11/1".to_owned(),
+        kind: LoadBalancerKind::Application,
+        active: true,
+        groups: vec![web, idle],
+    };
     let expected = ("lb11.eu-central-1.elb.amazonaws.com".to_owned(), lb11);
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [expected]);
     assert_eq!(count(&calls, "balancers"), 2, "pages");
@@ -190,6 +194,29 @@ async fn only_a_load_balancer_that_serves_is_active() {
         let found = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
         let found = found.expect("found").pop_first().expect("there");
         assert_eq!(found.1.active, active);
+    }
+}
+
+#[tokio::test]
+async fn a_load_balancer_is_found_with_its_type() {
+    use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
+    for (listed, kind) in [
+        (LoadBalancerTypeEnum::Application, LoadBalancerKind::Application),
+        (LoadBalancerTypeEnum::Network, LoadBalancerKind::Network),
+        (LoadBalancerTypeEnum::Gateway, LoadBalancerKind::Gateway),
+    ] {
+        let fake = Fake::new()
+            .on(move |_: &DescribeLoadBalancersInput| {
+                let mut of_type = balancer("a", LoadBalancerStateEnum::Active);
+                of_type.r#type = Some(listed.clone());
+                Answer::ok(DescribeLoadBalancersOutput::builder().load_balancers(of_type).build())
+            })
+            .on(|_: &DescribeTargetGroupsInput| {
+                Answer::ok(DescribeTargetGroupsOutput::builder().build())
+            });
+        let targets = Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake));
+        let found = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
+        assert_eq!(found.expect("found").pop_first().expect("there").1.kind, kind);
     }
 }
 
