@@ -9,3 +9,4 @@ mod failures;
 mod repeats;
 mod scale;
 mod starts;
+mod world;
