@@ -253,6 +253,12 @@ impl Case {
         &self.account.proxy
     }
 
+    /// How the account is reached, without the proxy between.
+    #[must_use]
+    pub const fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     /// The name of the only or first route.
     #[must_use]
     pub fn route(&self) -> &str {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
+use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use cutover_core::facts::Running;
 use cutover_core::rollback_order::{FIRST_STATE, Recorded, SHIFT_STATE};
@@ -79,15 +80,21 @@ pub async fn running(
         if reply.status != ExecutionStatus::Running {
             continue;
         }
-        // To the millisecond, as an execution sees its own start: who was first depends on it.
-        let off = |error: &dyn std::fmt::Display| Failure::Internal(format!("{what}: {error}"));
-        let millisecond = reply.start_date.to_millis().map_err(|error| off(&error))?;
-        let started_at = Timestamp::from_millisecond(millisecond).map_err(|error| off(&error))?;
+        let started_at = to_the_millisecond(&reply.start_date)
+            .map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
         // The name is the end of the ARN as well, and there it always is.
         let name = arn.rsplit(':').next().unwrap_or(&arn).to_owned();
         running.push(Running { name, started_at, input: reply.input });
     }
     Ok(running)
+}
+
+/// Rounded, as an execution sees its own start (`$states.context.Execution.StartTime`): who was first depends
+/// on it.
+fn to_the_millisecond(time: &DateTime) -> Result<Timestamp, jiff::Error> {
+    const NANOS: i128 = 1_000_000;
+    let rounded = (time.as_nanos() + NANOS / 2).div_euclid(NANOS) * NANOS;
+    Timestamp::from_nanosecond(rounded)
 }
 
 /// What an execution has done.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer, LoadBalancerStateEnum, TargetGroup, TargetHealthDescription,
-    TargetHealthStateEnum,
+    LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
+    TargetHealthDescription, TargetHealthStateEnum,
 };
-use cutover_core::facts::{FoundLoadBalancer, Group, dns_key};
+use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind, dns_key};
 use cutover_core::{Failure, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
@@ -70,14 +70,14 @@ impl Targets {
         let mut found = self.all().await?;
         found.retain(|balancer| wanted.contains(&balancer.dns_key));
         let mut groups = self.groups(&found).await?;
-        let described = found.into_iter().map(|Balancer { arn, id, dns_key, active }| {
+        let described = found.into_iter().map(|Balancer { arn, id, dns_key, kind, active }| {
             let groups = groups.remove(&arn).unwrap_or_default();
             let hosts = |Counted { id, hosts }: Counted| {
                 let (healthy, registered) = hosts.unwrap_or_default();
                 Group { id, healthy, registered }
             };
             let groups = groups.into_iter().map(hosts).collect();
-            (dns_key, FoundLoadBalancer { id, active, groups })
+            (dns_key, FoundLoadBalancer { id, kind, active, groups })
         });
         Ok(described.collect())
     }
@@ -312,6 +312,7 @@ struct Balancer {
     arn: String,
     id: String,
     dns_key: String,
+    kind: LoadBalancerKind,
     active: bool,
 }
 
@@ -323,6 +324,11 @@ impl Balancer {
             arn: arn.to_owned(),
             id: dimension(what, arn, "loadbalancer/", "")?,
             dns_key: dns_key(listed.dns_name().unwrap_or_default()),
+            kind: match listed.r#type() {
+                Some(LoadBalancerTypeEnum::Network) => LoadBalancerKind::Network,
+                Some(LoadBalancerTypeEnum::Gateway) => LoadBalancerKind::Gateway,
+                _ => LoadBalancerKind::Application,
+            },
             // "Impaired" serves as well: it could not scale up.
             active: matches!(
                 state,

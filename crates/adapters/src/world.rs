@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
 use cutover_core::baseline::BASELINE_PERIODS;
-use cutover_core::check::{Attempt, Survey, TRAFFIC_PERIODS, Zone};
-use cutover_core::facts::{Facts, FoundLoadBalancer, Record};
+use cutover_core::check::{Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};
+use cutover_core::facts::{Facts, LoadBalancerKind};
 use cutover_core::health::PERIOD_S_MIN;
-use cutover_core::{Failure, LoadBalancer, Series, Side, Window};
+use cutover_core::{ExternalDns, Failure, LoadBalancer, Request, Series, Side, Window};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::zone::{ZoneLookup, find_zone, records};
+use crate::clients::Route53Client;
+use crate::zone::{ZoneLookup, find_zone, records, records_of};
 use crate::{CloudWatch, Targets, Telemetry, clients, executions, parameters};
 
 /// The services that validation reads, and where the defaults of this installation stand.
@@ -79,41 +81,47 @@ impl World {
         Ok(defaults)
     }
 
-    /// The zone of this name or id, and its records.
+    /// Looks at everything that a request depends on: the zone's records, then what they point at, alarms and
+    /// other executions, and last the traffic.
+    ///
+    /// While the new side is waited for, this is done again and again. Then only the names that the request
+    /// gives are read, and not the traffic. The whole zone is read when there is nothing to wait for, or when
+    /// routes that external-dns owns are to be refused: its ownership records may stand anywhere.
     ///
     /// # Errors
-    /// `InvalidInput` (`zone_missing`, `zone_ambiguous`) when there is none or there are several;
-    /// as [`records`] otherwise.
-    pub async fn zone(&self, name_or_id: &str) -> Result<(Zone, Vec<Record>), Failure> {
+    /// `InvalidInput` (`zone_missing`, `zone_ambiguous`) when there is no such zone or there are several;
+    /// `TransientAws` and `AwsRefused` of the services asked.
+    pub async fn look(
+        &self,
+        request: Request,
+        state_machine_arn: &str,
+        attempt: &Attempt,
+    ) -> Result<(Survey, Facts), Failure> {
         let client = clients::route53(&self.config);
-        let zone = match find_zone(&client, name_or_id).await? {
-            ZoneLookup::Found(zone) => zone,
-            ZoneLookup::None => {
-                let message = format!("there is no hosted zone {name_or_id:?} in this account");
-                return Err(Failure::invalid("zone_missing", message));
-            }
-            ZoneLookup::Many(zones) => {
-                let kind = |private: bool| if private { "private" } else { "public" };
-                let ids: Vec<String> = zones
-                    .iter()
-                    .map(|(z, private)| format!("{} ({})", z.id, kind(*private)))
-                    .collect();
-                let message = format!(
-                    "several hosted zones are named {name_or_id:?}: {}; name one by its id",
-                    ids.join(", ")
-                );
-                return Err(Failure::invalid("zone_ambiguous", message));
-            }
+        let zone = zone(&client, &request.hosted_zone).await?;
+        let names = request.routes.as_ref().filter(|_| request.external_dns == ExternalDns::Warn);
+        let read = match names {
+            Some(names) => records_of(&client, &zone.id, names).await?,
+            None => records(&client, &zone.id).await?,
         };
-        let records = records(&client, &zone.id).await?;
-        Ok((zone, records))
+        let is_partial = names.is_some();
+        let mut survey = Survey::of(request.clone(), zone.clone(), &read);
+        let mut facts = self.facts(&survey, state_machine_arn, attempt).await?;
+        let outlook = survey.outlook(&facts, attempt);
+        if outlook == Outlook::NotReady {
+            return Ok((survey, facts));
+        }
+        if is_partial {
+            let all = records(&client, &zone.id).await?;
+            survey = Survey::of(request, zone, &all);
+        }
+        let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
+        facts.history = history(&telemetry, &survey, &facts, outlook, attempt.now).await?;
+        Ok((survey, facts))
     }
 
-    /// What [`Survey::conclude`] needs to know.
-    ///
-    /// # Errors
-    /// `TransientAws` and `AwsRefused` of the services asked.
-    pub async fn facts(
+    /// What stands behind the records, alarms and other executions.
+    async fn facts(
         &self,
         survey: &Survey,
         state_machine_arn: &str,
@@ -123,43 +131,65 @@ impl World {
         let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
         let targets = Targets::new(clients::load_balancing(&self.config), telemetry.clone());
         let step_functions = clients::step_functions(&self.config);
-        let found = async {
-            let found = targets.find(&dns_names).await?;
-            let history = history(&telemetry, survey, &found, attempt).await?;
-            Ok::<_, Failure>((found, history))
-        };
-        let ((load_balancers, history), alarms, running) = tokio::try_join!(
-            found,
+        let (load_balancers, alarms, running) = tokio::try_join!(
+            targets.find(&dns_names),
             telemetry.alarms(&survey.request().health.alarms),
             executions::running(&step_functions, state_machine_arn, &attempt.execution.arn),
         )?;
-        Ok(Facts { load_balancers, history, alarms, running })
+        let region = self.config.region().map(ToString::to_string).unwrap_or_default();
+        Ok(Facts { region, load_balancers, history: BTreeMap::new(), alarms, running })
+    }
+}
+
+/// The zone of this name or id.
+async fn zone(client: &Route53Client, name_or_id: &str) -> Result<Zone, Failure> {
+    match find_zone(client, name_or_id).await? {
+        ZoneLookup::Found(zone) => Ok(zone),
+        ZoneLookup::None => {
+            let message = format!("there is no hosted zone {name_or_id:?} in this account");
+            Err(Failure::invalid("zone_missing", message))
+        }
+        ZoneLookup::Many(zones) => {
+            let kind = |private: bool| if private { "private" } else { "public" };
+            let ids: Vec<String> = zones
+                .iter()
+                .map(|(zone, private)| format!("{} ({})", zone.id, kind(*private)))
+                .collect();
+            let message = format!(
+                "several hosted zones are named {name_or_id:?}: {}; name one by its id",
+                ids.join(", ")
+            );
+            Err(Failure::invalid("zone_ambiguous", message))
+        }
     }
 }
 
 /// What the load balancers counted up to now, by their id: the old side's over a day, for its baseline.
 /// Of the new side it only matters whether it has traffic, and that only when the cutover is resumed.
 ///
-/// While the new side is waited for, all of this is asked again every few seconds: then a few periods
-/// tell as much as a day.
+/// A request that is refused anyway needs no day: a few periods tell whether the traffic is a reason as well.
 ///
 /// # Errors
 /// As [`Telemetry::series`].
 pub async fn history(
     telemetry: &impl Telemetry,
     survey: &Survey,
-    found: &BTreeMap<String, FoundLoadBalancer>,
-    attempt: &Attempt,
+    facts: &Facts,
+    outlook: Outlook,
+    now: Timestamp,
 ) -> Result<BTreeMap<String, Series>, Failure> {
-    let refused = survey.is_refused(found, attempt);
-    let old_periods = if refused { TRAFFIC_PERIODS } else { BASELINE_PERIODS };
+    let old_periods = match outlook {
+        Outlook::Accepted => BASELINE_PERIODS,
+        Outlook::NotReady | Outlook::Refused => TRAFFIC_PERIODS,
+    };
     let resumed = survey.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
     let mut history = BTreeMap::new();
     for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
         let ids: BTreeSet<String> = survey
             .dns_names(side)
             .iter()
-            .filter_map(|name| found.get(name))
+            .filter_map(|name| facts.load_balancers.get(name))
+            .filter(|load_balancer| load_balancer.kind == LoadBalancerKind::Application)
             .map(|load_balancer| load_balancer.id.clone())
             .filter(|id| !history.contains_key(id))
             .collect();
@@ -168,7 +198,7 @@ pub async fn history(
             .map(|id| LoadBalancer { id, target_groups: Vec::new(), baseline: None })
             .collect();
         let health = &survey.request().health;
-        let window = Window::newest(periods, attempt.now, health);
+        let window = Window::newest(periods, now, health);
         let series = telemetry.series(&load_balancers, window, health).await?;
         history.extend(load_balancers.into_iter().map(|of| of.id).zip(series));
     }

@@ -5,10 +5,11 @@ use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
 use cutover_core::check::Zone;
 use cutover_core::facts::{Policy, Record, Target};
+use cutover_core::split::WEIGHT_MAX;
 use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
-use crate::router::route53::shape;
+use crate::router::route53::{listing, shape};
 
 /// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
 const PAGE_MAX: i32 = 300;
@@ -84,29 +85,50 @@ fn zone(listed: &HostedZone) -> Zone {
     }
 }
 
-/// `None`: a weight or a TTL is out of the range that Route 53 allows.
-fn record(set: &ResourceRecordSet) -> Option<Record> {
-    let policy = match (set.weight(), set.set_identifier()) {
-        (Some(_), _) => Policy::Weighted,
-        (None, None) => Policy::Simple,
-        (None, Some(_)) => Policy::Other,
+/// A record set, whatever it says: it may be none of ours. A weight that Route 53 does not know is no weight, and
+/// a TTL that cannot be is too long.
+fn record(set: &ResourceRecordSet) -> Record {
+    let weight = set.weight().and_then(|weight| u16::try_from(weight).ok());
+    let weight = weight.filter(|weight| *weight <= WEIGHT_MAX);
+    let policy = match (weight, set.weight(), set.set_identifier()) {
+        (Some(_), _, _) => Policy::Weighted,
+        (None, None, None) => Policy::Simple,
+        (None, _, _) => Policy::Other,
     };
     let target = match set.alias_target() {
-        Some(alias) => Target::Alias { dns_name: alias.dns_name().to_owned() },
+        Some(alias) => Target::Alias {
+            dns_name: alias.dns_name().to_owned(),
+            evaluates_health: alias.evaluate_target_health(),
+        },
         None => Target::Values(
             set.resource_records().iter().map(|record| record.value().to_owned()).collect(),
         ),
     };
-    Some(Record {
+    Record {
         name: name(set.name()),
         kind: set.r#type().as_str().to_owned(),
         set_identifier: set.set_identifier().map(str::to_owned),
-        weight: set.weight().map(u16::try_from).transpose().ok()?,
+        weight,
         policy,
-        ttl_s: set.ttl().map(u32::try_from).transpose().ok()?,
         shape: shape(set),
+        ttl_s: set.ttl().map(|ttl| u32::try_from(ttl).unwrap_or(u32::MAX)),
+        health_check_id: set.health_check_id().map(str::to_owned),
         target,
-    })
+    }
+}
+
+/// The record sets of these names alone.
+///
+/// # Errors
+/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
+/// `Internal` when its listing has no end.
+pub async fn records_of(
+    client: &Client,
+    zone_id: &str,
+    names: &[RouteId],
+) -> Result<Vec<Record>, Failure> {
+    let listed = listing(client, zone_id, names.iter().collect(), false).await?;
+    Ok(listed.values().flat_map(|listed| &listed.sets).map(record).collect())
 }
 
 /// Every record set of a zone.
@@ -119,11 +141,7 @@ pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Fail
     let mut from = None;
     for _ in 0..PAGES_MAX {
         let page = page(client, zone_id, from.as_ref()).await?;
-        for set in &page.sets {
-            records.push(record(set).ok_or_else(|| {
-                Failure::Internal(format!("zone {zone_id} has a record out of range: {set:?}"))
-            })?);
-        }
+        records.extend(page.sets.iter().map(record));
         from = page.next;
         if from.is_none() {
             return Ok(records);

@@ -6,22 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::baseline::Baselines;
 use crate::cutover::{
-    Action, Cutover, Execution, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status,
+    Action, Cutover, Execution, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status, holder_of,
 };
-use crate::facts::{Facts, FoundLoadBalancer, Policy, Record, Running, Target, dns_key};
+use crate::endpoint::Never;
+use crate::facts::{
+    Facts, FoundLoadBalancer, LoadBalancerKind, Policy, Record, Running, Target, dns_key,
+};
 use crate::failure::{CAUSE_BYTES_MAX, Failure, Problem};
 use crate::health::OnNoData;
 use crate::load_balancer::LoadBalancer;
 use crate::lumps::{hosts_needed, worst_share};
+use crate::ownership::{Ownership, Registry};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::{ExternalDns, Request};
-use crate::split::{RouteId, Side, Sides, WEIGHT_MAX, Weights};
-use crate::start::Start;
+use crate::rivals::Claim;
+use crate::split::{Mark, RouteId, Side, Sides, WEIGHT_MAX, Weights};
 
 /// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
 pub const TTL_S_MAX: u32 = 300;
@@ -38,6 +41,8 @@ const VERDICT_BYTES_MAX: usize = 150;
 /// Seconds since the start during which names without records of the new side are waited for, when
 /// the routes are discovered.
 pub const LEFT_OUT_WAIT_S: u32 = 600;
+/// Longest name of a record, in characters. Source: RFC 1035, section 2.3.4.
+const NAME_BYTES_MAX: usize = 253;
 /// Names listed in a sentence about many routes.
 const NAMES_SHOWN: usize = 5;
 
@@ -68,6 +73,17 @@ enum Remedy {
     Person,
 }
 
+/// What a validation comes to, as far as can be told before the traffic is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// A cutover, if the traffic allows it.
+    Accepted,
+    /// The new side is waited for.
+    NotReady,
+    /// A refusal.
+    Refused,
+}
+
 /// A route whose records are as they must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Candidate {
@@ -76,9 +92,42 @@ struct Candidate {
     ttl_s: u32,
     old_dns: String,
     new_dns: String,
-    external_dns: bool,
+    /// Whether an alias of the old side evaluates its target's health.
+    old_evaluates_health: bool,
+    /// The same of the new side.
+    new_evaluates_health: bool,
+    /// Whether a record of either side has a Route 53 health check.
+    has_health_check: bool,
+    /// All set identifiers of its weighted records.
+    identifiers: BTreeSet<String>,
+    ownership: Ownership,
     shapes: Vec<u32>,
-    supersedes: Option<String>,
+    /// What stands in the place of its fence.
+    fence: Standing,
+}
+
+/// What stands in the place of a route's fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing.
+    Nothing,
+    /// The mark of an execution.
+    Mark(Mark),
+    /// Something that cutover did not write.
+    Other,
+}
+
+impl Standing {
+    fn read(target: &Target) -> Self {
+        let mark = match target {
+            Target::Values(values) => match &values[..] {
+                [only] => Mark::read(only.trim_matches('"')),
+                _ => None,
+            },
+            Target::Alias { .. } => None,
+        };
+        mark.map_or(Self::Other, Self::Mark)
+    }
 }
 
 /// What the zone's records say about a request.
@@ -125,7 +174,7 @@ impl Survey {
             warnings: Vec::new(),
         };
         let mut by_name: BTreeMap<&RouteId, Vec<&Record>> = BTreeMap::new();
-        for record in records.iter().filter(|record| carries_traffic(record)) {
+        for record in records.iter().filter(|record| record.carries_traffic()) {
             by_name.entry(&record.name).or_default().push(record);
         }
         let asked_for = survey.routes_asked_for(&by_name);
@@ -134,11 +183,16 @@ impl Survey {
             Some(routes) => routes,
             None => survey.discover(&by_name, &sides),
         };
-        let owned = owned_by_external_dns(records, &sides);
+        let registry = Registry::of(records, &sides);
+        let fences: BTreeMap<&RouteId, &Record> =
+            records.iter().filter(|r| r.kind == "TXT").map(|r| (&r.name, r)).collect();
         for route in routes {
             let records = by_name.get(&route).map_or(&[][..], Vec::as_slice);
             if let Some(mut candidate) = survey.read_route(&route, records, &sides) {
-                candidate.external_dns = owned.contains(&route);
+                candidate.ownership = registry.ownership(&route, records);
+                if let Some(fence) = fences.get(&fence_name(&route)) {
+                    candidate.fence = Standing::read(&fence.target);
+                }
                 survey.candidates.push(candidate);
             }
         }
@@ -157,18 +211,17 @@ impl Survey {
         self.candidates.iter().map(of_side).collect()
     }
 
-    /// Whether there will be no cutover this time, whatever else is found out: then what is costly to ask
-    /// for need not be asked.
+    /// What this validation will come to, whatever the traffic is: what is costly to ask for need not be asked
+    /// where there will be no cutover this time. The history of `facts` is not looked at.
     #[must_use]
-    pub fn is_refused(
-        &self,
-        found: &BTreeMap<String, FoundLoadBalancer>,
-        attempt: &Attempt,
-    ) -> bool {
+    pub fn outlook(&self, facts: &Facts, attempt: &Attempt) -> Outlook {
         let mut survey = self.clone();
-        survey.check_load_balancers(found);
-        survey.check_left_out(attempt);
-        !survey.findings.is_empty()
+        survey.check_all_but_traffic(facts, attempt);
+        match (survey.findings.is_empty(), survey.is_waiting(attempt)) {
+            (true, _) => Outlook::Accepted,
+            (_, true) => Outlook::NotReady,
+            (_, false) => Outlook::Refused,
+        }
     }
 
     /// The request that is being validated.
@@ -194,7 +247,7 @@ impl Survey {
     fn find_sides(&mut self, by_name: &BTreeMap<&RouteId, Vec<&Record>>) -> Option<Sides> {
         let new = self.request.new.clone();
         if let Some(old) = self.request.old.clone() {
-            return Some(Sides { old, new });
+            return self.old_exists(&old, by_name).then_some(Sides { old, new });
         }
         let is_new = |record: &&&Record| record.set_identifier.as_ref() == Some(&new);
         let considered = by_name.iter().filter(|(name, records)| match &self.request.routes {
@@ -237,6 +290,24 @@ impl Survey {
                 None
             }
         }
+    }
+
+    /// A name for the old side that no record has is a mistake: nothing will ever write records for it.
+    /// Where the routes are named, each of them is looked at by itself.
+    fn old_exists(&mut self, old: &str, by_name: &BTreeMap<&RouteId, Vec<&Record>>) -> bool {
+        let identifiers: BTreeSet<&String> =
+            by_name.values().flatten().filter_map(|r| r.set_identifier.as_ref()).collect();
+        if self.request.routes.is_some() || identifiers.iter().any(|id| *id == old) {
+            return true;
+        }
+        let known: Vec<String> = identifiers.iter().map(|id| format!("{id:?}")).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
+        let message = format!(
+            "no record of {} has the set identifier {old:?} that old names; there are: {known}",
+            self.zone.name
+        );
+        self.refuse(Problem::new("old_unknown", message));
+        false
     }
 
     /// The routes that the request names, but for those that cannot be any.
@@ -329,9 +400,13 @@ impl Survey {
             ttl_s,
             old_dns: old_dns?,
             new_dns: new_dns?,
-            external_dns: false,
+            old_evaluates_health: old.values().any(|record| record.evaluates_health()),
+            new_evaluates_health: new.values().any(|record| record.evaluates_health()),
+            has_health_check: old.values().chain(new.values()).any(|r| r.health_check_id.is_some()),
+            identifiers: records.iter().filter_map(|r| r.set_identifier.clone()).collect(),
+            ownership: Ownership::None,
             shapes: shapes(&old, &new),
-            supersedes: None,
+            fence: Standing::Nothing,
         })
     }
 
@@ -458,9 +533,11 @@ impl Survey {
         records: impl Iterator<Item = &'r &'r Record>,
         side: &str,
     ) -> Option<String> {
+        let records: Vec<&Record> = records.copied().collect();
         let targets: BTreeSet<String> = records
+            .iter()
             .flat_map(|record| match &record.target {
-                Target::Alias { dns_name } => vec![dns_key(dns_name)],
+                Target::Alias { dns_name, .. } => vec![dns_key(dns_name)],
                 Target::Values(values) => values.iter().map(|value| dns_key(value)).collect(),
             })
             .collect();
@@ -484,6 +561,12 @@ impl Survey {
             self.refuse(Problem::of(route, "many_targets", message));
             return None;
         }
+        let is_empty = |record: &&Record| matches!(&record.target, Target::Values(values) if values.is_empty());
+        if records.iter().any(is_empty) {
+            let message = format!("its {side} record points nowhere: point it at a load balancer");
+            self.refuse(Problem::of(route, "no_target", message));
+            return None;
+        }
         targets.into_iter().next()
     }
 
@@ -493,17 +576,12 @@ impl Survey {
     /// `NotReady` when all that is wrong may pass by waiting and there is time to wait,
     /// `InvalidInput` with every problem otherwise.
     pub fn conclude(mut self, facts: &Facts, attempt: &Attempt) -> Result<Cutover, Failure> {
-        self.check_load_balancers(&facts.load_balancers);
-        self.check_traffic(facts);
-        self.check_alarms(&facts.alarms);
-        self.check_running(&facts.running, attempt);
-        self.check_external_dns();
-        self.check_left_out(attempt);
-        self.check_resumed();
-        let ttl_s = self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S);
-        for problem in self.request.too_long(ttl_s) {
-            self.refuse(problem);
+        self.check_all_but_traffic(facts, attempt);
+        // While the new side is waited for, nobody has asked for the traffic yet.
+        if !self.is_waiting(attempt) {
+            self.check_traffic(facts);
         }
+        let ttl_s = self.ttl_s();
         self.warn_of_lumps(&facts.load_balancers, ttl_s);
         let cutover = self.cutover(facts, attempt, ttl_s);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.findings.is_empty()) {
@@ -515,34 +593,150 @@ impl Survey {
         }
     }
 
-    fn check_load_balancers(&mut self, found: &BTreeMap<String, FoundLoadBalancer>) {
-        let mut pairs: BTreeMap<(String, String), RouteId> = BTreeMap::new();
-        for candidate in self.candidates.clone() {
-            let route = &candidate.route;
-            let old = found.get(&candidate.old_dns);
-            if old.is_none() {
-                let message = format!(
-                    "its old record points at {}, which is no load balancer of this account and \
-                     region: its requests cannot be counted",
-                    candidate.old_dns
-                );
-                self.refuse(Problem::of(route, "no_load_balancer", message));
-            }
-            if !found.contains_key(&candidate.new_dns) {
-                let message = format!(
-                    "its new record points at {}, which is no load balancer of this account and \
-                     region yet",
-                    candidate.new_dns
-                );
-                self.not_yet(Problem::of(route, "no_load_balancer", message));
-            }
-            let pair = (candidate.old_dns.clone(), candidate.new_dns.clone());
-            pairs.entry(pair).or_insert_with(|| route.clone());
+    fn check_all_but_traffic(&mut self, facts: &Facts, attempt: &Attempt) {
+        self.check_load_balancers(facts);
+        self.check_alarms(&facts.alarms);
+        self.check_running(&facts.running, attempt);
+        self.check_fences(&facts.running, attempt);
+        self.check_external_dns();
+        self.warn_of_health_checks();
+        self.check_left_out(attempt);
+        self.check_resumed();
+        for problem in self.request.too_long(self.ttl_s()) {
+            self.refuse(problem);
         }
-        for ((old_dns, new_dns), route) in pairs {
-            if let (Some(old), Some(new)) = (found.get(&old_dns), found.get(&new_dns)) {
-                self.check_capacity(&route, old, new);
+    }
+
+    /// The longest TTL of the routes, in seconds.
+    fn ttl_s(&self) -> u32 {
+        self.candidates.iter().map(|c| c.ttl_s).max().unwrap_or(ALIAS_TTL_S)
+    }
+
+    fn check_load_balancers(&mut self, facts: &Facts) {
+        let mut pairs: BTreeMap<(String, String), Candidate> = BTreeMap::new();
+        let mut evaluated: BTreeMap<String, RouteId> = BTreeMap::new();
+        for candidate in self.candidates.clone() {
+            let Candidate { route, old_dns, new_dns, .. } = &candidate;
+            let old = self.check_endpoint(route, Side::Old, old_dns, facts);
+            let new = self.check_endpoint(route, Side::New, new_dns, facts);
+            if old && candidate.old_evaluates_health {
+                evaluated.entry(old_dns.clone()).or_insert_with(|| route.clone());
             }
+            if old && new {
+                let pair = (old_dns.clone(), new_dns.clone());
+                let first = pairs.entry(pair).or_insert_with(|| candidate.clone());
+                first.new_evaluates_health |= candidate.new_evaluates_health;
+            }
+        }
+        let found = &facts.load_balancers;
+        for (old_dns, route) in evaluated {
+            if let Some(old) = found.get(&old_dns) {
+                self.check_old_groups(&route, old);
+            }
+        }
+        for ((old_dns, new_dns), first) in pairs {
+            let (Some(old), Some(new)) = (found.get(&old_dns), found.get(&new_dns)) else {
+                continue;
+            };
+            let route = &first.route;
+            if old.id == new.id {
+                let message = format!("both sides point at the same load balancer, {}", new.id);
+                self.refuse(Problem::of(route, "same_load_balancer", message));
+                continue;
+            }
+            self.check_capacity(route, old, new);
+            self.check_new_groups(route, new, first.new_evaluates_health);
+        }
+    }
+
+    /// Whether a side's DNS name is that of an application load balancer of this account and region. What can
+    /// never become one is refused at once.
+    fn check_endpoint(&mut self, route: &RouteId, side: Side, name: &str, facts: &Facts) -> bool {
+        let side_name = match side {
+            Side::Old => "old",
+            Side::New => "new",
+        };
+        let other_type = |kind: &str| {
+            let message = format!(
+                "its {side_name} record points at {name}, a {kind} load balancer, which counts no \
+                 requests; allowed: an application load balancer, as an Ingress of \
+                 aws-load-balancer-controller makes one"
+            );
+            Problem::of(route, "load_balancer_type", message)
+        };
+        let problem = match facts.load_balancers.get(name).map(|found| found.kind) {
+            Some(LoadBalancerKind::Application) => return true,
+            Some(LoadBalancerKind::Network) => other_type("network"),
+            Some(LoadBalancerKind::Gateway) => other_type("gateway"),
+            None => match (Never::of(name, &facts.region), side) {
+                (Some(Never::OtherType(kind)), _) => other_type(kind),
+                (Some(Never::Elsewhere(what)), _) => {
+                    let message = format!(
+                        "its {side_name} record points at {name}, which is {what}; allowed: an \
+                         application load balancer of this account and of the region {}",
+                        facts.region
+                    );
+                    Problem::of(route, "foreign_target", message)
+                }
+                (None, Side::Old) => {
+                    let message = format!(
+                        "its old record points at {name}, which is no load balancer of this account \
+                         and region: its requests cannot be counted"
+                    );
+                    Problem::of(route, "no_load_balancer", message)
+                }
+                (None, Side::New) => {
+                    let message = format!(
+                        "its new record points at {name}, which is no load balancer of this account \
+                         and region yet"
+                    );
+                    self.not_yet(Problem::of(route, "no_load_balancer", message));
+                    return false;
+                }
+            },
+        };
+        self.refuse(problem);
+        false
+    }
+
+    /// With a target group without a healthy target, an old side whose alias evaluates that is out of
+    /// Route 53's answers: all traffic goes to the new side, at weight 0 as well.
+    fn check_old_groups(&mut self, route: &RouteId, old: &FoundLoadBalancer) {
+        let groups = without_healthy_target(old);
+        if !groups.is_empty() {
+            let message = format!(
+                "target groups of the old load balancer {} have no healthy target: {}; its alias has \
+                 EvaluateTargetHealth, so Route 53 sends everything to the new side whatever the weights, and \
+                 a roll-back would bring nothing back: give each of them a healthy target, take them off \
+                 the load balancer, or turn EvaluateTargetHealth off",
+                old.id,
+                listed(&groups)
+            );
+            self.refuse(Problem::of(route, "old_side_out_of_dns", message));
+        }
+    }
+
+    /// The same of the new side keeps all traffic on the old one.
+    fn check_new_groups(&mut self, route: &RouteId, new: &FoundLoadBalancer, evaluates: bool) {
+        let groups = without_healthy_target(new);
+        if groups.is_empty() || new.healthy() == 0 {
+            return;
+        }
+        if evaluates {
+            let message = format!(
+                "target groups of the new load balancer {} have no healthy target yet: {}; its alias has \
+                 EvaluateTargetHealth, so Route 53 would send nothing to it",
+                new.id,
+                listed(&groups)
+            );
+            self.not_yet(Problem::of(route, "new_side_out_of_dns", message));
+        } else {
+            let message = format!(
+                "target groups of {} have no healthy target: {}; what is routed to them will fail",
+                new.id,
+                listed(&groups)
+            );
+            self.warnings.push(Problem::new("unhealthy_target_group", message));
         }
     }
 
@@ -552,11 +746,6 @@ impl Survey {
         old: &FoundLoadBalancer,
         new: &FoundLoadBalancer,
     ) {
-        if old.id == new.id {
-            let message = format!("both sides point at the same load balancer, {}", new.id);
-            self.refuse(Problem::of(route, "same_load_balancer", message));
-            return;
-        }
         if !new.active {
             let message = format!("the new load balancer {} is not active yet", new.id);
             self.not_yet(Problem::of(route, "load_balancer_not_active", message));
@@ -575,15 +764,6 @@ impl Survey {
                 old.healthy()
             );
             self.not_yet(Problem::of(route, "capacity_too_low", message));
-        }
-        let dead = new.groups.iter().filter(|g| g.registered > 0 && g.healthy == 0).count();
-        if dead > 0 && new.healthy() > 0 {
-            let message = format!(
-                "{dead} target group(s) of {} have targets and none healthy: an alias with \
-                 EvaluateTargetHealth takes such a load balancer out of DNS",
-                new.id
-            );
-            self.warnings.push(Problem::new("unhealthy_target_group", message));
         }
     }
 
@@ -636,56 +816,141 @@ impl Survey {
 
     /// Of two executions that want one route, the one that started first has it.
     fn check_running(&mut self, running: &[Running], attempt: &Attempt) {
-        let ours: BTreeSet<RouteId> = self.candidates.iter().map(|c| c.route.clone()).collect();
         let us = (attempt.started_at, &attempt.execution.name);
         for other in running.iter().filter(|other| (other.started_at, &other.name) < us) {
-            let shared = match Wanted::by(other.input.as_deref()) {
-                Wanted::Nothing => continue,
-                Wanted::Unknown => "routes that cannot be told".to_owned(),
-                Wanted::Zone { new, .. } if new != self.request.new => continue,
-                Wanted::Zone { zone, .. } => {
-                    let zone = zone.or_else(|| self.request.default_zone.clone());
-                    let (id, name) = (&self.zone.id, &self.zone.name);
-                    if zone.is_some_and(|z| z != *id && z.trim_end_matches('.') != name) {
-                        continue;
-                    }
-                    format!("any route of {name}")
-                }
-                Wanted::Routes(routes) => {
-                    let shared: Vec<String> =
-                        routes.intersection(&ours).map(ToString::to_string).collect();
+            let shared = match Claim::read(other.input.as_deref(), &self.request.defaults) {
+                Claim::Nothing => continue,
+                Claim::Unknown => "routes that cannot be read from its input".to_owned(),
+                Claim::Routes(wanted) => {
+                    let ours = self.candidates.iter().map(|c| (&c.route, &c.identifiers));
+                    let shared = wanted.among(&self.zone, ours);
                     if shared.is_empty() {
                         continue;
                     }
                     listed(&shared)
                 }
             };
-            let message = format!("execution {:?} is running for {shared}", other.name);
+            let message = format!(
+                "execution {:?}, which started first, is running for {shared}: wait for its end or stop it",
+                other.name
+            );
             self.refuse_for_now(Problem::new("already_running", message));
         }
     }
 
-    fn check_external_dns(&mut self) {
-        let owned: Vec<String> = self
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.external_dns)
-            .map(|candidate| candidate.route.to_string())
-            .collect();
-        if owned.is_empty() {
-            return;
+    /// A fence tells whose hand is on a route. That of an execution that has ended, whose last write
+    /// failed, is replaced: nothing that it still does can touch the route then.
+    fn check_fences(&mut self, running: &[Running], attempt: &Attempt) {
+        let ours = holder_of(&attempt.execution.arn);
+        let machine = |holder: &str| holder.split(':').next().unwrap_or_default().to_owned();
+        let mut left_by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for Candidate { route, fence, .. } in self.candidates.clone() {
+            let name = fence_name(&route);
+            if self.request.fence && name.as_str().len() > NAME_BYTES_MAX {
+                let message = format!(
+                    "its fence {name} would have a name of more than {NAME_BYTES_MAX} characters: set \
+                     fence to false"
+                );
+                self.refuse(Problem::of(&route, "fence_name_too_long", message));
+            }
+            match fence {
+                Standing::Nothing => {}
+                Standing::Other if !self.request.fence => {}
+                Standing::Other => {
+                    let message = format!(
+                        "the TXT record {name}, where its fence is to stand, was not written by cutover: remove \
+                         it, or set fence to false"
+                    );
+                    self.refuse(Problem::of(&route, "fence_unreadable", message));
+                }
+                Standing::Mark(mark) if mark.holder == ours => {}
+                Standing::Mark(mark) if machine(&mark.holder) != machine(&ours) => {
+                    let message = format!(
+                        "execution {} of another installation of cutover has its hand on it, says the TXT record \
+                         {name}: roll that execution back, or remove the record if it has ended",
+                        mark.holder
+                    );
+                    self.refuse(Problem::of(&route, "fenced", message));
+                }
+                Standing::Mark(mark) => {
+                    let is_it =
+                        |other: &&Running| mark.holder.ends_with(&format!(":{}", other.name));
+                    if running.iter().any(|other| is_it(&other)) {
+                        let message = format!(
+                            "execution {} has its hand on it, says the TXT record {name}: wait for its end or \
+                             stop it",
+                            mark.holder
+                        );
+                        self.refuse_for_now(Problem::of(&route, "fenced", message));
+                    } else {
+                        left_by.entry(mark.holder).or_default().push(route.to_string());
+                    }
+                }
+            }
         }
-        let message = format!(
-            "external-dns owns the records of {} route(s): {}; with --policy=sync or upsert-only \
-             it writes the weights of the Ingress annotations back within a minute, so run it \
-             with --policy=create-only",
-            owned.len(),
-            listed(&owned)
-        );
-        let problem = Problem::new("external_dns", message);
-        match self.request.external_dns {
-            ExternalDns::Warn => self.warnings.push(problem),
-            ExternalDns::Refuse => self.refuse(problem),
+        for (holder, routes) in left_by {
+            let message = format!(
+                "execution {holder} has ended without its last write to {} route(s): {}; this cutover replaces \
+                 its fences, and a roll-back of that execution then finds nothing to undo",
+                routes.len(),
+                listed(&routes)
+            );
+            self.warnings.push(Problem::new("fence_left", message));
+        }
+    }
+
+    fn check_external_dns(&mut self) {
+        let with = |ownership| {
+            let of = self.candidates.iter().filter(move |c| c.ownership == ownership);
+            of.map(|candidate| candidate.route.to_string()).collect::<Vec<_>>()
+        };
+        let (owned, unknown) = (with(Ownership::Owned), with(Ownership::Unknown));
+        let mut problems = vec![];
+        if !owned.is_empty() {
+            let message = format!(
+                "external-dns owns the records of {} route(s): {}; with --policy=sync or upsert-only \
+                 it writes the weights of the Ingress annotations back within a minute, so run it \
+                 with --policy=create-only",
+                owned.len(),
+                listed(&owned)
+            );
+            problems.push(Problem::new("external_dns", message));
+        }
+        if !unknown.is_empty() {
+            let mut message = format!(
+                "it is unknown whether external-dns owns the records of {} route(s): {}; readable TXT ownership \
+                 records in this zone would show it, but they are encrypted or missing (see --registry and \
+                 --txt-encrypt-enabled of its deployment); if it is at work there, run it with \
+                 --policy=create-only",
+                unknown.len(),
+                listed(&unknown)
+            );
+            if self.request.external_dns == ExternalDns::Refuse {
+                message.push_str("; after that, or if it is not, set external_dns to \"warn\"");
+            }
+            problems.push(Problem::new("external_dns_unknown", message));
+        }
+        for problem in problems {
+            match self.request.external_dns {
+                ExternalDns::Warn => self.warnings.push(problem),
+                ExternalDns::Refuse => self.refuse(problem),
+            }
+        }
+    }
+
+    /// The status of a health check is not read: people look at it.
+    fn warn_of_health_checks(&mut self) {
+        let checked = self.candidates.iter().filter(|candidate| candidate.has_health_check);
+        let names: Vec<String> = checked.map(|candidate| candidate.route.to_string()).collect();
+        if !names.is_empty() {
+            let message = format!(
+                "records of {} route(s) have a Route 53 health check: {}; while one of the old side fails, \
+                 Route 53 sends everything to the new side whatever the weights, and a roll-back brings \
+                 nothing back: make sure that they pass",
+                names.len(),
+                listed(&names)
+            );
+            self.warnings.push(Problem::new("record_health_check", message));
         }
     }
 
@@ -830,11 +1095,14 @@ impl Survey {
                 status: Status::Active,
                 old_lb: index_of(old, false),
                 new_lb: index_of(new, true),
-                external_dns: candidate.external_dns,
+                external_dns: candidate.ownership == Ownership::Owned,
+                evaluates_target_health: candidate.old_evaluates_health,
                 shapes: candidate.shapes.clone(),
-                supersedes: candidate.supersedes.clone(),
+                supersedes: match &candidate.fence {
+                    Standing::Mark(mark) => Some(mark.holder.clone()),
+                    Standing::Nothing | Standing::Other => None,
+                },
                 forced: false,
-                evaluates_target_health: false,
                 verdict: None,
                 reason: None,
             });
@@ -886,22 +1154,31 @@ impl Survey {
         above.or_else(|| steps.len().checked_sub(1))
     }
 
-    fn failure(self, attempt: &Attempt) -> Failure {
+    /// Whether all that is wrong so far may pass by waiting, and there is time to wait.
+    fn is_waiting(&self, attempt: &Attempt) -> bool {
+        self.may_pass() && attempt.waited_s() < i64::from(self.request.ready_timeout_s)
+    }
+
+    /// Whether all that is wrong so far may pass by waiting, which a dry run does not do.
+    fn may_pass(&self) -> bool {
         let any = |remedy| self.findings.iter().any(|finding| finding.remedy == remedy);
-        let not_yet = any(Remedy::Wait) && !any(Remedy::Person);
+        any(Remedy::Wait) && !any(Remedy::Person) && !self.request.dry_run
+    }
+
+    fn failure(self, attempt: &Attempt) -> Failure {
+        let (may_pass, is_waiting) = (self.may_pass(), self.is_waiting(attempt));
         let mut problems: Vec<Problem> = self.findings.into_iter().map(|f| f.problem).collect();
         if problems.is_empty() {
             return Failure::Internal("validation found neither routes nor a problem".to_owned());
         }
-        if !not_yet || self.request.dry_run {
-            return Failure::InvalidInput(problems);
-        }
-        let timeout_s = self.request.ready_timeout_s;
-        if attempt.waited_s() < i64::from(timeout_s) {
+        if is_waiting {
             return Failure::NotReady(problems);
         }
-        let message = format!("not ready within ready_timeout_s, {timeout_s} s");
-        problems.insert(0, Problem::new("not_ready_in_time", message));
+        if may_pass {
+            let timeout_s = self.request.ready_timeout_s;
+            let message = format!("not ready within ready_timeout_s, {timeout_s} s");
+            problems.insert(0, Problem::new("not_ready_in_time", message));
+        }
         Failure::InvalidInput(problems)
     }
 }
@@ -920,6 +1197,11 @@ pub fn state_bytes(cutover: &Cutover) -> usize {
     serde_json::to_string(cutover).map_or(usize::MAX, |json| json.len())
 }
 
+/// The name of the TXT record that is a route's fence.
+fn fence_name(route: &RouteId) -> RouteId {
+    RouteId::from(format!("_cutover.{route}"))
+}
+
 /// The fingerprints of a route's records, one a type, sorted.
 fn shapes(old: &BTreeMap<&str, &Record>, new: &BTreeMap<&str, &Record>) -> Vec<u32> {
     let both = old.iter().filter_map(|(kind, old)| Some((old, new.get(kind)?)));
@@ -928,63 +1210,8 @@ fn shapes(old: &BTreeMap<&str, &Record>, new: &BTreeMap<&str, &Record>) -> Vec<u
     shapes
 }
 
-fn carries_traffic(record: &Record) -> bool {
-    matches!(record.kind.as_str(), "A" | "AAAA" | "CNAME")
-}
-
-/// The routes with a TXT record of one of the sides that says external-dns owns them. Its name is
-/// the route's, or prefixed by a record type.
-/// Source: external-dns documentation, "The TXT registry".
-fn owned_by_external_dns(records: &[Record], sides: &Sides) -> BTreeSet<RouteId> {
-    let owns = |record: &&Record| {
-        let ours = record.set_identifier.as_ref();
-        record.kind == "TXT"
-            && (ours == Some(&sides.old) || ours == Some(&sides.new))
-            && matches!(&record.target, Target::Values(values)
-                if values.iter().any(|value| value.contains("heritage=external-dns")))
-    };
-    let names = records.iter().filter(owns).flat_map(|record| {
-        let name = record.name.as_str();
-        let unprefixed = ["a-", "aaaa-", "cname-"].into_iter().filter_map(|p| name.strip_prefix(p));
-        unprefixed.chain([name]).map(RouteId::from).collect::<Vec<_>>()
-    });
-    names.collect()
-}
-
-/// What another execution's input asks for.
-enum Wanted {
-    Nothing,
-    Routes(BTreeSet<RouteId>),
-    /// It discovers the routes of a new side.
-    Zone {
-        /// In this zone; `None`: in that of the defaults.
-        zone: Option<String>,
-        /// The set identifier of the new side.
-        new: String,
-    },
-    /// Its input cannot be read.
-    Unknown,
-}
-
-impl Wanted {
-    fn by(input: Option<&str>) -> Self {
-        let Some(input) = input.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
-            return Self::Unknown;
-        };
-        let request = match Start::read(&input, "") {
-            Ok(Start::Request(request)) => request,
-            Ok(Start::Ignored(_)) | Err(_) => return Self::Nothing,
-        };
-        if request.get("dry_run").and_then(Value::as_bool) == Some(true) {
-            return Self::Nothing;
-        }
-        if let Some(routes) = request.get("routes").and_then(Value::as_array) {
-            let names = routes.iter().filter_map(Value::as_str);
-            return Self::Routes(names.map(RouteId::from).collect());
-        }
-        let text = |name| request.get(name).and_then(Value::as_str).map(str::to_owned);
-        Self::Zone { zone: text("hosted_zone"), new: text("new").unwrap_or_default() }
-    }
+fn without_healthy_target(found: &FoundLoadBalancer) -> Vec<String> {
+    found.groups_without_healthy_target().map(|group| group.id.clone()).collect()
 }
 
 /// Some names in a sentence, and how many more there are.
@@ -998,7 +1225,7 @@ pub(crate) fn listed(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::evidence::{Counts, Series};
@@ -1017,13 +1244,28 @@ mod tests {
             policy: Policy::Weighted,
             ttl_s: None,
             shape: 7,
-            target: Target::Alias { dns_name: format!("dualstack.K8S-{id}.elb.example.") },
+            health_check_id: None,
+            target: Target::Alias {
+                dns_name: format!("dualstack.K8S-{id}.elb.example."),
+                evaluates_health: false,
+            },
+        }
+    }
+
+    /// What external-dns notes about a record that it owns.
+    fn ownership(name: &str, id: &str) -> Record {
+        let value = "\"heritage=external-dns,external-dns/owner=x\"".to_owned();
+        Record {
+            ttl_s: Some(300),
+            target: Target::Values(vec![value]),
+            ..alias(name, "TXT", id, 0)
         }
     }
 
     fn load_balancer(id: &str, healthy: u32) -> FoundLoadBalancer {
         FoundLoadBalancer {
             id: format!("app/k8s-{id}/1"),
+            kind: LoadBalancerKind::Application,
             active: true,
             groups: vec![Group { id: format!("targetgroup/{id}/1"), healthy, registered: 3 }],
         }
@@ -1037,6 +1279,7 @@ mod tests {
 
     /// A world in which everything is as it must be; tests break one thing each.
     struct Given {
+        defaults: Value,
         request: Value,
         records: Vec<Record>,
         facts: Facts,
@@ -1052,16 +1295,22 @@ mod tests {
                     records.push(alias(name, "AAAA", id, weight));
                 }
             }
+            // external-dns is at work in the zone, and does not own these.
+            for id in ["blue", "green"] {
+                records.push(ownership("cname-elsewhere.example.com", id));
+            }
             let key = |id: &str| format!("k8s-{id}.elb.example");
             let load_balancers = BTreeMap::from([
                 (key("blue"), load_balancer("blue", 3)),
                 (key("green"), load_balancer("green", 3)),
             ]);
             let history = BTreeMap::from([("app/k8s-blue/1".to_owned(), a_day())]);
+            let region = "us-east-1".to_owned();
             Self {
-                request: json!({"new": "green", "hosted_zone": "example.com"}),
+                defaults: json!({"hosted_zone": "example.com"}),
+                request: json!({"new": "green"}),
                 records,
-                facts: Facts { load_balancers, history, alarms: vec![], running: vec![] },
+                facts: Facts { region, load_balancers, history, ..Facts::default() },
                 waited_s: 0,
             }
         }
@@ -1072,7 +1321,8 @@ mod tests {
         }
 
         fn survey(&self) -> Survey {
-            let request = Request::parse(&json!({}), &self.request, 60).expect("a good request");
+            let request =
+                Request::parse(&self.defaults, &self.request, 60).expect("a good request");
             let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
             Survey::of(request, zone, &self.records)
         }
@@ -1135,7 +1385,7 @@ mod tests {
 
     #[test]
     fn records_that_are_not_as_they_must_be_are_refused_by_their_code() {
-        let table: [(&str, &str, Break); 22] = [
+        let table: [(&str, &str, Break); 24] = [
             ("InvalidInput", "simple_record", |g| g.records[0].policy = Policy::Simple),
             ("InvalidInput", "other_policy", |g| g.records[0].policy = Policy::Other),
             ("InvalidInput", "third_identifier", |g| {
@@ -1148,6 +1398,8 @@ mod tests {
             ("InvalidInput", "old_unknown", |g| {
                 g.records.iter_mut().for_each(|record| record.weight = Some(0));
             }),
+            ("InvalidInput", "old_unknown", |g| g.request["old"] = json!("bleu")),
+            ("InvalidInput", "no_target", |g| g.records[0].target = Target::Values(vec![])),
             ("InvalidInput", "all_weights_zero", |g| {
                 g.records.iter_mut().for_each(|record| record.weight = Some(0));
                 g.request["old"] = json!("blue");
@@ -1184,7 +1436,7 @@ mod tests {
             ("InvalidInput", "ttl_differs", |g| g.records[0].ttl_s = Some(30)),
             ("InvalidInput", "cloudfront_target", |g| {
                 let dns_name = "d111111abcdef8.cloudfront.net.".to_owned();
-                g.records[0].target = Target::Alias { dns_name };
+                g.records[0].target = Target::Alias { dns_name, evaluates_health: false };
             }),
             ("InvalidInput", "many_targets", |g| {
                 g.records[0].target = Target::Values(vec!["192.0.2.1".into(), "192.0.2.2".into()]);
@@ -1305,10 +1557,14 @@ mod tests {
 
     #[test]
     fn a_new_side_that_is_waited_for_needs_no_history() {
-        let is_refused = |given: &Given| {
-            given.survey().is_refused(&given.facts.load_balancers, &given.attempt())
-        };
-        assert!(!is_refused(&Given::fine()));
+        let outlook = |given: &Given| given.survey().outlook(&given.facts, &given.attempt());
+        assert_eq!(outlook(&Given::fine()), Outlook::Accepted);
+        let mut silent = Given::fine();
+        silent.facts.history.clear();
+        assert_eq!(outlook(&silent), Outlook::Accepted, "whatever the traffic is");
+        let dry =
+            Given::fine().with("dry_run", json!(true)).with("health", json!({"alarms": ["5xx"]}));
+        assert_eq!(outlook(&dry), Outlook::Refused);
         let breaks: [Break; 4] = [
             |given| green(given).active = false,
             |given| green(given).groups[0].healthy = 0,
@@ -1318,8 +1574,11 @@ mod tests {
         for break_it in breaks {
             let mut given = Given::fine();
             break_it(&mut given);
-            assert!(is_refused(&given));
+            given.facts.history.clear();
+            assert_eq!(outlook(&given), Outlook::NotReady);
             assert_eq!(given.refused().0, "NotReady");
+            given.waited_s = 7200;
+            assert_ne!(outlook(&given), Outlook::NotReady);
         }
         let survey = Given::fine().survey();
         assert_eq!(
@@ -1375,6 +1634,30 @@ mod tests {
             (running("a", 999, r#"{"new":"green","routes":["else.example.com"]}"#), false),
             (running("a", 999, r#"{"new":"green"}"#), true),
             (running("a", 999, r#"{"new":"green","hosted_zone":"example.com."}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"EXAMPLE.COM"}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"/hostedzone/Z1"}"#), true),
+            (running("a", 999, r#"{"new":"green","hosted_zone":"/hostedzone/Z2"}"#), false),
+            (running("a", 999, r#"{"new":"green","routes":["CHAT.example.com."]}"#), true),
+            (running("a", 999, r#"{"new":"red","routes":["chat.example.com"]}"#), true),
+            (
+                running(
+                    "a",
+                    999,
+                    r#"{"new":"red","routes":["chat.example.com"],"hosted_zone":"Z2"}"#,
+                ),
+                false,
+            ),
+            (running("a", 999, r#"{"routes":"chat.example.com","new":"red"}"#), true),
+            (running("a", 999, r#"{"new":7}"#), true),
+            (
+                running(
+                    "a",
+                    999,
+                    r#"{"source":"cutover","detail-type":"Cluster Ready","detail":{"new":"green"}}"#,
+                ),
+                true,
+            ),
+            (running("a", 999, r#"{"new":"green","ramp":"of an older version"}"#), true),
             (running("a", 999, r#"{"new":"green","hosted_zone":"Z1"}"#), true),
             (running("a", 999, r#"{"new":"green","hosted_zone":"example.org"}"#), false),
             (running("a", 999, r#"{"new":"red"}"#), false),
@@ -1395,13 +1678,154 @@ mod tests {
     }
 
     #[test]
+    fn another_executions_input_is_read_over_the_same_defaults() {
+        let other = |input: &str| Running {
+            name: "a".to_owned(),
+            started_at: at(999),
+            input: Some(input.to_owned()),
+        };
+        let table = [
+            (json!({"new": "green"}), "{}", true),
+            (json!({"new": "green", "dry_run": true}), "{}", false),
+            (json!({"new": "green", "routes": ["else.example.com"]}), "{}", false),
+            (json!({"new": "green", "routes": ["Chat.Example.com."]}), "{}", true),
+            (json!({"new": "green"}), r#"{"hosted_zone":"Z2"}"#, false),
+        ];
+        for (defaults, input, refused) in table {
+            let mut given = Given::fine();
+            given.facts.running = vec![other(input)];
+            given.request = json!({"new": "green", "old": "blue", "hosted_zone": "Z1", "dry_run": true,
+                                   "routes": ["chat.example.com"]});
+            given.defaults = defaults;
+            assert_eq!(given.validate().is_err(), refused, "{input} over {}", given.defaults);
+        }
+    }
+
+    #[test]
+    fn another_execution_with_a_third_side_wants_the_routes_that_have_its_records() {
+        let mut given = Given::fine().with("old", json!("blue"));
+        let input = Some(r#"{"new":"red"}"#.to_owned());
+        given.facts.running = vec![Running { name: "a".to_owned(), started_at: at(999), input }];
+        assert!(given.validate().is_ok());
+        given.records.push(alias("chat.example.com", "A", "red", 0));
+        assert_eq!(given.refused().1, BTreeSet::from(["already_running".to_owned()]));
+    }
+
+    #[test]
+    fn only_application_load_balancers_are_taken_and_others_are_not_waited_for() {
+        let point_at = |g: &mut Given, id: &str, dns_name: &str| {
+            for record in g.records.iter_mut().filter(|r| r.set_identifier.as_deref() == Some(id)) {
+                record.target = Target::Values(vec![dns_name.to_owned()]);
+            }
+        };
+        let mut table = vec![];
+        for (id, side) in [("blue", Side::Old), ("green", Side::New)] {
+            for kind in [LoadBalancerKind::Network, LoadBalancerKind::Gateway] {
+                let mut given = Given::fine();
+                let key = format!("k8s-{id}.elb.example");
+                given.facts.load_balancers.get_mut(&key).expect("there").kind = kind;
+                table.push((given, "InvalidInput", "load_balancer_type"));
+            }
+            for (name, code) in [
+                ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "load_balancer_type"),
+                ("k8s-x-1.eu-west-1.elb.amazonaws.com", "foreign_target"),
+                ("x.s3-website-us-east-1.amazonaws.com", "foreign_target"),
+                ("192.0.2.1", "foreign_target"),
+            ] {
+                let mut given = Given::fine();
+                point_at(&mut given, id, name);
+                table.push((given, "InvalidInput", code));
+            }
+            for name in ["k8s-x-1.us-east-1.elb.amazonaws.com", "lb.example.com"] {
+                let mut given = Given::fine();
+                point_at(&mut given, id, name);
+                let waited_for = if side == Side::New { "NotReady" } else { "InvalidInput" };
+                table.push((given, waited_for, "no_load_balancer"));
+            }
+        }
+        for (mut given, name, code) in table {
+            given.request["health"] = json!({"on_no_data": "advance"});
+            let refused = given.refused();
+            assert_eq!(
+                refused,
+                (name, BTreeSet::from([code.to_owned()])),
+                "{:?}",
+                given.records[0]
+            );
+        }
+    }
+
+    #[test]
+    fn a_side_that_route_53_takes_out_of_its_answers_is_refused_or_waited_for() {
+        let evaluating = || {
+            let mut given = Given::fine();
+            for record in &mut given.records {
+                if let Target::Alias { evaluates_health, .. } = &mut record.target {
+                    *evaluates_health = true;
+                }
+            }
+            given
+        };
+        let cutover = evaluating().validate().expect("all groups have healthy targets");
+        assert!(cutover.routes.iter().all(|route| route.evaluates_target_health));
+        let cutover = Given::fine().validate().expect("accepted");
+        assert!(!cutover.routes.iter().any(|route| route.evaluates_target_health));
+
+        let group =
+            |healthy, registered| Group { id: "targetgroup/b/2".into(), healthy, registered };
+        for extra in [group(0, 0), group(0, 2)] {
+            for (key, name, code) in [
+                ("k8s-blue.elb.example", "InvalidInput", "old_side_out_of_dns"),
+                ("k8s-green.elb.example", "NotReady", "new_side_out_of_dns"),
+            ] {
+                let break_it = |mut given: Given| {
+                    let found = given.facts.load_balancers.get_mut(key).expect("there");
+                    found.groups.push(extra.clone());
+                    given
+                };
+                let mut waited_for = break_it(evaluating());
+                waited_for.facts.load_balancers.remove("k8s-green.elb.example");
+                let refused = waited_for.refused();
+                assert_eq!(refused.0, name, "the old side is looked at without the new one");
+                let refused = break_it(evaluating()).refused();
+                assert_eq!(refused, (name, BTreeSet::from([code.to_owned()])), "{extra:?}");
+                let cutover = break_it(Given::fine()).validate().expect("only warned");
+                let warned: Vec<&str> = cutover.warnings.iter().map(|w| w.code.as_str()).collect();
+                let of_new = key.contains("green");
+                assert_eq!(warned, ["unhealthy_target_group"].repeat(usize::from(of_new)));
+            }
+        }
+    }
+
+    #[test]
+    fn records_with_a_health_check_are_warned_about() {
+        let mut given = Given::fine();
+        given.records[0].health_check_id = Some("abc".to_owned());
+        let cutover = given.validate().expect("accepted");
+        assert_eq!(cutover.warnings[0].code, "record_health_check");
+        assert!(
+            cutover.warnings[0].message.contains("1 route(s) have a Route 53 health check: chat")
+        );
+    }
+
+    #[test]
+    fn where_ownership_is_unknown_one_warning_says_so_or_it_is_refused() {
+        let mut given = Given::fine();
+        given.records.retain(|record| record.kind != "TXT");
+        let cutover = given.validate().expect("warned");
+        assert_eq!(cutover.warnings.len(), 1);
+        assert_eq!(cutover.warnings[0].code, "external_dns_unknown");
+        assert!(cutover.warnings[0].message.contains("2 route(s): chat.example.com, shop."));
+        assert!(cutover.routes.iter().all(|route| !route.external_dns));
+        let (name, codes) = given.with("external_dns", json!("refuse")).refused();
+        let expected = BTreeSet::from(["external_dns_unknown".to_owned()]);
+        assert_eq!((name, codes), ("InvalidInput", expected));
+    }
+
+    #[test]
     fn records_that_external_dns_owns_are_warned_about_or_refused() {
         let mut given = Given::fine();
-        given.records.push(Record {
-            kind: "TXT".to_owned(),
-            target: Target::Values(vec!["\"heritage=external-dns,external-dns/owner=x\"".into()]),
-            ..alias("aaaa-chat.example.com", "TXT", "blue", 100)
-        });
+        given.records.push(ownership("xdns-aaaa-chat.example.com", "blue"));
         let cutover = given.validate().expect("warned");
         assert_eq!(cutover.warnings[0].code, "external_dns");
         assert!(cutover.routes[0].external_dns && !cutover.routes[1].external_dns);

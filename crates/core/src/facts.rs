@@ -25,6 +25,9 @@ pub enum Target {
     Alias {
         /// The resource's DNS name, as Route 53 has it.
         dns_name: String,
+        /// `EvaluateTargetHealth`: Route 53 answers with it only while every target group behind it has a
+        /// healthy target, whatever its weight.
+        evaluates_health: bool,
     },
     /// Plain values.
     Values(Vec<String>),
@@ -47,8 +50,24 @@ pub struct Record {
     pub ttl_s: Option<u32>,
     /// Fingerprint of everything but the weight.
     pub shape: u32,
+    /// Its Route 53 health check: while that fails, the record is out of the answers.
+    pub health_check_id: Option<String>,
     /// Where it points.
     pub target: Target,
+}
+
+impl Record {
+    /// Whether resolvers follow it to a side: type A, AAAA or CNAME.
+    #[must_use]
+    pub fn carries_traffic(&self) -> bool {
+        matches!(self.kind.as_str(), "A" | "AAAA" | "CNAME")
+    }
+
+    /// Whether it is an alias that evaluates its target's health.
+    #[must_use]
+    pub const fn evaluates_health(&self) -> bool {
+        matches!(self.target, Target::Alias { evaluates_health: true, .. })
+    }
 }
 
 /// A target group of a load balancer that was found.
@@ -62,11 +81,24 @@ pub struct Group {
     pub registered: u32,
 }
 
+/// What a load balancer balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadBalancerKind {
+    /// HTTP requests: only these are counted.
+    Application,
+    /// Connections.
+    Network,
+    /// Packets.
+    Gateway,
+}
+
 /// A load balancer that was found by its DNS name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundLoadBalancer {
     /// The `LoadBalancer` dimension, `app/NAME/ID`.
     pub id: String,
+    /// Its type.
+    pub kind: LoadBalancerKind,
     /// Whether it is active.
     pub active: bool,
     /// Its target groups.
@@ -78,6 +110,13 @@ impl FoundLoadBalancer {
     #[must_use]
     pub fn healthy(&self) -> u32 {
         self.groups.iter().map(|group| group.healthy).sum()
+    }
+
+    /// Its target groups without a healthy target, also those that are empty. With any of them, Route 53 takes
+    /// an alias that evaluates the target's health out of its answers.
+    /// Source: Route 53 API reference, `AliasTarget` (`EvaluateTargetHealth`).
+    pub fn groups_without_healthy_target(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| group.healthy == 0)
     }
 }
 
@@ -95,10 +134,13 @@ pub struct Running {
 /// What was found out about the load balancers, alarms and executions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
+    /// The region that they were looked for in.
+    pub region: String,
     /// Load balancers by [`dns_key`] of their DNS name.
     pub load_balancers: BTreeMap<String, FoundLoadBalancer>,
     /// By load balancer id, what it counted up to now: [`BASELINE_PERIODS`](crate::baseline) periods at
-    /// most, the newest last. Told of the old side's, and of both sides' when the cutover is resumed.
+    /// most, the newest last: of the old side's, and of both sides' when the cutover is resumed. It may be empty
+    /// while [`Outlook`](crate::check::Outlook) says that the new side is waited for.
     pub history: BTreeMap<String, Series>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,

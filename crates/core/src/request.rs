@@ -54,8 +54,8 @@ pub struct Request {
     pub fence: bool,
     /// Only check and plan.
     pub dry_run: bool,
-    /// The zone of requests that name none: another execution's may.
-    pub default_zone: Option<String>,
+    /// What was laid under it: another execution's input is read over the same.
+    pub defaults: Value,
 }
 
 /// Seconds that an execution may take: the time-out of the state machine.
@@ -96,9 +96,10 @@ impl Request {
         };
         let fields = Fields::over(defaults.clone(), request.clone(), &mut problems);
         let parsed = Self::read(fields, period_s_min);
-        let default_zone = defaults.get("hosted_zone").and_then(Value::as_str).map(str::to_owned);
         match parsed {
-            Some(request) if problems.is_empty() => Ok(Self { default_zone, ..request }),
+            Some(request) if problems.is_empty() => {
+                Ok(Self { defaults: defaults.clone(), ..request })
+            }
             _ => Err(Failure::InvalidInput(problems)),
         }
     }
@@ -196,7 +197,7 @@ impl Request {
             resume,
             fence,
             dry_run,
-            default_zone: None,
+            defaults: Value::Null,
         })
     }
 }
@@ -314,6 +315,25 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
     health.detectable_odds_ratio = detectable;
     fields.finish();
     health
+}
+
+/// `request` laid over `defaults`, field by field; `health` field by field as well.
+pub(crate) fn overlaid(defaults: &Value, request: &Value) -> Value {
+    let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
+        return request.clone();
+    };
+    let mut merged: Map<String, Value> = defaults.clone();
+    for (name, value) in request {
+        let both = (name.as_str(), merged.get(name), value);
+        let value = match both {
+            ("health", Some(Value::Object(_)), Value::Object(_)) => {
+                overlaid(merged.get(name).unwrap_or(&Value::Null), value)
+            }
+            _ => value.clone(),
+        };
+        merged.insert(name.clone(), value);
+    }
+    Value::Object(merged)
 }
 
 /// Whether a text can be a host name in DNS: letters, digits, `-`, `_`, labels of 1 to 63, a `*`

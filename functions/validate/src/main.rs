@@ -3,7 +3,7 @@
 
 use adapters::world::World;
 use adapters::{journal, runtime};
-use cutover_core::check::{Attempt, Survey};
+use cutover_core::check::Attempt;
 use cutover_core::{Action, Cutover, Execution, Failure, Next, Request, Start};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,8 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
     };
     let Caller { arn, name, started_at, state_machine_arn } = event.execution;
     let request = Request::parse(&world.defaults().await?, &request, world.period_s_min())?;
-    let (zone, records) = world.zone(&request.hosted_zone).await?;
-    let survey = Survey::of(request, zone, &records);
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
-    let facts = world.facts(&survey, &state_machine_arn, &attempt).await?;
+    let (survey, facts) = world.look(request, &state_machine_arn, &attempt).await?;
     let cutover = survey.conclude(&facts, &attempt)?;
     journal::tell_warnings(&cutover);
     journal::tell(&cutover, now);

@@ -12,3 +12,4 @@ mod lookup;
 mod repeats;
 mod scale;
 mod starts;
+mod world;

@@ -1,6 +1,6 @@
 //! What `validate` looks up: the zone, its records, the defaults, other executions.
 
-use adapters::zone::{ZoneLookup, find_zone, records};
+use adapters::zone::{ZoneLookup, find_zone, records, records_of};
 use adapters::{executions, parameters};
 use aws_sdk_route53::operation::get_hosted_zone::{GetHostedZoneInput, GetHostedZoneOutput};
 use aws_sdk_route53::operation::list_hosted_zones_by_name::{
@@ -101,6 +101,7 @@ async fn every_record_set_of_a_zone_is_read_page_by_page() {
         policy: Policy::Simple,
         ttl_s: Some(300),
         shape: all[0].shape,
+        health_check_id: None,
         target: Target::Values(vec!["10 mail.example.com.".to_owned()]),
     };
     assert_eq!(all[0], mail);
@@ -108,7 +109,36 @@ async fn every_record_set_of_a_zone_is_read_page_by_page() {
     let green = all.iter().find(|r| r.set_identifier.as_deref() == Some("green")).expect("one");
     assert_eq!((&green.policy, green.weight, green.ttl_s), (&Policy::Weighted, Some(0), None));
     let dns_name = "dualstack.green.elb.amazonaws.com.".to_owned();
-    assert_eq!(green.target, Target::Alias { dns_name });
+    assert_eq!(green.target, Target::Alias { dns_name, evaluates_health: true });
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_are_read_as_what_a_route_must_not_be() {
+    let mut odd = plain("far.example.com", "A", "blue", 300, -1, &["192.0.2.1"]);
+    let mut checked = plain("near.example.com", "A", "blue", 1, i64::from(u32::MAX) + 1, &[]);
+    checked.health_check_id = Some("abc".to_owned());
+    let zone = FakeZone::new([odd.clone(), checked]);
+    let all = records(&zone.client(), "Z1").await.expect("nothing far away stops a cutover");
+    assert_eq!((all[0].policy, all[0].weight), (Policy::Other, None));
+    assert_eq!(all[0].ttl_s, Some(u32::MAX));
+    assert_eq!((all[1].policy, all[1].weight), (Policy::Weighted, Some(1)));
+    assert_eq!(all[1].health_check_id.as_deref(), Some("abc"));
+    odd.weight = Some(-1);
+    let zone = FakeZone::new([odd]);
+    let all = records(&zone.client(), "Z1").await.expect("read");
+    assert_eq!(all[0].policy, Policy::Other);
+}
+
+#[tokio::test]
+async fn named_routes_are_read_without_the_rest_of_the_zone() {
+    let names: Vec<String> = (0..700).map(|i| format!("r{i:03}.example.com")).collect();
+    let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 100, 0)));
+    let named = ["r003.example.com", "r600.example.com", "none.example.com"].map(RouteId::from);
+    let read = records_of(&zone.client(), "Z1", &named).await.expect("read");
+    let mut found: Vec<&str> = read.iter().map(|record| record.name.as_str()).collect();
+    found.sort_unstable();
+    assert_eq!(found, [["r003.example.com"; 4], ["r600.example.com"; 4]].concat());
+    assert_eq!(zone.state().listed.len(), 2, "the page of none holds r003 as well");
 }
 
 #[tokio::test]
@@ -213,6 +243,27 @@ async fn other_running_executions_are_told_with_their_input() {
         input: Some(r#"{"new":"green"}"#.to_owned()),
     };
     assert_eq!(running, [other]);
+}
+
+#[tokio::test]
+async fn the_start_of_another_execution_is_rounded_as_an_execution_sees_its_own() {
+    // StartDate comes as fractional seconds; 1000.0006 s are shown as …40.001.
+    for (nanos, milliseconds) in [(600_000, 1), (400_000, 0), (999_600_000, 1000), (1_000_000, 1)] {
+        let fake = Fake::new()
+            .on(|_: &ListExecutionsInput| listed(["other".to_owned()].into_iter(), None))
+            .on(move |_: &DescribeExecutionInput| {
+                let reply = DescribeExecutionOutput::builder()
+                    .execution_arn(format!("{EXECUTION}:other"))
+                    .state_machine_arn(MACHINE)
+                    .status(ExecutionStatus::Running)
+                    .start_date(DateTime::from_secs_and_nanos(1000, nanos));
+                Answer::ok(reply.build().expect("complete"))
+            });
+        let running = executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own").await;
+        let started_at = running.expect("told")[0].started_at;
+        assert_eq!(started_at.as_millisecond(), 1_000_000 + milliseconds, "{nanos}");
+        assert_eq!(started_at.subsec_nanosecond() % 1_000_000, 0);
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealthDescription, TargetHealthStateEnum,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::facts::{FoundLoadBalancer, Group};
+use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind};
 use cutover_core::{OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -206,8 +206,12 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
     // The one that is being deregistered gets no requests.
     let web = Group { id: "targetgroup/lb11-0/1".to_owned(), healthy: 2, registered: 2 };
     let idle = Group { id: "targetgroup/lb11-1/1".to_owned(), healthy: 0, registered: 0 };
-    let lb11 =
-        FoundLoadBalancer { id: "app/lb11/1".to_owned(), active: true, groups: vec![web, idle] };
+    let lb11 = FoundLoadBalancer {
+        id: "app/lb11/1".to_owned(),
+        kind: LoadBalancerKind::Application,
+        active: true,
+        groups: vec![web, idle],
+    };
     let expected = ("lb11.eu-central-1.elb.amazonaws.com".to_owned(), lb11);
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [expected]);
     assert_eq!(count(&calls, "balancers"), 2, "pages");

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use adapters::Telemetry;
 use adapters::world::history;
 use cutover_core::Request;
-use cutover_core::check::{Attempt, Survey, Zone};
-use cutover_core::facts::{FoundLoadBalancer, Group, Policy, Record, Target};
+use cutover_core::check::{Attempt, Outlook, Survey, Zone};
+use cutover_core::facts::{
+    Facts, FoundLoadBalancer, Group, LoadBalancerKind, Policy, Record, Target,
+};
 use cutover_core::{Counts, Execution, Failure, Health, LoadBalancer, RouteId, Series, Window};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -47,18 +49,22 @@ fn alias(side: &str, weight: u16) -> Record {
         policy: Policy::Weighted,
         ttl_s: None,
         shape: 7,
-        target: Target::Alias { dns_name: format!("dualstack.{side}.elb.example.") },
+        health_check_id: None,
+        target: Target::Alias {
+            dns_name: format!("dualstack.{side}.elb.example."),
+            evaluates_health: true,
+        },
     }
 }
 
-fn found(side: &str, healthy: u32) -> (String, FoundLoadBalancer) {
-    let groups = vec![Group { id: format!("targetgroup/{side}/1"), healthy, registered: 3 }];
-    let balancer = FoundLoadBalancer { id: format!("app/{side}/1"), active: true, groups };
+fn found(side: &str, kind: LoadBalancerKind) -> (String, FoundLoadBalancer) {
+    let groups = vec![Group { id: format!("targetgroup/{side}/1"), healthy: 3, registered: 3 }];
+    let balancer = FoundLoadBalancer { id: format!("app/{side}/1"), kind, active: true, groups };
     (format!("{side}.elb.example"), balancer)
 }
 
 /// What was asked for a request, ids and number of periods, and of which there is a history.
-async fn asked(request: Value, healthy: u32) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+async fn asked(request: Value, new: LoadBalancerKind) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
     let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request, 60);
     let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
     let records = [alias("blue", 100), alias("green", 0)];
@@ -67,8 +73,12 @@ async fn asked(request: Value, healthy: u32) -> (Vec<(Vec<String>, u32)>, Vec<St
     let execution = Execution { arn: "arn".to_owned(), name: "us".to_owned() };
     let attempt = Attempt { execution, started_at: now, now };
     let telemetry = Counting::default();
-    let found = BTreeMap::from([found("blue", 3), found("green", healthy)]);
-    let history = history(&telemetry, &survey, &found, &attempt).await.expect("told");
+    let load_balancers =
+        BTreeMap::from([found("blue", LoadBalancerKind::Application), found("green", new)]);
+    let facts = Facts { load_balancers, ..Facts::default() };
+    let outlook = survey.outlook(&facts, &attempt);
+    assert_ne!(outlook, Outlook::NotReady, "nobody asks for the traffic then");
+    let history = history(&telemetry, &survey, &facts, outlook, now).await.expect("told");
     for (_, window) in telemetry.asked.borrow().iter() {
         let delay = SignedDuration::from_secs(120 + 60);
         assert!(window.end() > now - delay, "up to what is counted by now");
@@ -79,22 +89,29 @@ async fn asked(request: Value, healthy: u32) -> (Vec<(Vec<String>, u32)>, Vec<St
 
 #[tokio::test]
 async fn of_the_old_side_a_day_is_asked_for_and_nothing_of_the_new_one() {
-    let (asked, told) = asked(json!({"new": "green"}), 3).await;
+    let (asked, told) = asked(json!({"new": "green"}), LoadBalancerKind::Application).await;
     assert_eq!(asked, [(vec!["app/blue/1".to_owned()], 1440)]);
     assert_eq!(told, ["app/blue/1"]);
 }
 
 #[tokio::test]
 async fn a_resumed_cutover_is_told_of_the_new_sides_traffic_as_well() {
-    let (asked, told) = asked(json!({"new": "green", "resume": true}), 3).await;
+    let request = json!({"new": "green", "resume": true});
+    let (asked, told) = asked(request, LoadBalancerKind::Application).await;
     let of = |side: &str| vec![format!("app/{side}/1")];
     assert_eq!(asked, [(of("blue"), 1440), (of("green"), 15)]);
     assert_eq!(told, ["app/blue/1", "app/green/1"]);
 }
 
 #[tokio::test]
-async fn while_the_new_side_is_waited_for_no_day_is_asked_for() {
-    let (asked, told) = asked(json!({"new": "green"}), 0).await;
-    assert_eq!(asked, [(vec!["app/blue/1".to_owned()], 15)]);
+async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
+    let request = json!({"new": "green", "resume": true});
+    let (asked, told) = asked(request, LoadBalancerKind::Network).await;
+    let of_old = (vec!["app/blue/1".to_owned()], 15);
+    assert_eq!(
+        asked,
+        [of_old, (vec![], 15)],
+        "what is no application load balancer counts nothing"
+    );
     assert_eq!(told, ["app/blue/1"], "its traffic is still looked at");
 }

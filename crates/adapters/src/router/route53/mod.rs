@@ -20,7 +20,8 @@ use cutover_core::{
 
 use self::change::{Pace, Swap, batches, refusal};
 use self::fence::Standing;
-use self::listing::{Listed, listing};
+use self::listing::Listed;
+pub(crate) use self::listing::listing;
 pub(crate) use self::record::shape;
 use self::record::{Pair, Pairs, no_third};
 use crate::errors::{failure, incomplete};
