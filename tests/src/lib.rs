@@ -20,9 +20,10 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_eventbridge::types::Target;
 use cutover_core::{Cutover, Report};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +43,9 @@ const AT_A_TIME: usize = 6;
 /// Seconds of requests that a world has counted before a test, and will have counted after.
 const HISTORY_S: i64 = 40;
 const FUTURE_S: i64 = 200;
+/// How long a minute of AWS's is here between Lambda's tries of an asynchronous invocation that fails:
+/// the second comes after one of them, the third after two more.
+pub const AWS_MINUTE: Duration = Duration::from_secs(3);
 /// Zone and sides of an execution that an event starts without naming any.
 const DEFAULT_ZONE: &str = "default.test";
 
@@ -62,9 +66,11 @@ impl Account {
     async fn start() -> Self {
         let root = root();
         let venv = Venv::ready(&root.join("target")).await.expect("a Python environment");
-        let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default())
-            .await
-            .expect("an emulator");
+        let minute = ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", AWS_MINUTE.as_secs());
+        let env = vec![(minute.0.to_owned(), minute.1.to_string())];
+        let options = EmulatorOptions { env, ..EmulatorOptions::default() };
+        let started = Emulator::start_behind_proxy(&venv, options).await;
+        let (emulator, proxy) = started.expect("an emulator");
         let config = aws::sdk_config(&emulator.endpoint());
         let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
         let mut defaults = json!({"ramp": ramp(), "health": health()});
@@ -443,17 +449,29 @@ impl Case {
     /// The function's error, `{"errorType", "errorMessage"}`.
     pub async fn invoke(&self, output: &str, payload: &Value) -> Result<Value, Value> {
         let function = self.account.output(output);
-        let endpoint = self.account.emulator.endpoint();
-        let uri = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
-        let request = hyper::Request::post(uri)
-            .body(Full::new(Bytes::from(payload.to_string())))
-            .expect("a request");
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client.request(request).await.expect("an answer");
+        let (_, answer) = self.call(function, "RequestResponse", payload).await;
         let failed = answer.headers().contains_key("x-amz-function-error");
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         let value = serde_json::from_slice(&body).expect("JSON");
         if failed { Err(value) } else { Ok(value) }
+    }
+
+    /// Lambda's `Invoke`, synchronous or not.
+    async fn call(
+        &self,
+        function: &str,
+        invocation_type: &str,
+        payload: &Value,
+    ) -> (u16, hyper::Response<Incoming>) {
+        let endpoint = self.account.emulator.endpoint();
+        let uri = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
+        let request = hyper::Request::post(uri)
+            .header("x-amz-invocation-type", invocation_type)
+            .body(Full::new(Bytes::from(payload.to_string())))
+            .expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.expect("an answer");
+        (answer.status().as_u16(), answer)
     }
 
     /// What the state machine gives `validate` for an input, in an execution that has waited for
@@ -501,6 +519,48 @@ impl Case {
     /// What EventBridge does with an event that only AWS may put: hands it to the target of the
     /// one enabled rule that it matches. Gives the ARN of the execution that this starts.
     pub async fn deliver(&self, event: &Value) -> String {
+        let targets = self.targets_of(event).await;
+        let arns: Vec<&str> = targets.iter().map(|target| target.arn.as_str()).collect();
+        assert_eq!(arns, [self.account.output("StateMachineArn")]);
+        assert!(targets.iter().all(|t| t.input.is_none() && t.input_transformer.is_none()));
+        self.start(event).await
+    }
+
+    /// The event by which AWS tells of an execution's end.
+    pub async fn end_event(&self, arn: &str) -> Value {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        let ended = client.describe_execution().execution_arn(arn).send().await.expect("there");
+        let millis = |time: DateTime| time.to_millis().expect("a time of today");
+        let stopped_at = ended.stop_date().copied().expect("it has ended");
+        let time = Timestamp::from_millisecond(millis(stopped_at)).expect("a time of today");
+        json!({
+            "version": "0", "id": "0", "detail-type": "Step Functions Execution Status Change",
+            "source": "aws.states", "account": "000000000000", "time": time,
+            "region": aws::REGION, "resources": [arn],
+            "detail": {
+                "executionArn": arn, "stateMachineArn": ended.state_machine_arn(),
+                "name": ended.name(), "status": ended.status().as_str(),
+                "startDate": millis(ended.start_date), "stopDate": millis(stopped_at),
+                "input": ended.input(), "output": ended.output(),
+                "error": ended.error(), "cause": ended.cause(),
+            }
+        })
+    }
+
+    /// Delivers the event of an execution's end, which the emulator has delivered by itself, once
+    /// more: EventBridge may. Nobody waits for an answer, and Lambda tries a failed invocation
+    /// twice more (see [`AWS_MINUTE`]).
+    pub async fn deliver_end_again(&self, event: &Value) {
+        let function = self.account.output("RollbackFunctionName");
+        let targets = self.targets_of(event).await;
+        let to_function = |target: &Target| target.arn.ends_with(function);
+        assert!(targets.iter().any(to_function), "no rule hands {event} to {function}");
+        let (status, _) = self.call(function, "Event", event).await;
+        assert_eq!(status, 202);
+    }
+
+    /// The targets of the enabled rules that an event matches.
+    async fn targets_of(&self, event: &Value) -> Vec<Target> {
         let client = aws_sdk_eventbridge::Client::new(&self.config);
         let mut targets = vec![];
         for rule in client.list_rules().send().await.expect("listed").rules() {
@@ -513,10 +573,7 @@ impl Case {
                 targets.extend(of_rule.expect("listed").targets.unwrap_or_default());
             }
         }
-        let arns: Vec<&str> = targets.iter().map(|target| target.arn.as_str()).collect();
-        assert_eq!(arns, [self.account.output("StateMachineArn")]);
-        assert!(targets.iter().all(|t| t.input.is_none() && t.input_transformer.is_none()));
-        self.start(event).await
+        targets
     }
 
     /// Validates a request with the real function.

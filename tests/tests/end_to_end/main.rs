@@ -6,6 +6,7 @@
 mod ends;
 mod events;
 mod failures;
+mod infra;
 mod repeats;
 mod scale;
 mod starts;
