@@ -850,6 +850,8 @@ impl Survey {
             started_at: attempt.now,
             first_shift_at: None,
             checks: 0,
+            extra_events: 0,
+            retry_count: 0,
             load_balancers,
             routes,
             warnings: self.warnings.clone(),

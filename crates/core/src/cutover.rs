@@ -15,7 +15,7 @@ use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
 use crate::load_balancer::LoadBalancer;
 use crate::percent::Percent;
-use crate::ramp::{INSYNC_S, Ramp, Step, history_is_full};
+use crate::ramp::{INSYNC_S, RETRY_EVENTS, ROLLBACK_EVENTS, Ramp, Step, history_is_full};
 use crate::report::Report;
 use crate::split::{Move, Moved, RouteId, Settling, Shifted, Sides, Split, Weights};
 use crate::verdict::{Verdict, VerdictKind, judge};
@@ -189,6 +189,12 @@ pub struct Cutover {
     pub first_shift_at: Option<Timestamp>,
     /// Checks made so far: bounds the execution's history.
     pub checks: u32,
+    /// Events of the history beside those of checks and shifts: retries, and roll-backs of single routes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_events: u64,
+    /// Retries of the task that has this state as its argument: the state machine adds it.
+    #[serde(default, skip_serializing)]
+    pub retry_count: u32,
     /// Every load balancer of the routes, once.
     pub load_balancers: Vec<LoadBalancer>,
     /// The routes.
@@ -392,6 +398,7 @@ impl Cutover {
         if self.phase != Phase::Shifting {
             return self;
         }
+        self.count_retries();
         let to = self.target();
         for (name, moved) in &shifted.moves {
             let Some(route) = self.routes.iter_mut().find(|route| &route.name == name) else {
@@ -454,6 +461,7 @@ impl Cutover {
             return self;
         }
         self.checks = self.checks.saturating_add(1);
+        self.count_retries();
         for split in checked.splits.iter().flatten() {
             let route = self.routes.iter_mut().find(|route| route.name == split.route);
             if let Some(route) = route.filter(|route| route.status == Status::Active)
@@ -464,7 +472,8 @@ impl Cutover {
         }
         self.settle(checked.propagated, now);
         self.judge_routes(&checked.observed);
-        if history_is_full(self.checks, self.ramp.steps().len(), self.ready_timeout_s) {
+        let (extra_events, steps) = (self.extra_events, self.ramp.steps().len());
+        if history_is_full(self.checks, extra_events, steps, self.ready_timeout_s) {
             self.roll_back_active("the execution's history is nearly full");
         }
         if !self.fail_or_go_on() {
@@ -482,6 +491,12 @@ impl Cutover {
             }
         }
         self
+    }
+
+    /// Adds the retries of the task that has just succeeded to the account of the history.
+    fn count_retries(&mut self) {
+        let events = RETRY_EVENTS * u64::from(std::mem::take(&mut self.retry_count));
+        self.extra_events = self.extra_events.saturating_add(events);
     }
 
     /// From settling to baking, once every change is live everywhere and the TTL's end is known.
@@ -681,6 +696,8 @@ impl Cutover {
     /// After a roll-back: ends, or goes on with the routes that stay active.
     #[must_use]
     pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
+        self.count_retries();
+        self.extra_events = self.extra_events.saturating_add(ROLLBACK_EVENTS);
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
                 route.kept("its old side has no healthy target");
@@ -770,6 +787,11 @@ impl Cutover {
         }
         self.report = Some(Report::of(self, splits));
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn known_schema<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -868,6 +890,8 @@ mod tests {
             started_at: at(0),
             first_shift_at: None,
             checks: 0,
+            extra_events: 0,
+            retry_count: 0,
             load_balancers: (0..2 * routes).map(lb).collect(),
             routes: (0..routes).map(route).collect(),
             warnings: Vec::new(),
