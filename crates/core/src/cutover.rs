@@ -696,8 +696,10 @@ impl Cutover {
     /// After a roll-back: ends, or goes on with the routes that stay active.
     #[must_use]
     pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
-        self.count_retries();
-        self.extra_events = self.extra_events.saturating_add(ROLLBACK_EVENTS);
+        if self.report.is_none() {
+            self.count_retries();
+            self.extra_events = self.extra_events.saturating_add(ROLLBACK_EVENTS);
+        }
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
                 route.kept("its old side has no healthy target");
@@ -1331,6 +1333,32 @@ mod tests {
         assert_eq!(end.next.action, Action::RolledBack);
         assert!(end.next.reason.contains("history is nearly full"), "{}", end.next.reason);
         assert!(end.checks < 2_700, "{}", end.checks);
+    }
+
+    #[test]
+    fn retries_and_roll_backs_fill_the_history_as_checks_do() {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.hold_max_s = 86_400;
+        cutover.health.check_interval_s = 1;
+        let mut world = World::of(&cutover, &[QUIET]);
+        cutover = world.obey(cutover);
+        let begun = cutover.clone();
+        while cutover.next.action == Action::Wait {
+            // AWS throttles at every check.
+            cutover.retry_count = 30;
+            cutover = world.obey(cutover);
+        }
+        assert!(cutover.next.reason.contains("history is nearly full"), "{}", cutover.next.reason);
+        assert_eq!(cutover.extra_events, 90 * u64::from(cutover.checks));
+        let written = 99 * u64::from(cutover.checks);
+        let most = crate::ramp::HISTORY_EVENTS_MAX - crate::ramp::HISTORY_EVENTS_RESERVED;
+        assert!((most - 5_000..=most).contains(&written), "{written} events");
+        let json = serde_json::to_value(&cutover).expect("JSON");
+        assert!(json.get("retry_count").is_none(), "what is counted is not counted again");
+
+        let begun = Cutover { retry_count: 2, ..begun }.give_up("a test");
+        let back = world.obey(begun);
+        assert_eq!(back.extra_events, 2 * RETRY_EVENTS + ROLLBACK_EVENTS);
     }
 
     #[test]

@@ -375,9 +375,9 @@ mod tests {
         let ramp = Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp");
         let health = Health { check_interval_s: 10, ..Health::default() };
         let problem = ramp.check_history(&health, 60, 7200).expect_err("too long");
-        assert!(problem.message.contains("40847 events"), "{}", problem.message);
-        assert!(problem.message.contains("check_interval_s of 19 or more"), "{}", problem.message);
-        let health = Health { check_interval_s: 19, ..Health::default() };
+        assert!(problem.message.contains("39773 events"), "{}", problem.message);
+        assert!(problem.message.contains("check_interval_s of 18 or more"), "{}", problem.message);
+        let health = Health { check_interval_s: 18, ..Health::default() };
         ramp.check_history(&health, 60, 7200).expect("what was proposed fits");
     }
 
