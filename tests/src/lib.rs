@@ -46,6 +46,8 @@ const FUTURE_S: i64 = 200;
 /// How long a minute of AWS's is here between Lambda's tries of an asynchronous invocation that fails:
 /// the second comes after one of them, the third after two more.
 pub const AWS_MINUTE: Duration = Duration::from_secs(3);
+/// A queue that hears what the notification topic says.
+const HEARD: &str = "heard";
 /// Zone and sides of an execution that an event starts without naming any.
 const DEFAULT_ZONE: &str = "default.test";
 
@@ -88,7 +90,24 @@ impl Account {
         let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)
             .await
             .expect("the stack");
-        Self { proxy, emulator, stack, default_zone }
+        let account = Self { proxy, emulator, stack, default_zone };
+        let topic = account.output("NotificationTopicArn");
+        account.post(&format!("Action=CreateQueue&QueueName={HEARD}")).await;
+        let queue = format!("arn:aws:sqs:{}:000000000000:{HEARD}", aws::REGION);
+        let subscribe = format!("Action=Subscribe&TopicArn={topic}&Protocol=sqs&Endpoint={queue}");
+        account.post(&subscribe).await;
+        account
+    }
+
+    /// Calls a service of the query protocol.
+    async fn post(&self, form: &str) {
+        let request = hyper::Request::post(self.emulator.endpoint())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form.to_owned())))
+            .expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.expect("an answer");
+        assert!(answer.status().is_success(), "{form}: {answer:?}");
     }
 
     fn output(&self, name: &str) -> &str {
@@ -526,6 +545,24 @@ impl Case {
         self.start(event).await
     }
 
+    /// Waits for a message of the notification topic that says all of this, and gives it as it is in the
+    /// queue: JSON with `Subject` and `Message`, in which quotes are escaped.
+    pub async fn heard(&self, said: &[&str]) -> String {
+        let endpoint = self.account.emulator.endpoint();
+        let uri = format!("{endpoint}/_ministack/sqs/messages");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        until(&format!("a message that says {said:?}"), async || {
+            let request = hyper::Request::get(&uri).body(Full::default()).expect("a request");
+            let answer = client.request(request).await.expect("an answer");
+            let body = answer.into_body().collect().await.expect("a body").to_bytes();
+            let queues: Value = serde_json::from_slice(&body).expect("JSON");
+            let mut found = vec![];
+            texts(&queues, &mut found);
+            found.into_iter().find(|text| said.iter().all(|said| text.contains(said)))
+        })
+        .await
+    }
+
     /// The event by which AWS tells of an execution's end.
     pub async fn end_event(&self, arn: &str) -> Value {
         let client = aws_sdk_sfn::Client::new(&self.config);
@@ -622,6 +659,16 @@ impl Case {
         let state = if in_alarm { StateValue::Alarm } else { StateValue::Ok };
         let set = client.set_alarm_state().alarm_name(name).state_value(state);
         set.state_reason("a test says so").send().await.expect("its state");
+    }
+}
+
+/// Every text in a JSON value.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        _ => {}
     }
 }
 
