@@ -9,10 +9,10 @@ import { resolve } from "node:path";
 const [definition, modules] = process.argv.slice(2);
 const jsonata = createRequire(resolve(modules, "package.json"))("jsonata");
 
-const example = readFileSync(definition, "utf8").replaceAll(
-  /\$\{(\w+)FunctionArn\}/g,
-  "arn:aws:lambda:us-east-1:123456789012:function:$1",
-);
+const example = readFileSync(definition, "utf8")
+  .replaceAll(/\$\{(\w+)FunctionArn\}/g, "arn:aws:lambda:us-east-1:123456789012:function:$1")
+  .replaceAll("${PublishIntegrationArn}", "arn:aws:states:::sns:publish")
+  .replaceAll("${NotificationTopicArn}", "arn:aws:sns:us-east-1:123456789012:cutover");
 
 let faults = 0;
 const check = (value, path) => {

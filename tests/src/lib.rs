@@ -20,9 +20,10 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_eventbridge::types::Target;
 use cutover_core::{Cutover, Report};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +43,11 @@ const AT_A_TIME: usize = 6;
 /// Seconds of requests that a world has counted before a test, and will have counted after.
 const HISTORY_S: i64 = 40;
 const FUTURE_S: i64 = 200;
+/// How long a minute of AWS's is here between Lambda's tries of an asynchronous invocation that fails:
+/// the second comes after one of them, the third after two more.
+pub const AWS_MINUTE: Duration = Duration::from_secs(3);
+/// A queue that hears what the notification topic says.
+const HEARD: &str = "heard";
 /// Zone and sides of an execution that an event starts without naming any.
 const DEFAULT_ZONE: &str = "default.test";
 
@@ -65,9 +71,11 @@ impl Account {
     async fn start() -> Self {
         let root = root();
         let venv = Venv::ready(&root.join("target")).await.expect("a Python environment");
-        let (emulator, proxy) = Emulator::start_behind_proxy(&venv, EmulatorOptions::default())
-            .await
-            .expect("an emulator");
+        let minute = ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", AWS_MINUTE.as_secs());
+        let env = vec![(minute.0.to_owned(), minute.1.to_string())];
+        let options = EmulatorOptions { env, ..EmulatorOptions::default() };
+        let started = Emulator::start_behind_proxy(&venv, options).await;
+        let (emulator, proxy) = started.expect("an emulator");
         let config = aws::sdk_config(&emulator.endpoint());
         let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
         let mut defaults = json!({"ramp": ramp(), "health": health()});
@@ -87,7 +95,24 @@ impl Account {
         let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)
             .await
             .expect("the stack");
-        Self { proxy, emulator, stack, default_zone }
+        let account = Self { proxy, emulator, stack, default_zone };
+        let topic = account.output("NotificationTopicArn");
+        account.post(&format!("Action=CreateQueue&QueueName={HEARD}")).await;
+        let queue = format!("arn:aws:sqs:{}:000000000000:{HEARD}", aws::REGION);
+        let subscribe = format!("Action=Subscribe&TopicArn={topic}&Protocol=sqs&Endpoint={queue}");
+        account.post(&subscribe).await;
+        account
+    }
+
+    /// Calls a service of the query protocol.
+    async fn post(&self, form: &str) {
+        let request = hyper::Request::post(self.emulator.endpoint())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form.to_owned())))
+            .expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.expect("an answer");
+        assert!(answer.status().is_success(), "{form}: {answer:?}");
     }
 
     fn output(&self, name: &str) -> &str {
@@ -461,17 +486,29 @@ impl Case {
     /// The function's error, `{"errorType", "errorMessage"}`.
     pub async fn invoke(&self, output: &str, payload: &Value) -> Result<Value, Value> {
         let function = self.account.output(output);
-        let endpoint = self.account.emulator.endpoint();
-        let uri = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
-        let request = hyper::Request::post(uri)
-            .body(Full::new(Bytes::from(payload.to_string())))
-            .expect("a request");
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client.request(request).await.expect("an answer");
+        let (_, answer) = self.call(function, "RequestResponse", payload).await;
         let failed = answer.headers().contains_key("x-amz-function-error");
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         let value = serde_json::from_slice(&body).expect("JSON");
         if failed { Err(value) } else { Ok(value) }
+    }
+
+    /// Lambda's `Invoke`, synchronous or not.
+    async fn call(
+        &self,
+        function: &str,
+        invocation_type: &str,
+        payload: &Value,
+    ) -> (u16, hyper::Response<Incoming>) {
+        let endpoint = self.account.emulator.endpoint();
+        let uri = format!("{endpoint}/2015-03-31/functions/{function}/invocations");
+        let request = hyper::Request::post(uri)
+            .header("x-amz-invocation-type", invocation_type)
+            .body(Full::new(Bytes::from(payload.to_string())))
+            .expect("a request");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.expect("an answer");
+        (answer.status().as_u16(), answer)
     }
 
     /// What the state machine gives `validate` for an input, in an execution that has waited for
@@ -519,6 +556,66 @@ impl Case {
     /// What EventBridge does with an event that only AWS may put: hands it to the target of the
     /// one enabled rule that it matches. Gives the ARN of the execution that this starts.
     pub async fn deliver(&self, event: &Value) -> String {
+        let targets = self.targets_of(event).await;
+        let arns: Vec<&str> = targets.iter().map(|target| target.arn.as_str()).collect();
+        assert_eq!(arns, [self.account.output("StateMachineArn")]);
+        assert!(targets.iter().all(|t| t.input.is_none() && t.input_transformer.is_none()));
+        self.start(event).await
+    }
+
+    /// Waits for a message of the notification topic that says all of this, and gives it as it is in the
+    /// queue: JSON with `Subject` and `Message`, in which quotes are escaped.
+    pub async fn heard(&self, said: &[&str]) -> String {
+        let endpoint = self.account.emulator.endpoint();
+        let uri = format!("{endpoint}/_ministack/sqs/messages");
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        until(&format!("a message that says {said:?}"), async || {
+            let request = hyper::Request::get(&uri).body(Full::default()).expect("a request");
+            let answer = client.request(request).await.expect("an answer");
+            let body = answer.into_body().collect().await.expect("a body").to_bytes();
+            let queues: Value = serde_json::from_slice(&body).expect("JSON");
+            let mut found = vec![];
+            texts(&queues, &mut found);
+            found.into_iter().find(|text| said.iter().all(|said| text.contains(said)))
+        })
+        .await
+    }
+
+    /// The event by which AWS tells of an execution's end.
+    pub async fn end_event(&self, arn: &str) -> Value {
+        let client = aws_sdk_sfn::Client::new(&self.config);
+        let ended = client.describe_execution().execution_arn(arn).send().await.expect("there");
+        let millis = |time: DateTime| time.to_millis().expect("a time of today");
+        let stopped_at = ended.stop_date().copied().expect("it has ended");
+        let time = Timestamp::from_millisecond(millis(stopped_at)).expect("a time of today");
+        json!({
+            "version": "0", "id": "0", "detail-type": "Step Functions Execution Status Change",
+            "source": "aws.states", "account": "000000000000", "time": time,
+            "region": aws::REGION, "resources": [arn],
+            "detail": {
+                "executionArn": arn, "stateMachineArn": ended.state_machine_arn(),
+                "name": ended.name(), "status": ended.status().as_str(),
+                "startDate": millis(ended.start_date), "stopDate": millis(stopped_at),
+                "input": ended.input(), "output": ended.output(),
+                "error": ended.error(), "cause": ended.cause(),
+            }
+        })
+    }
+
+    /// Delivers the event of an execution's end, which the emulator has delivered by itself, once
+    /// more: EventBridge may. Nobody waits for an answer, and Lambda tries a failed invocation
+    /// twice more (see [`AWS_MINUTE`]).
+    pub async fn deliver_end_again(&self, event: &Value) {
+        let function = self.account.output("RollbackFunctionName");
+        let targets = self.targets_of(event).await;
+        let to_function = |target: &Target| target.arn.ends_with(function);
+        assert!(targets.iter().any(to_function), "no rule hands {event} to {function}");
+        let (status, _) = self.call(function, "Event", event).await;
+        assert_eq!(status, 202);
+    }
+
+    /// The targets of the enabled rules that an event matches.
+    async fn targets_of(&self, event: &Value) -> Vec<Target> {
         let client = aws_sdk_eventbridge::Client::new(&self.config);
         let mut targets = vec![];
         for rule in client.list_rules().send().await.expect("listed").rules() {
@@ -531,10 +628,7 @@ impl Case {
                 targets.extend(of_rule.expect("listed").targets.unwrap_or_default());
             }
         }
-        let arns: Vec<&str> = targets.iter().map(|target| target.arn.as_str()).collect();
-        assert_eq!(arns, [self.account.output("StateMachineArn")]);
-        assert!(targets.iter().all(|t| t.input.is_none() && t.input_transformer.is_none()));
-        self.start(event).await
+        targets
     }
 
     /// Validates a request with the real function.
@@ -583,6 +677,16 @@ impl Case {
         let state = if in_alarm { StateValue::Alarm } else { StateValue::Ok };
         let set = client.set_alarm_state().alarm_name(name).state_value(state);
         set.state_reason("a test says so").send().await.expect("its state");
+    }
+}
+
+/// Every text in a JSON value.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+        _ => {}
     }
 }
 

@@ -9,7 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_core::cutover::SHIFT_S_MAX;
-use cutover_core::ramp::NOT_READY_RETRY_S;
+use cutover_core::ramp::{
+    HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
+    RETRY_EVENTS, ROLLBACK_EVENTS, ROUND_EVENTS, TASK_EVENTS, not_ready_retries,
+};
 use cutover_core::request::EXECUTION_S_MAX;
 use cutover_core::rollback_order::{FAIL_STATES, FIRST_STATE, HARMLESS_STATES, SHIFT_STATE};
 use cutover_core::{Action, Failure};
@@ -19,25 +22,31 @@ const DEFINITION: &str = include_str!("../../statemachine/cutover.asl.json");
 const TEMPLATE: &str = include_str!("../../template.yaml");
 
 /// Names that AWS gives to errors. Source: Step Functions developer guide, "Handling errors" and
-/// "Best practices: transient Lambda service exceptions"; Lambda developer guide, runtime errors.
-const AWS_NAMES: [&str; 13] = [
+/// "Best practices: transient Lambda service exceptions"; Lambda API reference, errors of `Invoke`;
+/// Lambda developer guide, runtime errors.
+const LAMBDAS_OWN: [&str; 7] = [
     "Lambda.AWSLambdaException",
     "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ResourceConflictException",
+    "Lambda.ResourceNotReadyException",
     "Lambda.SdkClientException",
     "Lambda.ServiceException",
     "Lambda.TooManyRequestsException",
+];
+/// What a function says that was killed: out of time or of memory, or its process ended.
+const KILLED: [&str; 6] = [
     "Lambda.Unknown",
     "Runtime.ExitError",
     "Runtime.OutOfMemory",
     "Runtime.Unknown",
     "Sandbox.Timedout",
-    "States.ALL",
-    "States.DataLimitExceeded",
     "States.Timeout",
 ];
 
 /// The longest `ready_timeout_s` that a request may ask for.
-const READY_TIMEOUT_S_MAX: u64 = 86_400;
+const READY_TIMEOUT_S_MAX: u32 = 86_400;
+/// Events of a task that needs no retry: entered, scheduled, started, succeeded, exited.
+const EVENTS_OF_A_TASK: u64 = 5;
 
 fn states() -> Map<String, Value> {
     let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
@@ -46,6 +55,48 @@ fn states() -> Map<String, Value> {
 
 fn of_type(kind: &str) -> BTreeMap<String, Value> {
     states().into_iter().filter(|(_, state)| state["Type"] == kind).collect()
+}
+
+/// The tasks that run a function, and those that send a message.
+fn functions() -> BTreeMap<String, Value> {
+    let message = |task: &Value| text(&task["Resource"]) == PUBLISH;
+    of_type("Task").into_iter().filter(|(_, task)| !message(task)).collect()
+}
+
+fn messages() -> BTreeMap<String, Value> {
+    of_type("Task").into_iter().filter(|(_, task)| text(&task["Resource"]) == PUBLISH).collect()
+}
+
+const PUBLISH: &str = "${PublishIntegrationArn}";
+
+/// How often a retrier tries again.
+fn retries(retrier: &Value) -> u64 {
+    retrier["MaxAttempts"].as_u64().expect("a literal MaxAttempts")
+}
+
+/// Seconds that a retrier waits in all until it is used up, on average and at most: with FULL jitter a
+/// wait is anything from nothing to its back-off. Source: Step Functions developer guide, "Retrying
+/// after an error".
+fn waits_s(retrier: &Value) -> (f64, f64) {
+    let number = |field: &str| retrier[field].as_f64().expect("a literal number");
+    let (mut wait_s, rate) = (number("IntervalSeconds"), number("BackoffRate"));
+    let mut most_s = 0.0;
+    for _ in 0..retries(retrier) {
+        most_s += wait_s.min(number("MaxDelaySeconds"));
+        wait_s = (wait_s * rate).min(number("MaxDelaySeconds"));
+    }
+    match text(&retrier["JitterStrategy"]) {
+        "FULL" => (most_s / 2.0, most_s),
+        "NONE" => (most_s, most_s),
+        other => unreachable!("{other} is no jitter strategy"),
+    }
+}
+
+/// The retrier of a state for an error.
+fn retrier(state: &str, error: &str) -> Value {
+    let states = states();
+    let of_error = items(&states[state]["Retry"]).find(|rule| errors(rule).contains(&error));
+    of_error.unwrap_or_else(|| unreachable!("{state} does not retry {error}")).clone()
 }
 
 /// The elements of an array, none when it is missing.
@@ -99,22 +150,26 @@ fn it_has_no_literal_arn_and_no_arithmetic() {
 
 #[test]
 fn every_task_says_why_and_outlasts_its_function() {
-    let tasks = of_type("Task");
-    assert_eq!(tasks.len(), 4);
-    for (name, task) in tasks {
+    assert_eq!((functions().len(), messages().len()), (5, 2));
+    for (name, task) in of_type("Task") {
         assert!(task["Comment"].is_string(), "{name} has no Comment");
+        assert!(task["TimeoutSeconds"].is_u64(), "{name} has no literal TimeoutSeconds");
+    }
+    for (name, task) in functions() {
         let resource = text(&task["Resource"]).strip_prefix("${");
         let function = resource.and_then(|rest| rest.strip_suffix("Arn}"));
         let function = function.expect("a Resource is a substitution");
-        let timeout_s = task["TimeoutSeconds"].as_u64().expect("a literal TimeoutSeconds");
         // Otherwise a repeat could run beside a first try that still lives.
+        let timeout_s = task["TimeoutSeconds"].as_u64().expect("a literal TimeoutSeconds");
         assert!(timeout_s > function_timeout_s(function), "{name} ends before {function}");
     }
 }
 
 #[test]
 fn every_error_name_exists() {
-    let known: BTreeSet<&str> = AWS_NAMES.into_iter().chain(Failure::NAMES).collect();
+    let of_states = ["States.ALL", "States.DataLimitExceeded"];
+    let of_aws = LAMBDAS_OWN.into_iter().chain(KILLED).chain(of_states);
+    let known: BTreeSet<&str> = of_aws.chain(Failure::NAMES).collect();
     for (name, task) in of_type("Task") {
         for rule in items(&task["Retry"]).chain(items(&task["Catch"])) {
             for error in errors(rule) {
@@ -125,21 +180,21 @@ fn every_error_name_exists() {
 }
 
 #[test]
-fn every_task_catches_every_failure_by_name_and_anything_else_last() {
-    for (name, task) in of_type("Task") {
+fn every_function_catches_every_failure_by_name_and_anything_else_last() {
+    for (name, task) in functions() {
         let mut catchers: Vec<Vec<&str>> = items(&task["Catch"]).map(errors).collect();
         assert_eq!(catchers.pop(), Some(vec!["States.ALL"]), "{name}: the last catcher");
         let named: BTreeSet<&str> = catchers.into_iter().flatten().collect();
         // States.ALL does not cover States.DataLimitExceeded.
         let must: BTreeSet<&str> =
             Failure::NAMES.into_iter().chain(["States.DataLimitExceeded"]).collect();
-        assert_eq!(named, must, "{name}");
+        assert!(named.is_superset(&must), "{name}: {named:?}");
     }
 }
 
 #[test]
 fn no_retrier_is_shadowed_and_none_retries_what_stays_as_it_is() {
-    for (name, task) in of_type("Task") {
+    for (name, task) in functions() {
         let mut seen = BTreeSet::new();
         for error in items(&task["Retry"]).flat_map(errors) {
             assert!(seen.insert(error), "{name}: a second retrier for {error} is never used");
@@ -147,21 +202,148 @@ fn no_retrier_is_shadowed_and_none_retries_what_stays_as_it_is() {
         for wide in ["States.ALL", "States.TaskFailed", "InvalidInput", "AwsRefused", "Internal"] {
             assert!(!seen.contains(wide), "{name} retries {wide}");
         }
-        assert!(seen.contains("TransientAws"), "{name} gives up at a throttle");
+        for own in LAMBDAS_OWN {
+            assert!(seen.contains(own), "{name} gives up at {own}");
+        }
+        let patient = name != "RollBack";
+        assert_eq!(seen.contains("TransientAws"), patient, "{name} and a throttle");
+        assert_eq!(KILLED.iter().all(|killed| seen.contains(killed)), patient, "{name}, killed");
         assert_eq!(seen.contains("NotReady"), name == "Validate", "{name} and NotReady");
     }
 }
 
 #[test]
+fn throttling_and_trouble_of_lambda_are_waited_out_for_minutes_however_they_take_turns() {
+    for (name, minutes) in
+        [("Validate", 25.0..30.0), ("ShiftWeight", 10.0..15.0), ("CheckHealth", 10.0..15.0)]
+    {
+        let trouble = retrier(name, "TransientAws");
+        let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["TransientAws"]).collect();
+        assert_eq!(errors(&trouble).into_iter().collect::<BTreeSet<_>>(), one, "{name}");
+        let (mean_s, most_s) = waits_s(&trouble);
+        assert!(minutes.contains(&(mean_s / 60.0)), "{name}: {mean_s} s on average");
+        assert!(most_s < 3600.0, "{name}: {most_s} s at most");
+    }
+}
+
+#[test]
+fn a_roll_back_is_tried_again_for_ten_minutes_on_average_and_a_killed_one_twice() {
+    let trouble = retrier("RollBackAgain", "TransientAws");
+    let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["TransientAws"]).collect();
+    assert_eq!(errors(&trouble).into_iter().collect::<BTreeSet<_>>(), one);
+    let (mean_s, most_s) = waits_s(&trouble);
+    assert!((540.0..660.0).contains(&mean_s), "{mean_s} s on average");
+    assert!(most_s <= 1_260.0, "{most_s} s at most");
+    for killed in KILLED {
+        assert_eq!(retries(&retrier("RollBackAgain", killed)), 2, "{killed}");
+    }
+}
+
+#[test]
+fn people_hear_of_the_first_failed_try_of_a_roll_back() {
+    let (_, most_s) = waits_s(&retrier("RollBack", "Lambda.ServiceException"));
+    assert!(most_s <= 2.0, "a quick retry holds the message up for {most_s} s");
+    let states = states();
+    let first = &states["RollBack"]["Catch"][0];
+    assert_eq!(first["Next"], "TellPeople");
+    let again = items(&states["RollBackAgain"]["Retry"]).flat_map(errors);
+    let may_pass: BTreeSet<&str> = errors(first).into_iter().collect();
+    assert_eq!(may_pass, again.collect(), "what is tried again is what people are told of");
+    for rule in items(&states["RollBack"]["Catch"]).skip(1) {
+        assert_eq!(rule["Next"], "TellRollbackFailed");
+    }
+}
+
+#[test]
+fn a_second_try_of_a_roll_back_has_the_same_order_as_the_first() {
+    // With an order of its own, a failed try would take back what `isolate` lets go on.
+    let states = states();
+    let (first, again) = (&states["RollBack"], &states["RollBackAgain"]);
+    assert_eq!(first["Arguments"], again["Arguments"]);
+    for rule in items(&first["Catch"]).chain(items(&again["Catch"])) {
+        assert!(rule["Assign"]["failure"].is_null(), "{rule}");
+        assert_eq!(rule["Assign"]["rollback_failure"], "{% $states.errorOutput %}");
+    }
+}
+
+#[test]
+fn a_message_says_what_to_do_and_holds_nothing_up_when_it_cannot_be_sent() {
+    for (name, state) in messages() {
+        let message = text(&state["Arguments"]["Message"]);
+        for said in ["$states.context.Execution.Name", "aws lambda invoke", "execution_arn"] {
+            assert!(message.contains(said), "{name} does not say {said}");
+        }
+        // Source: SNS API reference, `Publish`: ASCII, up to 100 characters.
+        let subject = text(&state["Arguments"]["Subject"]);
+        assert!(subject.is_ascii() && subject.len() <= 100, "{name}: {subject}");
+        let catchers: Vec<Vec<&str>> = items(&state["Catch"]).map(errors).collect();
+        assert_eq!(catchers, [["States.ALL"]], "{name}");
+        assert_eq!(state["Catch"][0]["Next"], state["Next"], "{name}");
+        let (_, most_s) = waits_s(&retrier(&name, "States.ALL"));
+        let most_s = most_s + 3.0 * state["TimeoutSeconds"].as_f64().expect("a number");
+        assert!(most_s < 60.0, "{name} holds up for {most_s} s");
+    }
+    assert!(text(&messages()["TellPeople"]["Arguments"]["Message"]).contains("stop-execution"));
+}
+
+#[test]
+fn nobody_misses_that_a_roll_back_has_failed_for_good() {
+    for (name, state) in states() {
+        let rules = items(&state["Catch"]).chain(items(&state["Choices"]));
+        let next = rules.map(|rule| &rule["Next"]).chain([&state["Next"], &state["Default"]]);
+        let to_the_end = next.filter(|next| **next == "RollbackFailed").count();
+        assert_eq!(to_the_end > 0, name == "TellRollbackFailed", "{name}");
+    }
+}
+
+/// The most events of one visit of a task, as AWS writes them.
+fn events_of(task: &Value) -> u64 {
+    let retries: u64 = items(&task["Retry"]).map(retries).sum();
+    EVENTS_OF_A_TASK + RETRY_EVENTS * retries
+}
+
+#[test]
+fn the_reserve_of_the_history_holds_the_worst_of_each_task_and_the_ends() {
+    let states = states();
+    assert_eq!((ROUND_EVENTS, TASK_EVENTS), (2 + EVENTS_OF_A_TASK + 2, EVENTS_OF_A_TASK + 2));
+    // What core counts for a roll-back, but for the retries of its last task, which it counts apart.
+    let first = events_of(&states["RollBack"]) + events_of(&states["TellPeople"]);
+    assert_eq!(ROLLBACK_EVENTS, first + TASK_EVENTS);
+
+    // Every task once, its retries used up, a Choice behind it; the wait before a check; the start, the
+    // end. Core counts the waits for a new side that is not ready yet by itself.
+    let not_ready = RETRY_EVENTS * retries(&retrier("Validate", "NotReady"));
+    let tasks = of_type("Task");
+    let worst: u64 = tasks.values().map(|task| events_of(task) + 2).sum();
+    let worst = worst - not_ready + 2 + 1 + 3;
+    assert!(worst < HISTORY_EVENTS_RESERVED, "{worst} of {HISTORY_EVENTS_RESERVED}");
+    // One more task with the patience of a shift would fit.
+    let room = HISTORY_EVENTS_RESERVED - worst;
+    assert!(room > events_of(&states["ShiftWeight"]), "{room} are left");
+}
+
+#[test]
+fn core_hears_of_the_retries_of_every_task_that_a_long_ramp_repeats() {
+    let counted = "$merge([$cutover, {'retry_count': $states.context.State.RetryCount}])";
+    for (name, task) in functions() {
+        let arguments = task["Arguments"].to_string();
+        assert_eq!(arguments.contains(counted), name != "Validate", "{name}: {arguments}");
+    }
+}
+
+#[test]
 fn validation_is_tried_again_at_the_pace_and_for_the_time_that_core_counts_with() {
-    let validate = &states()["Validate"];
-    let retrier = items(&validate["Retry"]).find(|rule| errors(rule) == ["NotReady"]);
-    let retrier = retrier.expect("a retrier for NotReady alone");
-    let interval_s = retrier["IntervalSeconds"].as_u64().expect("a literal interval");
-    assert_eq!(interval_s, u64::from(NOT_READY_RETRY_S));
-    assert_eq!(retrier["BackoffRate"], 1.0);
-    let attempts = retrier["MaxAttempts"].as_u64().expect("a literal number of attempts");
-    assert!(attempts * interval_s >= READY_TIMEOUT_S_MAX, "validate must be the one to give up");
+    let retrier = retrier("Validate", "NotReady");
+    assert_eq!(errors(&retrier), ["NotReady"]);
+    assert_eq!(retrier["IntervalSeconds"].as_f64(), Some(NOT_READY_RETRY_S));
+    assert_eq!(retrier["BackoffRate"], NOT_READY_RETRY_RATE);
+    assert_eq!(retrier["MaxDelaySeconds"].as_f64(), Some(NOT_READY_RETRY_S_MAX));
+    assert_eq!(retrier["JitterStrategy"], "NONE");
+    assert!(
+        retries(&retrier) >= not_ready_retries(READY_TIMEOUT_S_MAX),
+        "validate must be the one to give up"
+    );
+    assert!(waits_s(&retrier).0 >= f64::from(READY_TIMEOUT_S_MAX));
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_route53::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 
 pub use aws_sdk_cloudwatch::Client as CloudWatchClient;
@@ -19,11 +22,43 @@ use crate::replies::WholeReplies;
 /// as well: `PriorRequestNotComplete` and `Throttling` are over within seconds.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// Region, credentials and endpoint from the environment. With `AWS_ENDPOINT_URL=http://…` the
-/// same client speaks plain http.
+/// The environment variable with the role to assume for Route 53. Empty or missing where the zone lives in
+/// the functions' own account.
+const HOSTED_ZONE_ROLE: &str = "HOSTED_ZONE_ROLE_ARN";
+/// The name by which the other account's CloudTrail knows who changed its zone.
+const SESSION: &str = "cutover";
+
+/// What the clients are made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    own: SdkConfig,
+    /// The same with the credentials of the zone's account.
+    zone: SdkConfig,
+}
+
+impl Config {
+    /// The configuration of all clients, and the role that the one for Route 53 assumes, if any: once it
+    /// is first used, and again when its credentials run out.
+    pub async fn new(own: SdkConfig, hosted_zone_role_arn: Option<&str>) -> Self {
+        let zone = match hosted_zone_role_arn.filter(|arn| !arn.is_empty()) {
+            None => own.clone(),
+            Some(arn) => {
+                let role = AssumeRoleProvider::builder(arn).session_name(SESSION).configure(&own);
+                let role = SharedCredentialsProvider::new(role.build().await);
+                // One for all clients: validation makes a new one each time.
+                let cache = IdentityCache::lazy().build();
+                own.to_builder().credentials_provider(role).identity_cache(cache).build()
+            }
+        };
+        Self { own, zone }
+    }
+}
+
+/// Region, credentials and endpoint from the environment, and the role for the zone. With
+/// `AWS_ENDPOINT_URL=http://…` the same client speaks plain http.
 ///
 /// TLS is by ring: aws-lc-rs spends about 32 ms of CPU in its first handshake.
-pub async fn sdk_config() -> SdkConfig {
+pub async fn sdk_config() -> Config {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
@@ -32,46 +67,47 @@ pub async fn sdk_config() -> SdkConfig {
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
         .build();
-    aws_config::defaults(BehaviorVersion::latest())
+    let own = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
         .load()
-        .await
+        .await;
+    Config::new(own, std::env::var(HOSTED_ZONE_ROLE).ok().as_deref()).await
 }
 
-/// For [`Route53`](crate::Route53) and [`zone`](crate::zone).
+/// For [`Route53`](crate::Route53) and [`zone`](crate::zone): in the account of the zone.
 #[must_use]
-pub fn route53(config: &SdkConfig) -> Route53Client {
-    let config = aws_sdk_route53::config::Builder::from(config).interceptor(WholeReplies);
+pub fn route53(config: &Config) -> Route53Client {
+    let config = aws_sdk_route53::config::Builder::from(&config.zone).interceptor(WholeReplies);
     Route53Client::from_conf(config.build())
 }
 
 /// For [`CloudWatch`](crate::CloudWatch).
 #[must_use]
-pub fn cloudwatch(config: &SdkConfig) -> CloudWatchClient {
-    let config = aws_sdk_cloudwatch::config::Builder::from(config).interceptor(WholeReplies);
+pub fn cloudwatch(config: &Config) -> CloudWatchClient {
+    let config = aws_sdk_cloudwatch::config::Builder::from(&config.own).interceptor(WholeReplies);
     CloudWatchClient::from_conf(config.build())
 }
 
 /// For [`Targets`](crate::Targets).
 #[must_use]
-pub fn load_balancing(config: &SdkConfig) -> LoadBalancingClient {
-    let config =
-        aws_sdk_elasticloadbalancingv2::config::Builder::from(config).interceptor(WholeReplies);
+pub fn load_balancing(config: &Config) -> LoadBalancingClient {
+    let config = aws_sdk_elasticloadbalancingv2::config::Builder::from(&config.own)
+        .interceptor(WholeReplies);
     LoadBalancingClient::from_conf(config.build())
 }
 
 /// For [`parameters`](crate::parameters).
 #[must_use]
-pub fn parameters(config: &SdkConfig) -> ParametersClient {
-    let config = aws_sdk_ssm::config::Builder::from(config).interceptor(WholeReplies);
+pub fn parameters(config: &Config) -> ParametersClient {
+    let config = aws_sdk_ssm::config::Builder::from(&config.own).interceptor(WholeReplies);
     ParametersClient::from_conf(config.build())
 }
 
 /// For [`executions`](crate::executions).
 #[must_use]
-pub fn step_functions(config: &SdkConfig) -> StepFunctionsClient {
-    let config = aws_sdk_sfn::config::Builder::from(config).interceptor(WholeReplies);
+pub fn step_functions(config: &Config) -> StepFunctionsClient {
+    let config = aws_sdk_sfn::config::Builder::from(&config.own).interceptor(WholeReplies);
     StepFunctionsClient::from_conf(config.build())
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_config::SdkConfig;
 use cutover_core::baseline::BASELINE_PERIODS;
 use cutover_core::check::{Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};
 use cutover_core::facts::{Facts, LoadBalancerKind};
@@ -21,7 +20,7 @@ use crate::{CloudWatch, Targets, Telemetry, clients, executions, parameters};
 /// first answer of a cold start does not wait for all; the connections are those of the one configuration.
 #[derive(Clone, Debug)]
 pub struct World {
-    config: SdkConfig,
+    config: clients::Config,
     defaults_parameter: String,
     hosted_zone_id: String,
     cluster_name_prefix: String,

@@ -1129,6 +1129,8 @@ impl Survey {
             fence: request.fence,
             writes: 0,
             released: false,
+            extra_events: 0,
+            retry_count: 0,
             load_balancers,
             routes,
             warnings: self.warnings.clone(),

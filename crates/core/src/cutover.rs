@@ -15,7 +15,7 @@ use crate::failure::{Failure, Problem};
 use crate::health::{Health, OnNoData};
 use crate::load_balancer::{LoadBalancer, OldSide};
 use crate::percent::Percent;
-use crate::ramp::{INSYNC_S, Ramp, Step, history_is_full};
+use crate::ramp::{INSYNC_S, RETRY_EVENTS, ROLLBACK_EVENTS, Ramp, Step, history_is_full};
 use crate::report::Report;
 use crate::split::{
     Fence, Move, Moved, Propagation, RouteId, Settling, Shifted, Sides, Split, Way, Weights,
@@ -218,6 +218,12 @@ pub struct Cutover {
     /// Whether the fences are gone, as they are once the cutover has completed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+    /// Events of the history beside those of checks and shifts: retries, and roll-backs of single routes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_events: u64,
+    /// Retries of the task that has this state as its argument: the state machine adds it.
+    #[serde(default, skip_serializing)]
+    pub retry_count: u32,
     /// Every load balancer of the routes, once.
     pub load_balancers: Vec<LoadBalancer>,
     /// The routes.
@@ -364,6 +370,7 @@ impl Cutover {
         if self.phase != Phase::Shifting {
             return self;
         }
+        self.count_retries();
         let to = self.target();
         for (name, moved) in &shifted.moves {
             let Some(route) = self.routes.iter_mut().find(|route| &route.name == name) else {
@@ -430,6 +437,7 @@ impl Cutover {
             return self;
         }
         self.checks = self.checks.saturating_add(1);
+        self.count_retries();
         for split in checked.splits.iter().flatten() {
             let route = self.routes.iter_mut().find(|route| route.name == split.route);
             if let Some(route) = route.filter(|route| route.status == Status::Active) {
@@ -438,7 +446,8 @@ impl Cutover {
         }
         self.settle(checked.propagated, now);
         self.judge_routes(&checked.observed);
-        if history_is_full(self.checks, self.ramp.steps().len(), self.ready_timeout_s) {
+        let (extra_events, steps) = (self.extra_events, self.ramp.steps().len());
+        if history_is_full(self.checks, extra_events, steps, self.ready_timeout_s) {
             self.roll_back_active("the execution's history is nearly full");
         }
         if !self.fail_or_go_on() {
@@ -456,6 +465,12 @@ impl Cutover {
             }
         }
         self
+    }
+
+    /// Adds the retries of the task that has just succeeded to the account of the history.
+    fn count_retries(&mut self) {
+        let events = RETRY_EVENTS * u64::from(std::mem::take(&mut self.retry_count));
+        self.extra_events = self.extra_events.saturating_add(events);
     }
 
     /// From settling to baking, once every change is live everywhere and the TTL's end is known.
@@ -698,6 +713,10 @@ impl Cutover {
     #[must_use]
     pub fn after_rollback(mut self, done: &RollbackDone) -> Self {
         let mut warned: Vec<(RouteId, &str)> = Vec::new();
+        if self.report.is_none() {
+            self.count_retries();
+            self.extra_events = self.extra_events.saturating_add(ROLLBACK_EVENTS);
+        }
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
                 route.kept("its old side has no registered target");
@@ -880,9 +899,8 @@ pub fn holder_of(execution_arn: &str) -> String {
     machine.map_or_else(|| name.to_owned(), |machine| format!("{machine}:{name}"))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl Route {
@@ -1032,6 +1050,8 @@ mod tests {
             fence: true,
             writes: 0,
             released: false,
+            extra_events: 0,
+            retry_count: 0,
             load_balancers: (0..2 * routes).map(lb).collect(),
             routes: (0..routes).map(route).collect(),
             warnings: Vec::new(),
@@ -1487,6 +1507,32 @@ mod tests {
         assert_eq!(end.next.action, Action::RolledBack);
         assert!(end.next.reason.contains("history is nearly full"), "{}", end.next.reason);
         assert!(end.checks < 2_700, "{}", end.checks);
+    }
+
+    #[test]
+    fn retries_and_roll_backs_fill_the_history_as_checks_do() {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.hold_max_s = 86_400;
+        cutover.health.check_interval_s = 1;
+        let mut world = World::of(&cutover, &[QUIET]);
+        cutover = world.obey(cutover);
+        let begun = cutover.clone();
+        while cutover.next.action == Action::Wait {
+            // AWS throttles at every check.
+            cutover.retry_count = 30;
+            cutover = world.obey(cutover);
+        }
+        assert!(cutover.next.reason.contains("history is nearly full"), "{}", cutover.next.reason);
+        assert_eq!(cutover.extra_events, 90 * u64::from(cutover.checks));
+        let written = 99 * u64::from(cutover.checks);
+        let most = crate::ramp::HISTORY_EVENTS_MAX - crate::ramp::HISTORY_EVENTS_RESERVED;
+        assert!((most - 5_000..=most).contains(&written), "{written} events");
+        let json = serde_json::to_value(&cutover).expect("JSON");
+        assert!(json.get("retry_count").is_none(), "what is counted is not counted again");
+
+        let begun = Cutover { retry_count: 2, ..begun }.give_up("a test");
+        let back = world.obey(begun);
+        assert_eq!(back.extra_events, 2 * RETRY_EVENTS + ROLLBACK_EVENTS);
     }
 
     #[test]

@@ -38,16 +38,25 @@ pub const BAKE_S_MAX: u32 = 604_800;
 /// Events that the history of one execution may hold.
 /// Source: Step Functions developer guide, "Quotas for executions".
 pub const HISTORY_EVENTS_MAX: u64 = 25_000;
-/// Events kept free for retries, the roll-back and the ends.
-const HISTORY_EVENTS_RESERVED: u64 = 1_000;
+/// Events kept free for what no check has counted yet: retries of the validation, of one shift and one check,
+/// a roll-back with all of its own, and the ends. A test adds them up from the state machine.
+pub const HISTORY_EVENTS_RESERVED: u64 = 1_000;
 /// Events of one round Wait, Task, Choice: entered and exited, and three more for a Task.
-const ROUND_EVENTS: u64 = 9;
+pub const ROUND_EVENTS: u64 = 9;
 /// Events of a Task and the Choice behind it.
-const TASK_EVENTS: u64 = 7;
+pub const TASK_EVENTS: u64 = 7;
 /// Events of a retried Task: failed, scheduled, started.
-const RETRY_EVENTS: u64 = 3;
-/// Seconds between two tries of a validation that is not ready yet: the state machine's retrier.
-pub const NOT_READY_RETRY_S: u32 = 15;
+pub const RETRY_EVENTS: u64 = 3;
+/// Events of a roll-back, but for the retries of its last task: its first try with two retries, telling people
+/// with two, and the second try (two more for a way that ends it).
+pub const ROLLBACK_EVENTS: u64 = 5 + 2 * RETRY_EVENTS + 5 + 2 * RETRY_EVENTS + TASK_EVENTS;
+/// Seconds that the state machine's retrier waits before the second try of a validation that is not
+/// ready yet; each wait is longer than the one before, up to a limit.
+pub const NOT_READY_RETRY_S: f64 = 15.0;
+/// What each wait is a multiple of the one before by.
+pub const NOT_READY_RETRY_RATE: f64 = 1.5;
+/// The longest of these waits, in seconds.
+pub const NOT_READY_RETRY_S_MAX: f64 = 60.0;
 /// Seconds for Route 53 to be in sync. Source: Route 53 API reference, `GetChange`
 /// ("generally within 60 seconds").
 pub const INSYNC_S: u32 = 60;
@@ -277,18 +286,36 @@ impl Ramp {
     }
 }
 
-/// Whether an execution that has made so many checks must end now, while there is room in its
-/// history for the roll-back: a full history kills it without one.
+/// Whether an execution that has made this many checks, and written `extra_events` beside those of checks
+/// and shifts, must end now, while there is room in its history for the roll-back: a full history kills
+/// it without one.
 #[must_use]
-pub(crate) fn history_is_full(checks: u32, steps: usize, ready_timeout_s: u32) -> bool {
-    history_events(u64::from(checks), steps, ready_timeout_s)
+pub(crate) fn history_is_full(
+    checks: u32,
+    extra_events: u64,
+    steps: usize,
+    ready_timeout_s: u32,
+) -> bool {
+    history_events(u64::from(checks), steps, ready_timeout_s).saturating_add(extra_events)
         >= HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED
 }
 
 /// Events of so many checks and steps, after a validation that was tried as often as it may be.
 fn history_events(checks: u64, steps: usize, ready_timeout_s: u32) -> u64 {
-    let tries = u64::from(ready_timeout_s.div_ceil(NOT_READY_RETRY_S));
+    let tries = not_ready_retries(ready_timeout_s);
     ROUND_EVENTS * checks + TASK_EVENTS * (steps as u64 + 1) + RETRY_EVENTS * tries
+}
+
+/// How often a validation is tried again within this time.
+#[must_use]
+pub fn not_ready_retries(ready_timeout_s: u32) -> u64 {
+    let (mut retries, mut waited_s, mut wait_s) = (0, 0.0, NOT_READY_RETRY_S);
+    while waited_s < f64::from(ready_timeout_s) {
+        retries += 1;
+        waited_s += wait_s;
+        wait_s = (wait_s * NOT_READY_RETRY_RATE).min(NOT_READY_RETRY_S_MAX);
+    }
+    retries
 }
 
 /// Seconds that a change of weights takes to show: in sync, then the TTL.
@@ -409,13 +436,23 @@ mod tests {
     }
 
     #[test]
+    fn a_validation_is_tried_again_less_and_less_often() {
+        // After 15, 37.5, 71.25, 121.875 and then every 60 seconds.
+        let table =
+            [(0, 0), (15, 1), (16, 2), (37, 2), (122, 5), (181, 5), (182, 6), (86_400, 1442)];
+        for (seconds, retries) in table {
+            assert_eq!(not_ready_retries(seconds), retries, "{seconds} s");
+        }
+    }
+
+    #[test]
     fn a_ramp_that_history_cannot_hold_is_refused_with_an_interval_that_fits() {
         let ramp = Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp");
         let health = Health { check_interval_s: 10, ..Health::default() };
         let problem = ramp.check_history(&health, 60, 7200).expect_err("too long");
-        assert!(problem.message.contains("40847 events"), "{}", problem.message);
-        assert!(problem.message.contains("check_interval_s of 19 or more"), "{}", problem.message);
-        let health = Health { check_interval_s: 19, ..Health::default() };
+        assert!(problem.message.contains("39773 events"), "{}", problem.message);
+        assert!(problem.message.contains("check_interval_s of 18 or more"), "{}", problem.message);
+        let health = Health { check_interval_s: 18, ..Health::default() };
         ramp.check_history(&health, 60, 7200).expect("what was proposed fits");
     }
 

@@ -31,13 +31,26 @@ const PORT_TRIES: u32 = 3;
 /// Runs the emulator, and ends it with all its Lambda processes when this program is gone, however
 /// it went: standard input is a pipe from it, which closes even when it is killed or never drops
 /// what it holds.
+///
+/// EventBridge invokes functions asynchronously, so Lambda tries one that fails twice more. The
+/// emulator does so for every asynchronous invocation but EventBridge's own: here for those as well.
 const LAUNCHER: &str = "
-import os, runpy, shutil, signal, sys, threading
+import json, os, runpy, shutil, signal, sys, threading
 def watch():
     os.read(0, 1)
     shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
+from ministack.services import eventbridge, lambda_svc
+once = eventbridge._dispatch_to_lambda
+def with_repeats(arn, payload):
+    function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+    if function and config:
+        record = lambda_svc._execution_record_for_config(function, config)
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+    else:
+        once(arn, payload)
+eventbridge._dispatch_to_lambda = with_repeats
 sys.argv = ['ministack']
 runpy.run_module('ministack', run_name='__main__')
 ";

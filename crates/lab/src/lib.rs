@@ -8,6 +8,7 @@ pub mod edges;
 pub mod emulator;
 pub mod error;
 pub mod functions;
+mod history;
 pub mod metrics;
 pub mod origin;
 pub mod picture;

@@ -23,10 +23,12 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::error::LabError;
+use crate::history::{Asked, Padding};
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 
@@ -62,6 +64,17 @@ pub enum Effect {
     HalveReply,
     /// Forwards the call this much later.
     Delay(Duration),
+    /// Cuts the connection at once, and lets the service act this much later: the caller has long
+    /// gone, or tried again, when AWS carries the call out.
+    Late(Duration),
+    /// Adds failed tries to an execution's history, three events each, in the last visit of a state.
+    /// Only for `GetExecutionHistory`; other calls pass.
+    PadHistory {
+        /// Name of a Task state.
+        state: &'static str,
+        /// Number of tries.
+        tries: u32,
+    },
 }
 
 /// Which calls to disturb, how, and how often.
@@ -119,6 +132,15 @@ impl RuleHandle {
     pub fn hits(&self) -> u32 {
         let book = self.state.book();
         book.rules.iter().find(|rule| rule.id == self.id).map_or(0, |rule| rule.hits)
+    }
+
+    /// What the service has answered to the calls that [`Effect::Late`] forwarded so far: status and
+    /// body.
+    #[must_use]
+    pub fn late_answers(&self) -> Vec<(u16, String)> {
+        let book = self.state.book();
+        let rule = book.rules.iter().find(|rule| rule.id == self.id);
+        rule.map_or_else(Vec::new, |rule| rule.late_answers.clone())
     }
 }
 
@@ -193,7 +215,7 @@ impl Proxy {
         let mut book = self.state.book();
         book.last_id += 1;
         let id = book.last_id;
-        book.rules.push(RuleInForce { id, hits: 0, rule });
+        book.rules.push(RuleInForce { id, hits: 0, late_answers: Vec::new(), rule });
         RuleHandle { id, state: Arc::clone(&self.state) }
     }
 
@@ -240,6 +262,7 @@ struct Book {
 struct RuleInForce {
     id: u64,
     hits: u32,
+    late_answers: Vec<(u16, String)>,
     rule: Rule,
 }
 
@@ -249,8 +272,8 @@ impl State {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the call and finds what shall happen to it.
-    fn admit(&self, call: Call) -> Option<Effect> {
+    /// Notes the call and finds what shall happen to it, and by which rule.
+    fn admit(&self, call: Call) -> Option<(u64, Effect)> {
         let mut book = self.book();
         let rule = book
             .rules
@@ -258,10 +281,18 @@ impl State {
             .find(|active| active.hits < active.rule.times && active.rule.matches(&call));
         let effect = rule.map(|active| {
             active.hits += 1;
-            active.rule.effect.clone()
+            (active.id, active.rule.effect.clone())
         });
         book.calls.push(call);
         effect
+    }
+
+    /// Notes what became of a call that a rule held back.
+    fn answered_late(&self, rule: u64, answer: (u16, String)) {
+        let mut book = self.book();
+        if let Some(active) = book.rules.iter_mut().find(|active| active.id == rule) {
+            active.late_answers.push(answer);
+        }
     }
 }
 
@@ -363,37 +394,90 @@ async fn serve(listener: tokio::net::TcpListener, state: Arc<State>) {
 }
 
 async fn handle(
-    state: &State,
+    state: &Arc<State>,
     client: &Upstream,
     request: Request<Incoming>,
 ) -> Result<Reply, Cut> {
     let (head, sent) = request.into_parts();
     let sent = sent.collect().await.map_err(Cut::Caller)?.to_bytes();
-    match state.admit(Call::new(&head, &sent)) {
-        None => Ok(forward(state, client, head, sent).await),
-        Some(Effect::Delay(delay)) => {
+    let Some((rule, effect)) = state.admit(Call::new(&head, &sent)) else {
+        return Ok(pass(state, client, head, sent, None).await);
+    };
+    match effect {
+        Effect::Delay(delay) => {
             tokio::time::sleep(delay).await;
-            Ok(forward(state, client, head, sent).await)
+            Ok(pass(state, client, head, sent, None).await)
         }
-        Some(Effect::Refuse { status, code }) => Ok(refusal(&head, status, code)),
-        Some(Effect::Reply { status, body }) => Ok(reply(status, body.into())),
-        Some(Effect::ReplaceReply { status, body }) => {
-            drop(forward(state, client, head, sent).await);
+        Effect::Refuse { status, code } => Ok(refusal(&head, status, code)),
+        Effect::Reply { status, body } => Ok(reply(status, body.into())),
+        Effect::ReplaceReply { status, body } => {
+            drop(pass(state, client, head, sent, None).await);
             Ok(reply(status, body.into()))
         }
-        Some(Effect::HalveReply) => {
-            let (mut head, body) = forward(state, client, head, sent).await.into_parts();
+        Effect::HalveReply => {
+            let (mut head, body) = whole(pass(state, client, head, sent, None).await).await;
             head.headers.remove(CONTENT_LENGTH);
-            let Ok(whole) = body.collect().await;
-            let whole = whole.to_bytes();
-            let half = whole.slice(..whole.len() / 2);
+            let half = body.slice(..body.len() / 2);
             Ok(Response::from_parts(head, Full::new(half)))
         }
-        Some(Effect::DropRequest) => Err(Cut::Rule),
-        Some(Effect::DropReply) => {
-            drop(forward(state, client, head, sent).await);
+        Effect::DropRequest => Err(Cut::Rule),
+        Effect::DropReply => {
+            drop(pass(state, client, head, sent, None).await);
             Err(Cut::Rule)
         }
+        Effect::Late(delay) => {
+            let (state, client) = (Arc::clone(state), client.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let (head, body) = whole(forward(&state, &client, head, sent).await).await;
+                let body = String::from_utf8_lossy(&body).into_owned();
+                state.answered_late(rule, (head.status.as_u16(), body));
+            });
+            Err(Cut::Rule)
+        }
+        Effect::PadHistory { state: visited, tries } => {
+            let padding = Padding { state: visited, tries };
+            Ok(pass(state, client, head, sent, Some(padding)).await)
+        }
+    }
+}
+
+/// Passes a call on, and its answer back. Histories are shown as AWS keeps them.
+async fn pass(
+    state: &State,
+    client: &Upstream,
+    head: Parts,
+    body: Bytes,
+    padding: Option<Padding>,
+) -> Reply {
+    let asked = (action(&head, &body) == "GetExecutionHistory").then(|| Asked::read(&body));
+    let Some(asked) = asked.flatten() else {
+        return forward(state, client, head, body).await;
+    };
+    let mut events: Vec<Value> = Vec::new();
+    let mut token = None;
+    loop {
+        let request = Bytes::from(asked.upstream(token.as_ref()));
+        let (answer, body) = whole(forward(state, client, head.clone(), request).await).await;
+        let page: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let Some(more) = page["events"].as_array() else {
+            return Response::from_parts(answer, Full::new(body));
+        };
+        events.extend(more.iter().cloned());
+        token = page.get("nextToken").cloned();
+        if token.is_none() {
+            let page = asked.page(events, padding).to_string();
+            return Response::from_parts(answer, Full::new(Bytes::from(page)));
+        }
+    }
+}
+
+/// Head and body of a reply.
+async fn whole(reply: Reply) -> (hyper::http::response::Parts, Bytes) {
+    let (head, body) = reply.into_parts();
+    match body.collect().await {
+        Ok(body) => (head, body.to_bytes()),
+        Err(never) => match never {},
     }
 }
 
@@ -601,6 +685,28 @@ mod tests {
         let route53 = aws_sdk_route53::Client::new(&once(&proxy));
         assert_eq!(code(route53.get_change().id("C1").send().await), Some("Throttling".to_owned()));
         assert!(start.elapsed() >= delay);
+    }
+
+    #[tokio::test]
+    async fn a_late_call_arrives_after_its_caller_has_given_up() {
+        let (service, _answer) = refusing();
+        let proxy = Proxy::start(service.endpoint()).unwrap();
+        let delay = Duration::from_millis(300);
+        let rule = proxy.rule(Rule::on("GetChange", Effect::Late(delay)));
+        let start = Instant::now();
+        let route53 = aws_sdk_route53::Client::new(&once(&proxy));
+        let error = route53.get_change().id("C1").send().await.unwrap_err();
+        assert!(matches!(error, SdkError::DispatchFailure(_)), "{error:?}");
+        assert_eq!((service.calls().len(), rule.late_answers().len()), (0, 0));
+        while rule.late_answers().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it never arrived");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(start.elapsed() >= delay);
+        assert_eq!(service.calls().values().sum::<u64>(), 1);
+        let answers = rule.late_answers();
+        assert_eq!(answers[0].0, 400);
+        assert!(answers[0].1.contains("Throttling"), "{answers:?}");
     }
 
     #[test]

@@ -122,6 +122,9 @@ impl Watch {
     }
 }
 
+/// The states whose task sends a message and gives no cutover back.
+const MESSAGES: [&str; 2] = ["TellPeople", "TellRollbackFailed"];
+
 /// Makes sense of a history, event by event.
 #[derive(Debug, Default)]
 struct Reader {
@@ -181,6 +184,10 @@ impl Reader {
         at_s: f64,
         recording: &mut Recording,
     ) -> Result<(), LabError> {
+        if MESSAGES.contains(&self.state.as_str()) {
+            recording.note(at_s, "people are told".to_owned());
+            return Ok(());
+        }
         let cutover: Cutover = serde_json::from_str(output).map_err(|error| {
             LabError::aws(format!("understand what {} gave back", self.state), error)
         })?;
@@ -188,7 +195,7 @@ impl Reader {
             "Validate" => recording.accepted(at_s, &cutover),
             "ShiftWeight" => recording.shifted(at_s, &cutover),
             "CheckHealth" => recording.checked(at_s, &cutover),
-            "RollBack" => {
+            "RollBack" | "RollBackAgain" => {
                 recording.close_step(at_s);
                 recording.note(at_s, format!("rolled back: {}", cutover.next.reason));
             }
@@ -346,6 +353,34 @@ mod tests {
         let [check] = recording.checks.as_slice() else { panic!("{:?}", recording.checks) };
         assert!((check.measured.unwrap() - 0.1).abs() < 1e-9, "of the worst route");
         assert_eq!(check.words(), "regressed, e = 316 of 100");
+    }
+
+    #[test]
+    fn a_roll_back_that_is_made_again_and_its_message_are_noted() {
+        let mut cutover: Value = serde_json::from_str(CUTOVER).unwrap();
+        cutover["next"] = json!({"action": "rolled_back", "wait_s": 0, "reason": "half failed"});
+        let mut recording = Recording::for_test();
+        let end = read(
+            &mut recording,
+            vec![
+                entered("RollBack"),
+                failed("TransientAws", r#"{"errorMessage":"throttled"}"#),
+                entered("TellPeople"),
+                succeeded(&json!({"MessageId": "m-1"})),
+                entered("RollBackAgain"),
+                succeeded(&cutover),
+            ],
+        );
+        assert!(end.is_none());
+        let said: Vec<&str> = recording.notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "RollBack failed with TransientAws: throttled",
+                "people are told",
+                "rolled back: half failed",
+            ]
+        );
     }
 
     #[test]

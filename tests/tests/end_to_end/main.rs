@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod failures;
 mod hosts;
+mod infra;
 mod input;
 mod lookup;
 mod repeats;

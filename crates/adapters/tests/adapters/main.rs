@@ -6,6 +6,7 @@
     reason = "helpers of tests, which clippy does not see as such"
 )]
 
+mod clients;
 mod cloudwatch;
 mod fake;
 mod fence;
