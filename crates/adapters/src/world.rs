@@ -135,7 +135,7 @@ impl World {
             telemetry.alarms(&survey.request().health.alarms),
             executions::running(&step_functions, state_machine_arn, &attempt.execution.arn),
         )?;
-        let region = self.config.region().map(ToString::to_string).unwrap_or_default();
+        let region = self.config.region();
         Ok(Facts { region, load_balancers, history: BTreeMap::new(), alarms, running })
     }
 }

@@ -122,6 +122,7 @@ mod tests {
             weight: Some(0),
             policy: Policy::Weighted,
             ttl_s: Some(60),
+            shape: 7,
             health_check_id: None,
             target: Target::Values(vec![value.to_owned()]),
         }

@@ -98,7 +98,7 @@ impl Request {
         let parsed = Self::read(fields, period_s_min);
         match parsed {
             Some(request) if problems.is_empty() => {
-                Ok(Self { defaults: defaults.clone(), ..request })
+                Ok(Self { defaults: Value::Object(defaults.clone()), ..request })
             }
             _ => Err(Failure::InvalidInput(problems)),
         }
@@ -322,7 +322,7 @@ pub(crate) fn overlaid(defaults: &Value, request: &Value) -> Value {
     let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
         return request.clone();
     };
-    let mut merged: Map<String, Value> = defaults.clone();
+    let mut merged: serde_json::Map<String, Value> = defaults.clone();
     for (name, value) in request {
         let both = (name.as_str(), merged.get(name), value);
         let value = match both {
