@@ -44,12 +44,12 @@ fn of_type(kind: &str) -> Vec<&'static str> {
 fn alarms(metric: &str) -> Vec<String> {
     let on_metric = format!("      MetricName: {metric}\n");
     let alarms = of_type("AWS::CloudWatch::Alarm").into_iter().map(block);
-    let of_metric = alarms.filter(|alarm| alarm.contains(&on_metric));
+    let found = alarms.filter(|alarm| alarm.contains(&on_metric));
     let value = |alarm: String| {
         let (_, value) = alarm.split_once("Value: ").expect("a dimension");
         value.split_once(" }]").expect("the only one").0.to_owned()
     };
-    of_metric.map(value).collect()
+    found.map(value).collect()
 }
 
 #[test]

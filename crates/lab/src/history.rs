@@ -77,7 +77,7 @@ impl Asked {
 
 /// The events of a history as AWS writes them, oldest first, numbered from 1.
 fn as_aws_keeps(events: Vec<Value>, padding: Option<Padding>) -> Vec<Value> {
-    let entered = |event: &Value| event["stateEnteredEventDetails"]["name"].clone();
+    let entered = |event: &Value| part(event, "/stateEnteredEventDetails/name");
     let padded = padding
         .and_then(|padding| events.iter().rposition(|event| entered(event) == padding.state))
         .zip(padding);
@@ -85,11 +85,11 @@ fn as_aws_keeps(events: Vec<Value>, padding: Option<Padding>) -> Vec<Value> {
     // Whether the running task is a Lambda function, by the resource that its state names.
     let mut lambda = true;
     for (index, event) in events.into_iter().enumerate() {
-        let kind = event["type"].as_str().unwrap_or_default().to_owned();
-        let at = event["timestamp"].clone();
+        let kind = part(&event, "/type").as_str().unwrap_or_default().to_owned();
+        let at = part(&event, "/timestamp");
         match kind.as_str() {
             "TaskScheduled" => {
-                let resource = &event["taskScheduledEventDetails"]["resource"];
+                let resource = part(&event, "/taskScheduledEventDetails/resource");
                 lambda = resource.as_str().is_some_and(|arn| arn.contains(":lambda:"));
                 let (scheduled, started) = if lambda {
                     (renamed(&event, &kind, "LambdaFunctionScheduled"), "LambdaFunctionStarted")
@@ -111,11 +111,16 @@ fn as_aws_keeps(events: Vec<Value>, padding: Option<Padding>) -> Vec<Value> {
             break;
         }
     }
-    for (event, id) in kept.iter_mut().zip(1_u64..) {
-        event["id"] = json!(id);
-        event["previousEventId"] = json!(id - 1);
+    for (event, id) in kept.iter_mut().filter_map(Value::as_object_mut).zip(1_u64..) {
+        event.insert("id".to_owned(), json!(id));
+        event.insert("previousEventId".to_owned(), json!(id - 1));
     }
     kept
+}
+
+/// A part of an event; null where there is none.
+fn part(event: &Value, pointer: &str) -> Value {
+    event.pointer(pointer).cloned().unwrap_or_default()
 }
 
 /// The same event under the name that AWS gives it for a Lambda function.
@@ -124,7 +129,8 @@ fn renamed(event: &Value, from: &str, to: &str) -> Value {
         let (first, rest) = kind.split_at(1);
         format!("{}{rest}EventDetails", first.to_lowercase())
     };
-    json!({"type": to, "timestamp": event["timestamp"], details(to): event[details(from)]})
+    let said = part(event, &format!("/{}", details(from)));
+    json!({"type": to, "timestamp": part(event, "/timestamp"), details(to): said})
 }
 
 fn failed_try(at: &Value) -> [Value; 3] {

@@ -460,7 +460,7 @@ async fn pass(
         let request = Bytes::from(asked.upstream(token.as_ref()));
         let (answer, body) = whole(forward(state, client, head.clone(), request).await).await;
         let page: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let Some(more) = page["events"].as_array() else {
+        let Some(more) = page.get("events").and_then(Value::as_array) else {
             return Response::from_parts(answer, Full::new(body));
         };
         events.extend(more.iter().cloned());
