@@ -295,7 +295,7 @@ fn mega(bytes: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn mebi(kib: u64) -> f64 {
+pub(super) fn mebi(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
@@ -544,7 +544,7 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
 }
 
 /// A field of `/proc/PID/status` in KiB.
-fn kib(status: &str, field: &str) -> Option<u64> {
+pub(super) fn kib(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }

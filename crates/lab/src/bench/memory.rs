@@ -47,6 +47,8 @@ pub struct Row {
     pub memory_mb: u32,
     /// From the event to the response, in seconds.
     pub seconds: f64,
+    /// The most memory that it had resident, in KiB (`VmHWM`).
+    pub peak_kib: u64,
 }
 
 /// Runs each function with each memory; `say` hears what is going on.
@@ -83,9 +85,9 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
         for (name, program) in functions::NAMES.into_iter().zip(programs.iter().skip(1)) {
             let event = event(&events, name);
             say(&format!("memory: {name} with {memory_mb} MB"));
-            let seconds = run(&bench, &share, name, program, event).await?;
+            let (seconds, peak_kib) = run(&bench, &share, name, program, event).await?;
             say(&format!("memory: {name} with {memory_mb} MB took {seconds:.1} s"));
-            rows.push(Row { name, memory_mb, seconds });
+            rows.push(Row { name, memory_mb, seconds, peak_kib });
         }
     }
     emulator.stop().await?;
@@ -107,12 +109,15 @@ pub fn table(rows: &[Row]) -> String {
     let of_memory = MEMORY_MB.map(|memory_mb| format!("{memory_mb} MB"));
     let mut header = vec!["250 pairs, seconds"];
     header.extend(of_memory.iter().map(String::as_str));
+    header.push("peak, MiB");
     let cells = |name: &'static str| {
         let mut cells = vec![name.to_owned()];
         cells.extend(MEMORY_MB.map(|memory_mb| {
             let row = rows.iter().find(|row| row.name == name && row.memory_mb == memory_mb);
             row.map_or_else(|| "–".to_owned(), |row| format!("{:.1}", row.seconds))
         }));
+        let peaks = rows.iter().filter(|row| row.name == name).map(|row| row.peak_kib);
+        cells.push(format!("{:.0}", cold_start::mebi(peaks.max().unwrap_or_default())));
         cells
     };
     markdown(&header, &functions::NAMES.map(cells))
@@ -156,14 +161,15 @@ impl Drop for Share {
     }
 }
 
-/// Starts a function in the group, gives it one event, and tells how long it took to answer.
+/// Starts a function in the group, gives it one event, and tells how many seconds it took to answer and how
+/// much memory, in KiB.
 async fn run(
     bench: &Bench,
     share: &Share,
     name: &str,
     program: &Path,
     event: &Value,
-) -> Result<f64, LabError> {
+) -> Result<(f64, u64), LabError> {
     let doing = || format!("run {name}");
     let cannot = |error| LabError::io(doing(), error);
     let failed = |reason: String| LabError::Aws { doing: doing(), reason };
@@ -193,6 +199,7 @@ async fn run(
         .stdout(Stdio::null())
         .kill_on_drop(true);
     let mut program = command.spawn().map_err(cannot)?;
+    let pid = program.id().unwrap_or_default();
     let mut given = None;
     let heard = async {
         while let Some((seen, at)) = seen.recv().await {
@@ -217,8 +224,10 @@ async fn run(
             return Err(failed(format!("it is not done after {} s", RUN_MAX.as_secs())));
         }
     };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(cannot)?;
     program.kill().await.map_err(cannot)?;
-    Ok(seconds)
+    let peak_kib = cold_start::kib(&status, "VmHWM");
+    Ok((seconds, peak_kib.ok_or_else(|| failed("its status has no VmHWM".to_owned()))?))
 }
 
 #[cfg(test)]
@@ -227,10 +236,22 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_a_function_and_a_column_a_memory() {
-        let row = |name, memory_mb, seconds| Row { name, memory_mb, seconds };
-        let table = table(&[row("validate", 128, 60.04), row("rollback", 1024, 2.0)]);
-        assert!(table.starts_with("| 250 pairs, seconds | 128 MB | 256 MB | 512 MB | 1024 MB |\n"));
-        assert!(table.contains("| validate | 60.0 | – | – | – |\n"), "{table}");
-        assert!(table.contains("| rollback | – | – | – | 2.0 |\n"), "{table}");
+        let row = |name, memory_mb, seconds, peak_mib: u64| Row {
+            name,
+            memory_mb,
+            seconds,
+            peak_kib: 1024 * peak_mib,
+        };
+        let rows = [
+            row("validate", 128, 60.04, 40),
+            row("validate", 256, 30.0, 50),
+            row("rollback", 1024, 2.0, 9),
+        ];
+        let table = table(&rows);
+        assert!(table.starts_with(
+            "| 250 pairs, seconds | 128 MB | 256 MB | 512 MB | 1024 MB | peak, MiB |\n"
+        ));
+        assert!(table.contains("| validate | 60.0 | 30.0 | – | – | 50 |\n"), "{table}");
+        assert!(table.contains("| rollback | – | – | – | 2.0 | 9 |\n"), "{table}");
     }
 }
