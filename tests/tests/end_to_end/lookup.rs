@@ -72,6 +72,33 @@ async fn routes_that_were_kept_on_a_failing_side_go_back_once_the_old_side_lives
 }
 
 #[tokio::test]
+async fn what_an_execution_did_is_found_behind_the_tries_of_an_outage() {
+    // A try more than Step Functions is asked for: an outage of 98 minutes, on average.
+    const TRIES: u32 = 201;
+    let case = Given { routes: 2, ..Given::default() }.case().await;
+    let arn = case.start(&baking(&case, 60)).await;
+    case.until_live((50, 50)).await;
+    let long =
+        Rule::on("GetExecutionHistory", Effect::PadHistory { state: "RollBack", tries: TRIES });
+    let long = case.proxy().rule(long.containing(&arn));
+    let outage = Effect::Refuse { status: 503, code: "ServiceUnavailable" };
+    let outage = Rule::on("ChangeResourceRecordSets", outage).containing(&case.world.zone.id);
+    let outage = case.proxy().rule(outage);
+    case.count(case.new_side(), FAILING).await;
+    tests::until("a first try", async || (outage.hits() > 0).then_some(())).await;
+    case.stop(&arn).await;
+    // What it did is found, and cannot be undone yet.
+    assert_refused(by_hand(&case, &arn).await, "TransientAws", &["ServiceUnavailable"]);
+    assert!(long.hits() > 3 * TRIES / 100, "{} pages of a hundred events", long.hits());
+    assert_eq!(case.live_of("CNAME").await, [(50, 50), (50, 50)]);
+
+    drop(outage);
+    let done = by_hand(&case, &arn).await.expect("rolled back");
+    assert_eq!(done["next"]["action"], "rolled_back", "{done}");
+    assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)]);
+}
+
+#[tokio::test]
 async fn a_record_that_route_53_refused_goes_back_once_it_no_longer_does() {
     let case = Given { routes: 2, ..Given::default() }.case().await;
     let arn = case.start(&baking(&case, 60)).await;
