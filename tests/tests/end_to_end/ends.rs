@@ -28,9 +28,14 @@ async fn a_failing_new_side_gives_all_the_traffic_back() {
 }
 
 #[tokio::test]
-async fn a_fault_that_both_sides_share_is_no_reason_to_go_back() {
-    let case = Given { rates: (FAILING, FAILING), ..Given::default() }.case().await;
-    let end = case.run(&case.request()).await;
+async fn a_fault_that_both_sides_share_is_no_reason_to_go_back_once_it_is_over() {
+    let case = Given::default().case().await;
+    let mut request = case.request();
+    request["ramp"][0]["bake_s"] = json!(10);
+    let arn = case.start(&request).await;
+    case.until_live((50, 50)).await;
+    case.burst(&[case.new_side(), &case.world.old], 100, 4).await;
+    let end = case.end(&arn).await;
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
     assert_eq!(case.live().await, (0, 100));
 }

@@ -118,12 +118,13 @@ async fn the_events_of_rollback_give_the_weights_back_if_the_old_side_lives_or_b
 }
 
 #[tokio::test]
-async fn a_change_that_route_53_does_not_know_is_refused() {
+async fn a_change_that_route_53_does_not_know_is_waited_for() {
     // The example's change id is nobody's: AWS says NoSuchChange, and so does the emulator.
     let case = example((FINE, FINE)).await;
     let shift = case.event("shift-weight-first-step.json");
     case.invoke("ShiftWeightFunctionName", &shift).await.expect("shifted");
     let event = case.event("check-health-settling.json");
-    let error = case.invoke("CheckHealthFunctionName", &event).await.expect_err("refused");
-    assert_eq!(error["errorType"], "AwsRefused", "{error}");
+    let checked = case.invoke("CheckHealthFunctionName", &event).await.expect("checked");
+    assert_eq!(checked["next"]["action"], "wait", "{checked}");
+    assert!(checked["phase"]["baking"].is_object(), "{checked}");
 }

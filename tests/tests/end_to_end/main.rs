@@ -6,6 +6,7 @@
 mod ends;
 mod events;
 mod failures;
+mod fence;
 mod hosts;
 mod infra;
 mod input;

@@ -13,11 +13,15 @@ use aws_sdk_route53::operation::get_change::GetChangeInput;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneInput;
 use aws_sdk_route53::operation::list_hosted_zones_by_name::ListHostedZonesByNameInput;
 use aws_sdk_route53::operation::list_resource_record_sets::ListResourceRecordSetsInput;
-use aws_sdk_sfn::operation::describe_execution::DescribeExecutionInput;
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionInput, DescribeExecutionOutput};
 use aws_sdk_sfn::operation::get_execution_history::GetExecutionHistoryInput;
 use aws_sdk_sfn::operation::list_executions::ListExecutionsInput;
+use aws_sdk_sfn::primitives::DateTime;
+use aws_sdk_sfn::types::ExecutionStatus;
 use aws_sdk_ssm::operation::get_parameter::GetParameterInput;
-use cutover_core::{Failure, Health, LoadBalancer, Move, Moved, RouteId, Sides, Weights, Window};
+use cutover_core::{
+    Asked, By, Failure, Health, LoadBalancer, Move, Moved, RouteId, Sides, Way, Weights, Window,
+};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -66,7 +70,14 @@ fn chat() -> RouteId {
 
 fn to_half() -> Move {
     let weights = |old, new| Weights { old, new };
-    Move { route: chat(), from: vec![weights(100, 0)], to: weights(50, 50) }
+    Move {
+        route: chat(),
+        from: vec![weights(100, 0)],
+        to: weights(50, 50),
+        shapes: Vec::new(),
+        way: Way::Onward,
+        supersedes: None,
+    }
 }
 
 const LISTING: &str = "<?xml version=\"1.0\"?>\n<ListResourceRecordSetsResponse \
@@ -128,14 +139,20 @@ async fn a_change_that_took_effect_and_has_an_unreadable_reply_is_found_by_the_r
         let zone = FakeZone::new(aliases("chat.example.com", 100, 0));
         zone.state().after_change = Box::new(move |_| Some(answer()));
         let router = Route53::new(zone.client(), "Z1", sides());
-        is_transient("ChangeResourceRecordSets", router.shift(&[to_half()]).await);
+        is_transient("ChangeResourceRecordSets", router.shift(&[to_half()], None).await);
         assert_eq!(zone.weights("chat.example.com", "A"), (50, 50));
         let batches = zone.state().batches.len();
-        let again = router.shift(&[to_half()]).await.expect("there");
+        let again = router.shift(&[to_half()], None).await.expect("there");
         assert_eq!(again.moves, [(chat(), Moved::There)]);
         assert!(again.unconfirmed);
         assert_eq!(zone.state().batches.len(), batches, "nothing more to change");
     }
+}
+
+/// Load balancers of an account in which CloudWatch is not asked.
+fn targets(elb: Fake) -> Targets {
+    let metrics = CloudWatch::new(client!(aws_sdk_cloudwatch, Fake::new()));
+    Targets::new(client!(aws_sdk_elasticloadbalancingv2, elb), metrics)
 }
 
 #[tokio::test]
@@ -147,7 +164,7 @@ async fn of_elastic_load_balancing() {
             .on(move |_: &DescribeLoadBalancersInput| balancers())
             .on(move |_: &DescribeTargetGroupsInput| groups())
             .on(move |_: &DescribeTargetHealthInput| health());
-        let targets = Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake));
+        let targets = targets(fake);
         is_transient("DescribeLoadBalancers", targets.find(&names).await);
     }
     let reply = "<DescribeLoadBalancersResponse><DescribeLoadBalancersResult><LoadBalancers/>\
@@ -156,7 +173,7 @@ async fn of_elastic_load_balancing() {
         let what = String::from_utf8_lossy(&part).into_owned();
         let fake =
             Fake::new().on(move |_: &DescribeLoadBalancersInput| Answer::Bytes(part.clone()));
-        let targets = Targets::new(client!(aws_sdk_elasticloadbalancingv2, fake));
+        let targets = targets(fake);
         is_transient(&what, targets.find(&names).await);
     }
 }
@@ -209,13 +226,26 @@ async fn of_ssm() {
 async fn of_step_functions() {
     for answer in garbage() {
         let (list, describe, history) = (answer.clone(), answer.clone(), answer);
+        let ended = || {
+            let reply = DescribeExecutionOutput::builder()
+                .execution_arn("execution")
+                .state_machine_arn("machine")
+                .status(ExecutionStatus::Aborted)
+                .start_date(DateTime::from_secs(0));
+            Answer::ok(reply.build().expect("complete"))
+        };
+        let fake = Fake::new()
+            .on(move |_: &DescribeExecutionInput| ended())
+            .on(move |_: &GetExecutionHistoryInput| history());
+        let asked = Asked { execution_arn: "execution".to_owned(), by: By::Event };
+        let past = executions::past(&client!(aws_sdk_sfn, fake), &asked).await;
+        is_transient("GetExecutionHistory", past);
         let fake = Fake::new()
             .on(move |_: &ListExecutionsInput| list())
-            .on(move |_: &DescribeExecutionInput| describe())
-            .on(move |_: &GetExecutionHistoryInput| history());
+            .on(move |_: &DescribeExecutionInput| describe());
         let client = client!(aws_sdk_sfn, fake);
         is_transient("ListExecutions", executions::running(&client, "machine", "us").await);
-        let found = executions::last_cutover(&client, "execution", true).await;
-        is_transient("GetExecutionHistory", found);
+        let asked = Asked { execution_arn: "execution".to_owned(), by: By::Hand { force: false } };
+        is_transient("DescribeExecution", executions::past(&client, &asked).await);
     }
 }
