@@ -44,12 +44,10 @@ async fn undo(
     let force = order.force;
     let cutover = order.into_cutover();
     let old_sides = targets.old_sides(cutover.going_back()).await;
-    let router = Route53::of(client, &cutover);
-    roll_back(&router, cutover, old_sides, force, Timestamp::now()).await
+    roll_back(&Route53::of(client, &cutover), cutover, old_sides, force, Timestamp::now()).await
 }
 
-/// Moves every route that must go back, but without `force` none whose old side is dead, and reads back
-/// what is live.
+/// Moves every route that must go back, without `force` none whose old side is dead, and reads back.
 ///
 /// # Errors
 /// `TransientAws` when the router could not be reached, `AwsRefused` when it refused; the message
