@@ -111,6 +111,13 @@ pub fn table(request: &Request, plan: &Plan) -> String {
         plan.metric_calls_per_check,
         grouped(plan.metrics_per_check as u64)
     );
+    if plan.write_s > 0 {
+        let _ = writeln!(
+            out,
+            "each shift is written in parts, which takes {} s, because Route 53 takes 100 changes a second",
+            plan.write_s
+        );
+    }
     let _ = writeln!(
         out,
         "cost: about USD {:.2} for state transitions and metrics, at the list prices of us-east-1",

@@ -168,9 +168,10 @@ fn a_plan_needs_no_aws() {
     assert_eq!(code(&planned), Some(0), "{}", text(&planned.stderr));
     let said = text(&planned.stdout);
     for part in [
-        "300 route(s) to green in 2 step(s), 24 min if nothing holds one",
+        "300 route(s) to green in 2 step(s), 24 min 38 s if nothing holds one",
         "   1        0 s    10 %      90:10    2 min   10 min         80 %  7",
         "3 ChangeResourceRecordSets a shift",
+        "which takes 19 s, because Route 53 takes 100 changes a second",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }

@@ -842,8 +842,7 @@ impl Survey {
     /// failed, is replaced: nothing that it still does can touch the route then.
     fn check_fences(&mut self, running: &[Running], attempt: &Attempt) {
         let ours = holder_of(&attempt.execution.arn);
-        let machine = |holder: &str| holder.split(':').next().unwrap_or_default().to_owned();
-        let mut left_by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut held: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Candidate { route, fence, .. } in self.candidates.clone() {
             let name = fence_name(&route);
             if self.request.fence && name.as_str().len() > NAME_BYTES_MAX {
@@ -854,48 +853,53 @@ impl Survey {
                 self.refuse(Problem::of(&route, "fence_name_too_long", message));
             }
             match fence {
-                Standing::Nothing => {}
-                Standing::Other if !self.request.fence => {}
-                Standing::Other => {
+                Standing::Other if self.request.fence => {
                     let message = format!(
                         "the TXT record {name}, where its fence is to stand, was not written by cutover: remove \
                          it, or set fence to false"
                     );
                     self.refuse(Problem::of(&route, "fence_unreadable", message));
                 }
-                Standing::Mark(mark) if mark.holder == ours => {}
-                Standing::Mark(mark) if machine(&mark.holder) != machine(&ours) => {
-                    let message = format!(
-                        "execution {} of another installation of cutover has its hand on it, says the TXT record \
-                         {name}: roll that execution back, or remove the record if it has ended",
-                        mark.holder
-                    );
-                    self.refuse(Problem::of(&route, "fenced", message));
+                Standing::Mark(mark) if mark.holder != ours => {
+                    held.entry(mark.holder).or_default().push(route.to_string());
                 }
-                Standing::Mark(mark) => {
-                    let is_it =
-                        |other: &&Running| mark.holder.ends_with(&format!(":{}", other.name));
-                    if running.iter().any(|other| is_it(&other)) {
-                        let message = format!(
-                            "execution {} has its hand on it, says the TXT record {name}: wait for its end or \
-                             stop it",
-                            mark.holder
-                        );
-                        self.refuse_for_now(Problem::of(&route, "fenced", message));
-                    } else {
-                        left_by.entry(mark.holder).or_default().push(route.to_string());
-                    }
-                }
+                Standing::Nothing | Standing::Other | Standing::Mark(_) => {}
             }
         }
-        for (holder, routes) in left_by {
-            let message = format!(
-                "execution {holder} has ended without its last write to {} route(s): {}; this cutover replaces \
-                 its fences, and a roll-back of that execution then finds nothing to undo",
-                routes.len(),
-                listed(&routes)
-            );
-            self.warnings.push(Problem::new("fence_left", message));
+        let machine = |holder: &str| holder.split(':').next().map(str::to_owned);
+        for (holder, routes) in held {
+            let routes = listed(&routes);
+            let name = holder.rsplit(':').next().unwrap_or_default();
+            let is_running = running.iter().any(|other| other.name == name);
+            if machine(&holder) != machine(&ours) {
+                self.refuse(Problem::new(
+                    "fenced",
+                    format!(
+                        "execution {holder} of another installation of cutover has its hand on {routes}: roll \
+                         it back there, or remove the TXT records _cutover.NAME if it has ended"
+                    ),
+                ));
+            } else if is_running {
+                // The one that started later is seen by the other's fence alone.
+                let said = |f: &Finding| {
+                    f.problem.code == "already_running" && f.problem.message.contains(name)
+                };
+                if !self.findings.iter().any(said) {
+                    self.refuse_for_now(Problem::new(
+                        "fenced",
+                        format!(
+                            "execution {holder} is running and has its hand on {routes}: wait for its end or \
+                             stop it"
+                        ),
+                    ));
+                }
+            } else {
+                let message = format!(
+                    "execution {holder} has ended and left its fence beside {routes}; this cutover replaces it, and \
+                     a roll-back of that execution then finds nothing to undo"
+                );
+                self.warnings.push(Problem::new("fence_left", message));
+            }
         }
     }
 
@@ -1833,6 +1837,56 @@ mod tests {
         assert!(cutover.routes[0].external_dns && !cutover.routes[1].external_dns);
         let (name, codes) = given.with("external_dns", json!("refuse")).refused();
         assert_eq!((name, codes), ("InvalidInput", BTreeSet::from(["external_dns".to_owned()])));
+    }
+
+    #[test]
+    fn a_fence_tells_whose_hand_is_on_a_route() {
+        let fence = |text: &str| Record {
+            set_identifier: None,
+            weight: None,
+            policy: Policy::Simple,
+            target: Target::Values(vec![format!("\"{text}\"")]),
+            ..alias("_cutover.chat.example.com", "TXT", "", 0)
+        };
+        let with = |text: &str| {
+            let mut given = Given::fine();
+            given.records.push(fence(text));
+            given
+        };
+        // "arn:us" is our execution: its machine is "arn".
+        let ended = with("cutover 3 2026-11-25T16:00:00Z arn:before").validate().expect("accepted");
+        assert_eq!(ended.warnings[0].code, "fence_left");
+        let supersedes: Vec<_> = ended.routes.iter().map(|r| r.supersedes.as_deref()).collect();
+        assert_eq!(supersedes, [Some("arn:before"), None]);
+        let mut running = with("cutover 3 2026-11-25T16:00:00Z arn:later");
+        running.facts.running = vec![Running {
+            name: "later".to_owned(),
+            started_at: at(2000),
+            input: Some(r#"{"new":"green"}"#.to_owned()),
+        }];
+        assert_eq!(running.refused().1, BTreeSet::from(["fenced".to_owned()]));
+        running.facts.running[0].started_at = at(1);
+        assert_eq!(running.refused().1, BTreeSet::from(["already_running".to_owned()]));
+        let elsewhere = with("cutover 3 2026-11-25T16:00:00Z other:x");
+        assert_eq!(elsewhere.refused(), ("InvalidInput", BTreeSet::from(["fenced".to_owned()])));
+        let odd = with("v=spf1 -all");
+        assert_eq!(odd.refused().1, BTreeSet::from(["fence_unreadable".to_owned()]));
+        let cutover = odd.with("fence", json!(false)).validate().expect("it is not needed");
+        assert!(!cutover.fence);
+        let ours = with("cutover 1 2026-11-25T16:00:00Z arn:us").validate().expect("a repeat");
+        assert_eq!(ours.warnings, []);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_for_its_fence_is_refused() {
+        let mut given = Given::fine();
+        let label = "a".repeat(59);
+        let name = [&*label; 4].join(".") + ".example.com";
+        for (id, weight) in [("blue", 100), ("green", 0)] {
+            given.records.push(alias(&name, "A", id, weight));
+        }
+        assert_eq!(given.refused().1, BTreeSet::from(["fence_name_too_long".to_owned()]));
+        given.with("fence", json!(false)).validate().expect("without a fence");
     }
 
     #[test]

@@ -684,11 +684,16 @@ impl Cutover {
             .filter(|route| !kept.contains(&route.name))
             .map(|route| {
                 let original = route.original;
-                let mut from = vec![route.last, about_to_be_written];
-                from.extend([route.last, about_to_be_written].into_iter().flat_map(|ours| {
+                let ours = [route.last, about_to_be_written];
+                let half = ours.into_iter().flat_map(|ours| {
                     [Weights { old: original.old, ..ours }, Weights { new: original.new, ..ours }]
-                }));
-                from.dedup();
+                });
+                let mut from = Vec::new();
+                for weights in ours.into_iter().chain(half) {
+                    if !from.contains(&weights) {
+                        from.push(weights);
+                    }
+                }
                 Move {
                     route: route.name.clone(),
                     from,
@@ -1563,6 +1568,144 @@ mod tests {
         let bytes = crate::check::state_bytes(&cutover);
         assert!(bytes < 230 * 1024, "{bytes} bytes");
         assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
+    }
+
+    #[test]
+    fn the_number_of_the_fence_rises_with_each_write_and_a_roll_back_is_above_a_shift_under_way() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let mut cutover = accepted(1, two_steps());
+        cutover.execution.arn = "arn:aws:states:eu-central-1:1:execution:cutover:first".to_owned();
+        let shift = |cutover: &Cutover| cutover.shift_fence(at(9)).expect("a fence");
+        assert_eq!((shift(&cutover).number, shift(&cutover).take), (1, true));
+        assert_eq!(shift(&cutover).holder, "cutover:first");
+        cutover = world.obey(cutover);
+        assert_eq!((shift(&cutover).number, shift(&cutover).take), (2, false));
+        let back = cutover.rollback_fence(false, at(9)).expect("a fence");
+        assert_eq!((back.number, back.take, back.last), (3, false, true));
+        assert!(cutover.rollback_fence(true, at(9)).expect("a fence").take, "a person insists");
+        let end = world.run(cutover);
+        assert!(end.released && end.rollback_fence(false, at(9)).expect("a fence").take);
+        let without = Cutover { fence: false, ..accepted(1, two_steps()) };
+        assert_eq!(without.shift_fence(at(9)), None);
+        assert_eq!(without.rollback_fence(true, at(9)), None);
+    }
+
+    #[test]
+    fn a_cutover_that_completed_releases_its_fences_and_then_ends_as_reported() {
+        let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+        let mut cutover = accepted(2, two_steps());
+        while cutover.next.action != Action::Release {
+            cutover = world.obey(cutover);
+        }
+        assert_eq!(cutover.to_release().len(), 2);
+        assert_eq!(cutover.report.as_ref().map(|report| report.outcome), Some(Action::Complete));
+        let end = cutover.after_release();
+        assert_eq!((end.next.action, end.to_release().len()), (Action::Complete, 0));
+        assert_eq!(end.clone().after_release(), end, "a repeat changes nothing");
+        let mut without = Cutover { fence: false, ..accepted(1, two_steps()) };
+        let mut world = World::of(&without, &[FINE]);
+        while without.report.is_none() {
+            without = world.obey(without);
+        }
+        assert_eq!(without.next.action, Action::Complete);
+    }
+
+    #[test]
+    fn a_route_that_another_execution_has_is_left_and_the_others_go_back() {
+        let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+        let cutover = world.obey(accepted(2, two_steps())).give_up("stopped");
+        let mut shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+        let why = "superseded by execution cutover:b: nothing to undo";
+        shifted.moves[0].1 = Moved::Superseded(why.to_owned());
+        let done = went_back(shifted, world.splits(&cutover));
+        let end = cutover.after_rollback(&done);
+        assert_eq!(end.next.action, Action::Drifted);
+        assert!(end.next.reason.contains(why), "{}", end.next.reason);
+        assert_eq!(end.left_behind(), [], "its fence is not ours");
+        // An event has nothing to be sorry for.
+        assert_eq!(end.clone().undone(false), Ok(end));
+    }
+
+    #[test]
+    fn a_record_that_changed_in_more_than_its_weight_is_drift() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let cutover = world.obey(accepted(1, two_steps()));
+        let check = |cutover: &Cutover, shapes: Vec<u32>, live| {
+            let route = cutover.routes[0].name.clone();
+            let splits = Ok(vec![Split { route, live: Ok(live), shapes }]);
+            let observed = Ok(world.observed(cutover));
+            let checked = Checked { propagated: Propagation::Done, splits, observed };
+            cutover.clone().after_check(&checked, at(60))
+        };
+        let last = cutover.routes[0].last;
+        assert_eq!(check(&cutover, vec![7], last).routes[0].status, Status::Active);
+        let drifted = check(&cutover, vec![8], last);
+        assert_eq!(drifted.routes[0].status, Status::Drifted);
+        assert!(drifted.next.reason.contains("another TTL or another target"), "{drifted:?}");
+        let mut of_before = cutover.clone();
+        of_before.routes[0].shapes.clear();
+        assert_eq!(check(&of_before, vec![8], last).routes[0].status, Status::Active);
+        // One side has its original weight again: everything goes back.
+        let original = cutover.routes[0].original;
+        for live in [Weights { old: original.old, ..last }, Weights { new: original.new, ..last }] {
+            let reverted = check(&cutover, vec![7], live);
+            assert_eq!(reverted.routes[0].status, Status::RollingBack, "{live}");
+            assert!(reverted.rollback_moves(&[])[0].from.contains(&live));
+        }
+        let other = check(&cutover, vec![7], Weights { old: 1, new: 2 });
+        assert_eq!(other.routes[0].status, Status::Drifted);
+    }
+
+    #[test]
+    fn requests_that_stay_on_the_new_side_are_said_first_with_the_command_that_takes_them_back() {
+        let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+        let cutover = world.obey(accepted(1, two_steps())).give_up(&"it fails ".repeat(300));
+        world.live[0] = Weights { old: 1, new: 3 };
+        let shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+        let function = Some("cutover-rollback".to_owned());
+        let done = RollbackDone { function, ..went_back(shifted, world.splits(&cutover)) };
+        let end = cutover.after_rollback(&done);
+        assert_eq!(end.next.action, Action::Drifted);
+        let reason = &end.report.as_ref().expect("an end").reason;
+        for said in [
+            "REQUESTS STAY ON THE NEW SIDE \"green\": 75 % of app-0.example.com. To take them back: \
+             aws lambda invoke --function-name cutover-rollback ",
+            "{\"execution_arn\":\"arn:x\",\"force\":true}",
+        ] {
+            assert!(reason.contains(said), "{said} is not in {reason}");
+        }
+        assert!(reason.starts_with("REQUESTS"), "{reason}");
+    }
+
+    #[test]
+    fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
+        let failing = |old: u64, new: u64| Verdict {
+            kind: VerdictKind::Healthy,
+            old: Counts { requests: 1000, errors: old },
+            new: Counts { requests: 1000, errors: new },
+            log10_e: Some(0.0),
+            failing: true,
+            reason: "both fail".to_owned(),
+        };
+        let mut at_the_end = accepted(1, two_steps());
+        at_the_end.step = 1;
+        at_the_end.phase = Phase::Baking { since: at(0) };
+        for (verdict, status) in
+            [(failing(400, 400), Status::RollingBack), (failing(1000, 400), Status::Kept)]
+        {
+            let mut cutover = at_the_end.clone();
+            cutover.routes[0].verdict = Some(verdict.clone());
+            let held = cutover.after_verdicts(None, at(300));
+            assert_eq!(held.action, Action::Wait, "{}", held.reason);
+            assert!(held.reason.contains("fail on both sides"), "{}", held.reason);
+            cutover.after_verdicts(None, at(300 + 3600));
+            assert_eq!(cutover.routes[0].status, status, "{:?}", cutover.routes[0].reason);
+            // At any step but the last it goes on.
+            cutover = at_the_end.clone();
+            cutover.step = 0;
+            cutover.routes[0].verdict = Some(verdict);
+            assert_eq!(cutover.after_verdicts(None, at(300)).action, Action::Shift);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Only names that no load balancer of the account has are judged by their form: one that was found is
 //! judged by its type.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// What a name belongs to that can never be an application load balancer of this account and region.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -74,6 +74,28 @@ async fn a_fence_stands_beside_a_route_from_the_first_shift_to_the_last_write() 
 }
 
 #[tokio::test]
+async fn a_cutover_whose_fence_cannot_be_removed_has_completed_all_the_same() {
+    let case = Given::default().case().await;
+    let mut request = case.request();
+    request["ramp"][1]["bake_s"] = json!(4);
+    let arn = case.start(&request).await;
+    case.until_live((0, 100)).await;
+    let denied = Effect::Refuse { status: 403, code: "AccessDenied" };
+    let denied = Rule::on("ChangeResourceRecordSets", denied).containing(&case.world.zone.id);
+    let denied = case.proxy().rule(denied);
+    let end = case.end(&arn).await;
+    assert_eq!((end.status.as_str(), denied.hits()), ("SUCCEEDED", 1), "{end:?}");
+    assert_eq!(end.report().routes[0].live.map(|live| live.new), Some(100));
+    drop(denied);
+    assert!(mark(&case).await.is_some());
+    assert_eq!(case.live().await, (0, 100));
+    // By hand it goes back, and the fence with it.
+    let undone = case.invoke("RollbackFunctionName", &by_hand(&arn, false)).await;
+    assert_eq!(undone.expect("undone")["next"]["action"], "rolled_back");
+    assert_eq!((mark(&case).await, case.live().await), (None, (100, 0)));
+}
+
+#[tokio::test]
 async fn a_zone_may_do_without_fences() {
     let case = Given { rates: (FINE, FAILING), ..Given::default() }.case().await;
     let mut request = case.request();
@@ -171,7 +193,11 @@ async fn a_second_cutover_reads_whose_hand_is_on_a_route() {
     request["old"] = json!(case.world.old.name);
     let second = case.run(&request).await;
     assert_eq!(second.error, "Rejected", "{second:?}");
-    assert!(second.codes().contains(&"fenced".to_owned()), "{second:?}");
+    assert_eq!(second.codes(), ["already_running"], "{second:?}");
+    // An execution that started earlier, and is not listed as a rival, is stopped by the fence alone.
+    let refused = case.invoke("ValidateFunctionName", &case.validation(&request)).await;
+    let refused = refused.expect_err("refused").to_string();
+    assert!(refused.contains("fenced") && refused.contains("has its hand on"), "{refused}");
     assert_eq!(case.end(&first).await.status, "SUCCEEDED");
 
     // The fence that an execution has left, whose last write failed, is replaced.

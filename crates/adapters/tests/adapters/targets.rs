@@ -405,7 +405,7 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
 #[tokio::test]
 async fn cloudwatch_out_of_reach_is_a_failure_like_any_other() {
     let table: Classes<2> =
-        [(|| Answer::Lost, "TransientAws"), (|| Answer::Http(403, String::new()), "AwsRefused")];
+        [(|| Answer::Lost, "TransientAws"), (|| Answer::Http(403, String::new()), "TransientAws")];
     for (answer, name) in table {
         let elb = Fake::new()
             .on(|_: &DescribeLoadBalancersInput| {
