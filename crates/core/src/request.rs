@@ -22,6 +22,7 @@ pub enum ExternalDns {
 
 /// A request whose every field is in range.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the request by itself")]
 pub struct Request {
     /// Set identifier of the new side.
     pub new: String,

@@ -1,7 +1,12 @@
 //! The real functions, state machine and template on the emulator. Weights are read back from
 //! Route 53, never taken from a function's answer.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a helper that fails ends its test")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a helper that fails ends its test"
+)]
 
 mod ends;
 mod events;

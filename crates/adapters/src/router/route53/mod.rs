@@ -9,7 +9,6 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_route53::Client;
-use aws_sdk_route53::error::BuildError;
 use aws_sdk_route53::operation::get_change::GetChangeError;
 use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
 use cutover_core::plan::CHANGES_AT_ONCE;
@@ -86,7 +85,7 @@ impl Route53 {
         (index, asked): (usize, &Move),
         listed: &Listed,
         fence: Option<&Fence>,
-    ) -> Result<Judged, BuildError> {
+    ) -> Result<Judged, Failure> {
         let done = |moved| Ok(Judged::Done { moved, ttl_s: 0 });
         let pairs = match Pairs::of(&listed.sets, &self.sides) {
             Ok(pairs) => pairs,
@@ -109,7 +108,11 @@ impl Route53 {
         let ttl_s = pairs.whole.iter().map(Pair::ttl_s).max().unwrap_or(0);
         let nothing_to_swap = swap.is_empty();
         let write = |fence| Swap { index, to: asked.to, pairs: swap, fence };
-        let record = |fence: &Fence, number| fence::record(&asked.route, fence, number);
+        let record = |fence: &Fence, number| {
+            fence::record(&asked.route, fence, number).map_err(|error| {
+                Failure::Internal(format!("the fence of {}: {error}", asked.route))
+            })
+        };
         let stands = || listed.fence.as_ref().map(|standing| standing.set.clone());
         match (hold, fence) {
             (Hold::Takeable, Some(fence)) if !(nothing_to_swap && fence.last) => {
@@ -204,6 +207,126 @@ impl Route53 {
             },
         }
     }
+
+    /// Takes the fences that are to be taken, by batches of their own: nothing else is written before.
+    async fn take(
+        &self,
+        run: &mut Run<'_>,
+        found: &mut HashMap<RouteId, Listed>,
+        round: usize,
+        elements_max: usize,
+    ) -> Result<(), Failure> {
+        let mut missing = Vec::new();
+        for (index, asked) in run.open() {
+            let listed = found.entry(asked.route.clone()).or_default();
+            if let Judged::Take(swap) = self.judge((index, asked), listed, run.fence)? {
+                missing.push(swap);
+            }
+        }
+        for batch in batches(missing, elements_max) {
+            match (self.change(&mut run.pace, &batch).await?, &batch[..]) {
+                (Ok(_), _) => {
+                    for swap in &batch {
+                        let Some(asked) = run.moves.get(swap.index) else { continue };
+                        let [_, stands] = &swap.fence;
+                        found.entry(asked.route.clone()).or_default().fence =
+                            stands.as_ref().map(Standing::read);
+                    }
+                }
+                (Err(why), [alone]) if round > 0 => {
+                    run.outcome.insert(alone.index, Moved::Refused(why));
+                }
+                // These are looked at again in the next round.
+                (Err(_), _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is to be written. Says whether another round is needed.
+    async fn write(
+        &self,
+        run: &mut Run<'_>,
+        found: &mut HashMap<RouteId, Listed>,
+        round: usize,
+        elements_max: usize,
+    ) -> Result<bool, Failure> {
+        let mut again = false;
+        let mut swaps = Vec::new();
+        let mut then: BTreeMap<usize, Moved> = BTreeMap::new();
+        let mut done: Vec<(usize, Moved, u32)> = Vec::new();
+        for (index, asked) in run.open() {
+            let listed = found.entry(asked.route.clone()).or_default();
+            match self.judge((index, asked), listed, run.fence)? {
+                Judged::Write { swap, moved } => {
+                    then.insert(index, moved);
+                    swaps.push(swap);
+                }
+                // Its fence could not be taken; or it is not as it should be, and is looked at twice.
+                Judged::Take(_) => again = true,
+                Judged::Done { moved, .. } if round == 0 && moved != Moved::There => again = true,
+                Judged::Done { moved, ttl_s } => done.push((index, moved, ttl_s)),
+            }
+        }
+        for (index, moved, ttl_s) in done {
+            // Moved by an earlier try, whose reply was lost and its change id with it.
+            run.unconfirmed |= moved == Moved::There;
+            run.ttl_s = run.ttl_s.max(ttl_s);
+            run.outcome.insert(index, moved);
+        }
+        for batch in batches(swaps, elements_max) {
+            match (self.change(&mut run.pace, &batch).await?, &batch[..]) {
+                (Ok(change), written) => {
+                    run.changes.push(change);
+                    run.ttl_s = written.iter().map(Swap::ttl_s).fold(run.ttl_s, u32::max);
+                    let written = written.iter().map(|swap| swap.index);
+                    run.outcome.extend(written.filter_map(|i| Some((i, then.remove(&i)?))));
+                }
+                // At its expected split, and refused alone after a second look: it is not
+                // about the weights.
+                (Err(why), [alone]) if round > 0 => {
+                    run.outcome.insert(alone.index, Moved::Refused(why));
+                }
+                // Nothing of the batch has changed, or all of it has and the reply was lost.
+                (Err(_), _) => again = true,
+            }
+        }
+        Ok(again)
+    }
+}
+
+/// A shift that is being made.
+struct Run<'m> {
+    moves: &'m [Move],
+    fence: Option<&'m Fence>,
+    pace: Pace,
+    /// What became of the moves so far, by their index.
+    outcome: BTreeMap<usize, Moved>,
+    changes: Vec<String>,
+    unconfirmed: bool,
+    ttl_s: u32,
+}
+
+impl<'m> Run<'m> {
+    fn new(moves: &'m [Move], fence: Option<&'m Fence>, pace: Pace) -> Self {
+        let (outcome, changes) = (BTreeMap::new(), Vec::new());
+        Self { moves, fence, pace, outcome, changes, unconfirmed: false, ttl_s: 0 }
+    }
+
+    /// The moves of which nothing is known yet.
+    fn open(&self) -> impl Iterator<Item = (usize, &'m Move)> {
+        self.moves.iter().enumerate().filter(|(index, _)| !self.outcome.contains_key(index))
+    }
+
+    fn shifted(self) -> Shifted {
+        let names = self.moves.iter().map(|asked| asked.route.clone());
+        Shifted {
+            moves: names.zip(self.outcome.into_values()).collect(),
+            changes: self.changes,
+            unconfirmed: self.unconfirmed,
+            ttl_s: self.ttl_s,
+        }
+    }
 }
 
 /// What is to be done about one move.
@@ -278,90 +401,16 @@ impl Router for Route53 {
 
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
         refuse_moves_never_made(moves)?;
-        let internal = |error: BuildError| Failure::Internal(format!("a record to write: {error}"));
-        let mut outcome: BTreeMap<usize, Moved> = BTreeMap::new();
-        let mut changes = Vec::new();
-        let mut unconfirmed = false;
-        let mut ttl_s = 0;
-        let mut pace = Pace::new(self.changes_at_once);
+        let mut run = Run::new(moves, fence, Pace::new(self.changes_at_once));
         for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
-            let mut open: Vec<(usize, &Move)> = moves
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| !outcome.contains_key(index))
-                .collect();
-            let routes = open.iter().map(|(_, asked)| &asked.route).collect();
+            let routes = run.open().map(|(_, asked)| &asked.route).collect();
             let mut found = self.list(routes, fence.is_some()).await?;
-            let mut again = false;
-            // Fences are taken first, by batches of their own; then all is judged anew.
-            for taking in [true, false] {
-                let mut takes = Vec::new();
-                let mut swaps = Vec::new();
-                let mut then: BTreeMap<usize, Moved> = BTreeMap::new();
-                for (index, asked) in &open {
-                    let listed = found.entry(asked.route.clone()).or_default();
-                    match self.judge((*index, asked), listed, fence).map_err(internal)? {
-                        Judged::Take(take) => takes.push(take),
-                        Judged::Write { swap, moved } => {
-                            then.insert(*index, moved);
-                            swaps.push(swap);
-                        }
-                        // A route that is not as it should be is looked at twice.
-                        Judged::Done { moved, .. } if round == 0 && moved != Moved::There => {
-                            again = true;
-                        }
-                        Judged::Done { moved, ttl_s: kept_s } => {
-                            // Moved by an earlier try, whose reply was lost and its change id with it.
-                            unconfirmed |= moved == Moved::There;
-                            ttl_s = ttl_s.max(kept_s);
-                            outcome.insert(*index, moved);
-                        }
-                    }
-                }
-                for batch in batches(if taking { takes } else { swaps }, elements_max) {
-                    match (self.change(&mut pace, &batch).await?, &batch[..]) {
-                        (Ok(_), taken) if taking => {
-                            for take in taken {
-                                let Some(asked) = moves.get(take.index) else { continue };
-                                let [_, stands] = &take.fence;
-                                found.entry(asked.route.clone()).or_default().fence =
-                                    stands.as_ref().map(Standing::read);
-                            }
-                        }
-                        (Ok(change), written) => {
-                            changes.push(change);
-                            ttl_s = written.iter().map(Swap::ttl_s).fold(ttl_s, u32::max);
-                            let written = written.iter().map(|swap| swap.index);
-                            outcome.extend(written.filter_map(|i| Some((i, then.remove(&i)?))));
-                        }
-                        // At its expected split, and refused alone after a second look: it is not
-                        // about the weights.
-                        (Err(why), [alone]) if round > 0 => {
-                            outcome.insert(alone.index, Moved::Refused(why));
-                        }
-                        // Nothing of the batch has changed, or all of it has and the reply was lost.
-                        (Err(_), refused) => {
-                            again = true;
-                            // What could not be taken is not judged in this round.
-                            open.retain(|(index, _)| {
-                                refused.iter().all(|swap| swap.index != *index)
-                            });
-                        }
-                    }
-                }
-                open.retain(|(index, _)| !outcome.contains_key(index));
-            }
-            if !again {
-                break;
+            self.take(&mut run, &mut found, round, elements_max).await?;
+            if !self.write(&mut run, &mut found, round, elements_max).await? {
+                return Ok(run.shifted());
             }
         }
-        if outcome.len() < moves.len() {
-            return Err(Failure::Internal(
-                "a batch of several routes was refused to the end".into(),
-            ));
-        }
-        let moves = moves.iter().map(|m| m.route.clone()).zip(outcome.into_values()).collect();
-        Ok(Shifted { moves, changes, unconfirmed, ttl_s })
+        Err(Failure::Internal("a batch of several routes was refused to the end".into()))
     }
 
     async fn release(&self, routes: &[RouteId], holder: &str) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 
-use aws_sdk_route53::types::{ResourceRecordSet, RrType};
+use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use cutover_core::check::ALIAS_TTL_S;
 use cutover_core::{Sides, Weights};
 use fnv::FnvHasher;
@@ -94,20 +94,14 @@ impl Pairs {
 
     /// Where the requests go now, for people: `new A alias lb.example TTL 60 s`.
     pub(crate) fn described(&self) -> String {
-        let of = |side: &str, set: &ResourceRecordSet| match set.alias_target() {
-            Some(alias) => {
-                format!("{side} {} alias {}", set.r#type().as_str(), alias.dns_name())
+        let of = |side: &str, set: &ResourceRecordSet| {
+            let kind = set.r#type().as_str();
+            if let Some(alias) = set.alias_target() {
+                return format!("{side} {kind} alias {}", alias.dns_name());
             }
-            None => {
-                let values: Vec<&str> =
-                    set.resource_records().iter().map(|record| record.value()).collect();
-                format!(
-                    "{side} {} {} TTL {} s",
-                    set.r#type().as_str(),
-                    values.join(" "),
-                    ttl_s(set)
-                )
-            }
+            let values: Vec<&str> =
+                set.resource_records().iter().map(ResourceRecord::value).collect();
+            format!("{side} {kind} {} TTL {} s", values.join(" "), ttl_s(set))
         };
         let all = self.whole.iter().flat_map(|pair| [of("old", &pair.old), of("new", &pair.new)]);
         all.collect::<Vec<_>>().join(", ")
@@ -157,7 +151,7 @@ pub(crate) fn shape(set: &ResourceRecordSet) -> u32 {
         add(&alias.dns_name().trim_end_matches('.').to_ascii_lowercase());
         add(if alias.evaluate_target_health() { "evaluates" } else { "" });
     }
-    let mut values: Vec<&str> = set.resource_records().iter().map(|r| r.value()).collect();
+    let mut values: Vec<&str> = set.resource_records().iter().map(ResourceRecord::value).collect();
     values.sort_unstable();
     values.into_iter().for_each(add);
     let hash = hasher.finish();
