@@ -361,8 +361,8 @@ async fn a_fence_is_found_whether_dots_sort_as_such_or_end_a_label() {
             for (number, from, to) in steps {
                 let moves = names.map(|name| onward(name, from, to));
                 let shifted = router(&zone).shift(&moves, Some(&fence("a", number))).await;
-                let moved = shifted.expect("shifted").moves;
-                assert!(moved.iter().all(|(_, moved)| *moved == Moved::There), "{moved:?}");
+                let outcome = shifted.expect("shifted").moves;
+                assert!(outcome.iter().all(|(_, moved)| *moved == Moved::There), "{outcome:?}");
             }
         }
     }

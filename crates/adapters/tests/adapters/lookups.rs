@@ -133,8 +133,8 @@ async fn records_that_cannot_be_are_read_as_what_a_route_must_not_be() {
 async fn named_routes_are_read_without_the_rest_of_the_zone() {
     let names: Vec<String> = (0..700).map(|i| format!("r{i:03}.example.com")).collect();
     let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 100, 0)));
-    let named = ["r003.example.com", "r600.example.com", "none.example.com"].map(RouteId::from);
-    let read = records_of(&zone.client(), "Z1", &named).await.expect("read");
+    let asked_for = ["r003.example.com", "r600.example.com", "none.example.com"].map(RouteId::from);
+    let read = records_of(&zone.client(), "Z1", &asked_for).await.expect("read");
     let mut found: Vec<&str> = read.iter().map(|record| record.name.as_str()).collect();
     found.sort_unstable();
     assert_eq!(found, [["r003.example.com"; 4], ["r600.example.com"; 4]].concat());
