@@ -519,7 +519,8 @@ impl Case {
         let started_at = Timestamp::now() - SignedDuration::from_hours(1);
         json!({"input": input, "execution": {
             "arn": format!("{machine}:direct").replace(":stateMachine:", ":execution:"),
-            "name": "direct", "started_at": started_at, "state_machine_arn": machine}})
+            "name": "direct", "started_at": started_at, "state_machine_arn": machine,
+            "releases": true}})
     }
 
     /// A file of `events/` with this world's names and times in the place of its example's.

@@ -332,6 +332,15 @@ fn core_hears_of_the_retries_of_every_task_that_a_long_ramp_repeats() {
 }
 
 #[test]
+fn validation_hears_that_this_definition_can_release_fences() {
+    // An execution keeps the definition that it was started with, and gets newer functions in mid-wait.
+    let states = states();
+    assert_eq!(states["Validate"]["Arguments"]["execution"]["releases"], true);
+    let choices = items(&states["DecideNext"]["Choices"]);
+    assert!(choices.into_iter().any(|choice| choice["Next"] == "Release"));
+}
+
+#[test]
 fn validation_is_tried_again_at_the_pace_and_for_the_time_that_core_counts_with() {
     let retrier = retrier("Validate", "NotReady");
     assert_eq!(errors(&retrier), ["NotReady"]);

@@ -40,10 +40,10 @@ pub fn state_machine_from_env() -> Result<String, Failure> {
     std::env::var(NAME).map_err(|_| Failure::Internal(format!("the environment has no {NAME}")))
 }
 
-/// The executions of a state machine that are running, but our own.
+/// All running executions of a state machine except our own.
 ///
 /// Step Functions lists them with some delay: one that has just begun may be missing, and this is no
-/// lock. One that ends while this is asked is left out.
+/// lock. Those named in `also` are asked about one by one. An execution that ends meanwhile is left out.
 ///
 /// # Errors
 /// `TransientAws` when Step Functions could not be reached or throttles, `AwsRefused` when it
@@ -52,6 +52,7 @@ pub async fn running(
     client: &Client,
     state_machine_arn: &str,
     except_execution_arn: &str,
+    also: &BTreeSet<String>,
 ) -> Result<Vec<Running>, Failure> {
     let what = format!("ListExecutions of {state_machine_arn}");
     let mut others = Vec::new();
@@ -72,11 +73,25 @@ pub async fn running(
             ));
         }
     }
+    // Those that the list may not have yet.
+    let prefix = state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
+    let also = also.iter().map(|name| format!("{prefix}:{name}"));
+    others.extend(also.filter(|arn| arn != except_execution_arn));
+    let others: BTreeSet<String> = others.into_iter().collect();
     let mut running = Vec::with_capacity(others.len());
     for arn in others {
         let what = format!("DescribeExecution {arn}");
-        let reply = client.describe_execution().execution_arn(&arn).send().await;
-        let reply = reply.map_err(|error| failure(&what, &error))?;
+        let reply = match client.describe_execution().execution_arn(&arn).send().await {
+            // Step Functions forgets an execution 90 days after its end.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
+            {
+                continue;
+            }
+            reply => reply.map_err(|error| failure(&what, &error))?,
+        };
         if reply.status != ExecutionStatus::Running {
             continue;
         }

@@ -1,7 +1,7 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Answer, Asked, Cutover, Failure, Route, Side, Status, Verdict, VerdictKind};
+use cutover_core::{Answer, Asked, Cutover, Route, Side, Status, Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -37,13 +37,6 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
 pub fn tell_nothing(asked: &Asked, reason: String) -> Answer {
     tracing::info!(execution = asked.execution_arn, reason, "nothing to do");
     Answer::nothing(reason)
-}
-
-/// Logs that fences stay which nobody needs any more.
-pub fn tell_fences(released: Result<(), Failure>) {
-    if let Err(failure) = released {
-        tracing::warn!(error_message = %failure, "the fences of routes that were left stay");
-    }
 }
 
 /// Logs what validation found worth saying.

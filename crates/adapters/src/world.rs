@@ -130,10 +130,16 @@ impl World {
         let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
         let targets = Targets::new(clients::load_balancing(&self.config), telemetry.clone());
         let step_functions = clients::step_functions(&self.config);
+        let fence_holders = survey.fence_holders(attempt);
         let (load_balancers, alarms, running) = tokio::try_join!(
             targets.find(&dns_names),
             telemetry.alarms(&survey.request().health.alarms),
-            executions::running(&step_functions, state_machine_arn, &attempt.execution.arn),
+            executions::running(
+                &step_functions,
+                state_machine_arn,
+                &attempt.execution.arn,
+                &fence_holders,
+            ),
         )?;
         let region = self.config.region();
         Ok(Facts { region, load_balancers, history: BTreeMap::new(), alarms, running })
@@ -145,7 +151,10 @@ async fn zone(client: &Route53Client, name_or_id: &str) -> Result<Zone, Failure>
     match find_zone(client, name_or_id).await? {
         ZoneLookup::Found(zone) => Ok(zone),
         ZoneLookup::None => {
-            let message = format!("there is no hosted zone {name_or_id:?} in this account");
+            let message = format!(
+                "there is no hosted zone {name_or_id:?} in the account of the functions, or in that of \
+                 HostedZoneRoleArn if it is set: look at the spelling and at that role"
+            );
             Err(Failure::invalid("zone_missing", message))
         }
         ZoneLookup::Many(zones) => {

@@ -9,7 +9,7 @@ use cutover_core::split::WEIGHT_MAX;
 use cutover_core::{Failure, RouteId};
 
 use crate::errors::{failure, incomplete};
-use crate::router::route53::{listing, shape};
+use crate::router::route53::{Listed, listing, shape};
 
 /// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
 const PAGE_MAX: i32 = 300;
@@ -117,7 +117,7 @@ fn record(set: &ResourceRecordSet) -> Record {
     }
 }
 
-/// The record sets of these names alone.
+/// The record sets of these names and their fences alone.
 ///
 /// # Errors
 /// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
@@ -127,8 +127,9 @@ pub async fn records_of(
     zone_id: &str,
     names: &[RouteId],
 ) -> Result<Vec<Record>, Failure> {
-    let listed = listing(client, zone_id, names.iter().collect(), false).await?;
-    Ok(listed.values().flat_map(|listed| &listed.sets).map(record).collect())
+    let listed = listing(client, zone_id, names.iter().collect()).await?;
+    let sets = |listed: Listed| listed.sets.into_iter().chain(listed.fence.map(|fence| fence.set));
+    Ok(listed.into_values().flat_map(sets).map(|set| record(&set)).collect())
 }
 
 /// Every record set of a zone.

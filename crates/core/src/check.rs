@@ -224,6 +224,20 @@ impl Survey {
         }
     }
 
+    /// Names of executions of the same state machine whose fences stand beside the routes: whether they run
+    /// must be known for sure.
+    #[must_use]
+    pub fn fence_holders(&self, attempt: &Attempt) -> BTreeSet<String> {
+        let ours = holder_of(&attempt.execution.arn);
+        let holders = self.candidates.iter().filter_map(|candidate| match &candidate.fence {
+            Standing::Mark(mark) => mark.holder.rsplit_once(':'),
+            Standing::Nothing | Standing::Other => None,
+        });
+        let machine = ours.rsplit_once(':').map(|(machine, _)| machine);
+        let here = holders.filter(|(of, _)| Some(*of) == machine);
+        here.map(|(_, name)| name.to_owned()).collect()
+    }
+
     /// The request that is being validated.
     #[must_use]
     pub const fn request(&self) -> &Request {
@@ -866,7 +880,7 @@ impl Survey {
                 Standing::Nothing | Standing::Other | Standing::Mark(_) => {}
             }
         }
-        let machine = |holder: &str| holder.split(':').next().map(str::to_owned);
+        let machine = |holder: &str| holder.rsplit_once(':').map(|(machine, _)| machine.to_owned());
         for (holder, routes) in held {
             let routes = listed(&routes);
             let name = holder.rsplit(':').next().unwrap_or_default();
@@ -893,6 +907,14 @@ impl Survey {
                         ),
                     ));
                 }
+            } else if !self.request.fence {
+                self.refuse(Problem::new(
+                    "fenced",
+                    format!(
+                        "execution {holder} has ended and left its fence beside {routes}, and could still write: \
+                         remove the TXT records _cutover.NAME, or set fence to true, which replaces them"
+                    ),
+                ));
             } else {
                 let message = format!(
                     "execution {holder} has ended and left its fence beside {routes}; this cutover replaces it, and \
@@ -1193,7 +1215,8 @@ impl Route {
     /// The route's split as validation found it.
     fn found(&self) -> crate::split::Split {
         let shapes = self.shapes.clone();
-        crate::split::Split { route: self.name.clone(), live: Ok(self.last), shapes }
+        let whole = Some(self.last);
+        crate::split::Split { route: self.name.clone(), live: Ok(self.last), whole, shapes }
     }
 }
 
@@ -1873,6 +1896,10 @@ mod tests {
         assert_eq!(odd.refused().1, BTreeSet::from(["fence_unreadable".to_owned()]));
         let cutover = odd.with("fence", json!(false)).validate().expect("it is not needed");
         assert!(!cutover.fence);
+        let left = with("cutover 3 2026-11-25T16:00:00Z arn:before");
+        let holders = left.survey().fence_holders(&left.attempt());
+        assert_eq!(holders, BTreeSet::from(["before".to_owned()]));
+        assert_eq!(left.with("fence", json!(false)).refused().0, "InvalidInput");
         let ours = with("cutover 1 2026-11-25T16:00:00Z arn:us").validate().expect("a repeat");
         assert_eq!(ours.warnings, []);
     }

@@ -333,7 +333,7 @@ impl Cutover {
             .collect()
     }
 
-    /// Who holds the fences: the last two parts of the execution's ARN, `STATE_MACHINE:EXECUTION`.
+    /// Who holds the fences: `REGION:ACCOUNT:STATE_MACHINE:EXECUTION`, from the execution's ARN.
     #[must_use]
     pub fn holder(&self) -> String {
         holder_of(&self.execution.arn)
@@ -351,15 +351,15 @@ impl Cutover {
         })
     }
 
-    /// The fence of a roll-back. Its number is above that of a shift that is under way. With `force`, a route
+    /// The fence of a roll-back. Its number is above that of a shift that is under way. With `retake`, a route
     /// whose fence is gone may be taken up again, as after completion.
     #[must_use]
-    pub fn rollback_fence(&self, force: bool, now: Timestamp) -> Option<Fence> {
+    pub fn rollback_fence(&self, retake: bool, now: Timestamp) -> Option<Fence> {
         self.fence.then(|| Fence {
             holder: self.holder(),
             number: self.writes.saturating_add(2),
             at: now,
-            take: self.released || force,
+            take: self.released || retake,
             last: true,
         })
     }
@@ -378,8 +378,8 @@ impl Cutover {
             };
             match moved {
                 Moved::There => route.last = to,
-                Moved::Refused(why) => route.must_go_back(why),
-                Moved::Drifted(live) => route.drifted(live),
+                Moved::Refused(why) | Moved::MustGoBack(why) => route.must_go_back(why),
+                Moved::Drifted(live) => route.differs(live),
                 Moved::Superseded(why) => route.superseded(why),
                 // Only said of a roll-back.
                 Moved::Partly(why) => route.drifted(&Err(why.clone())),
@@ -577,11 +577,11 @@ impl Cutover {
             let Some(verdict) = &route.verdict else { continue };
             if is_last && verdict.failing && unread.is_none() {
                 let sentence = format!("still failing after {hold_max_s} s: {}", verdict.reason);
-                if verdict.old.error_rate() > verdict.new.error_rate() {
-                    route.must_go_back(&sentence);
+                let worse = verdict.old.requests >= self.health.requests_min
+                    && verdict.old.error_rate() > verdict.new.error_rate();
+                route.must_go_back(&sentence);
+                if worse {
                     route.kept("its old side fails even more than the new one");
-                } else {
-                    route.must_go_back(&sentence);
                 }
                 continue;
             }
@@ -700,18 +700,10 @@ impl Cutover {
                     to: original,
                     shapes: route.shapes.clone(),
                     way: if route.forced { Way::Forced } else { Way::Back },
-                    supersedes: None,
+                    supersedes: route.supersedes.clone(),
                 }
             })
             .collect()
-    }
-
-    /// Routes whose fences must go although nothing else is written: those that somebody else changed, at the end.
-    #[must_use]
-    pub fn left_behind(&self) -> Vec<RouteId> {
-        let over = self.fence && self.report.is_some();
-        let left = self.with_status(Status::Drifted).filter(|_| over);
-        left.map(|route| route.name.clone()).collect()
     }
 
     /// After a roll-back: ends, or goes on with the routes that stay active.
@@ -739,7 +731,7 @@ impl Cutover {
                 }
                 Some((_, Moved::Refused(why))) => route.kept(why),
                 Some((_, Moved::Drifted(live))) => route.drifted(live),
-                Some((_, Moved::Superseded(why))) => route.superseded(why),
+                Some((_, Moved::Superseded(why) | Moved::MustGoBack(why))) => route.superseded(why),
                 Some((_, Moved::Partly(why))) => {
                     route.last = route.original;
                     route.drifted(&Err(why.clone()));
@@ -781,32 +773,55 @@ impl Cutover {
         }
         self.next = Next::new(action, 0, &reason);
         self.report = Some(Report::of(&self, &done.splits));
+        self.release_what_is_left();
         self
+    }
+
+    /// At an end: fences that nobody needs any more are removed before it.
+    fn release_what_is_left(&mut self) {
+        if self.fence && self.with_leftover_fence().next().is_some() {
+            self.next.action = Action::Release;
+        }
+    }
+
+    /// Routes that have come to their end without a last write: those that completed, and those that somebody
+    /// else changed. One that was kept has its fence until it can go back.
+    fn with_leftover_fence(&self) -> impl Iterator<Item = &Route> {
+        self.active().chain(self.with_status(Status::Drifted))
     }
 
     /// Says first and loudest that requests stay on the new side although they should go back, and how a person
     /// takes them back.
     fn left_on_new(&self, done: &RollbackDone) -> Option<String> {
-        let left: Vec<String> = self
-            .routes
-            .iter()
-            .filter(|route| matches!(route.status, Status::Drifted | Status::Kept))
-            .filter_map(|route| {
+        let left = |status| -> Vec<String> {
+            let share = |route: &Route| {
                 let split = done.splits.iter().find(|split| split.route == route.name)?;
-                let share = split.live.as_ref().ok()?.share().filter(|share| *share > 0.0)?;
-                Some(format!("{} of {}", crate::verdict::percent(share), route.name))
+                match &split.live {
+                    Ok(live) => {
+                        let share = live.share().filter(|share| *share > 0.0)?;
+                        Some(format!("{} of {}", crate::verdict::percent(share), route.name))
+                    }
+                    Err(_) => Some(format!("an unknown share of {}", route.name)),
+                }
+            };
+            self.with_status(status).filter_map(share).collect()
+        };
+        let function = done.function.as_deref().unwrap_or("ROLLBACK_FUNCTION");
+        let said = |left: Vec<String>, when: &str, force: bool| {
+            let order = serde_json::json!({ "execution_arn": self.execution.arn, "force": force });
+            (!left.is_empty()).then(|| {
+                format!(
+                    "REQUESTS STAY ON THE NEW SIDE {:?}. {when}: aws lambda invoke --function-name {function} \
+                     --cli-binary-format raw-in-base64-out --payload '{order}' /dev/stdout. They are {}.",
+                    self.sides.new,
+                    crate::check::listed(&left),
+                )
             })
-            .collect();
-        let order = serde_json::json!({ "execution_arn": self.execution.arn, "force": true });
-        (!left.is_empty()).then(|| {
-            format!(
-                "REQUESTS STAY ON THE NEW SIDE {:?}: {}. To take them back: aws lambda invoke \
-                 --function-name {} --cli-binary-format raw-in-base64-out --payload '{order}' /dev/stdout.",
-                self.sides.new,
-                crate::check::listed(&left),
-                done.function.as_deref().unwrap_or("ROLLBACK_FUNCTION"),
-            )
-        })
+        };
+        // What somebody else has changed is taken back by force; a side that cannot serve gets nothing by force.
+        let drifted = said(left(Status::Drifted), "To take them back", true);
+        let once = "Once the old side can serve them, this takes them back";
+        drifted.or_else(|| said(left(Status::Kept), once, false))
     }
 
     /// What a roll-back wrote and what it read back afterwards.
@@ -852,7 +867,8 @@ impl Cutover {
     /// `AwsRefused` with the report when some route has not its original weights.
     pub fn undone(self, again: bool) -> Result<Self, Failure> {
         if again {
-            let why = "a shift of the stopped execution may still be under way: once more";
+            let why = "the weights were given back, but a first shift of the stopped execution may still begin: \
+                       this must be done once more in three minutes";
             return Err(Failure::TransientAws(why.to_owned()));
         }
         // What another execution has now is none of this one's business, and no failure.
@@ -871,16 +887,14 @@ impl Cutover {
             self.next = Next::new(Action::RollbackFailed, 0, &reason);
         }
         self.report = Some(Report::of(self, splits));
-        if self.fence && self.active().next().is_some() {
-            self.next.action = Action::Release;
-        }
+        self.release_what_is_left();
     }
 
-    /// The routes whose fences must go: what is left to do of a cutover that has completed.
+    /// The routes whose fences are left to remove before the end.
     #[must_use]
     pub fn to_release(&self) -> Vec<RouteId> {
-        let completed = self.active().filter(|_| self.next.action == Action::Release);
-        completed.map(|route| route.name.clone()).collect()
+        let left = self.with_leftover_fence().filter(|_| self.next.action == Action::Release);
+        left.map(|route| route.name.clone()).collect()
     }
 
     /// After the fences are gone: the end that the report names.
@@ -896,12 +910,15 @@ impl Cutover {
     }
 }
 
-/// The last two parts of an execution's ARN, `STATE_MACHINE:EXECUTION`.
+/// `REGION:ACCOUNT:STATE_MACHINE:EXECUTION`, from an execution's ARN.
 #[must_use]
 pub fn holder_of(execution_arn: &str) -> String {
-    let mut parts = execution_arn.rsplitn(3, ':');
-    let (name, machine) = (parts.next().unwrap_or_default(), parts.next());
-    machine.map_or_else(|| name.to_owned(), |machine| format!("{machine}:{name}"))
+    match execution_arn.split(':').collect::<Vec<_>>()[..] {
+        [_, _, _, region, account, _, machine, name] => {
+            format!("{region}:{account}:{machine}:{name}")
+        }
+        _ => execution_arn.to_owned(),
+    }
 }
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
@@ -921,7 +938,7 @@ impl Route {
     fn kept(&mut self, cause: &str) {
         self.status = Status::Kept;
         let why = self.reason.take().unwrap_or_default();
-        self.say(&format!("could not go back, {cause}; should: {why}"));
+        self.say(&format!("could not go back: {cause}; it should because: {why}"));
     }
 
     fn superseded(&mut self, why: &str) {
@@ -933,28 +950,33 @@ impl Route {
     fn compare(&mut self, split: &Split) {
         let same_shape = self.shapes.is_empty() || split.shapes == self.shapes;
         match &split.live {
-            Ok(live) if *live != self.last && same_shape && self.is_half_reverted(*live) => {
+            Ok(live) if *live == self.last && same_shape => {}
+            Ok(live) if *live == self.last => self.drifted(&Err(
+                "they have the weights that cutover wrote, but another TTL or another target, or a health \
+                 check was changed"
+                    .to_owned(),
+            )),
+            Ok(live) if !same_shape => self.drifted(&Ok(*live)),
+            // What cutover has moved is as it left it: beside it, a part of one side alone has appeared.
+            Err(why) if split.whole == Some(self.last) && same_shape => {
+                self.must_go_back(&format!("somebody else changed its records: {why}"));
+            }
+            live => self.differs(live),
+        }
+    }
+
+    /// Weights, with everything else as it was, that are not those that cutover wrote.
+    fn differs(&mut self, live: &Result<Weights, String>) {
+        match live {
+            Ok(live) if self.is_half_reverted(*live) => {
                 let side = if live.old == self.original.old { "old" } else { "new" };
+                let who = if self.external_dns { "external-dns" } else { "somebody" };
                 self.must_go_back(&format!(
-                    "{} wrote the weight of its {side} record back ({live}; cutover wrote {}): run \
-                     external-dns with --policy=create-only",
-                    if self.external_dns {
-                        "external-dns"
-                    } else {
-                        "somebody, perhaps external-dns,"
-                    },
-                    self.last
+                    "{who} wrote the weight of its {side} record back ({live}): run external-dns with \
+                     --policy=create-only"
                 ));
             }
-            Ok(live) if *live == self.last && !same_shape => {
-                self.drifted(&Err(
-                    "they have the weights that cutover wrote, but another TTL or another target, or \
-                     a health check was changed"
-                        .to_owned(),
-                ));
-            }
-            live if live.as_ref() != Ok(&self.last) => self.drifted(live),
-            _ => {}
+            live => self.drifted(live),
         }
     }
 
@@ -1118,6 +1140,7 @@ mod tests {
             let split = |(route, live): (&Route, &Weights)| Split {
                 route: route.name.clone(),
                 live: Ok(*live),
+                whole: Some(*live),
                 shapes: vec![7],
             };
             both.map(split).collect()
@@ -1577,7 +1600,7 @@ mod tests {
         cutover.execution.arn = "arn:aws:states:eu-central-1:1:execution:cutover:first".to_owned();
         let shift = |cutover: &Cutover| cutover.shift_fence(at(9)).expect("a fence");
         assert_eq!((shift(&cutover).number, shift(&cutover).take), (1, true));
-        assert_eq!(shift(&cutover).holder, "cutover:first");
+        assert_eq!(shift(&cutover).holder, "eu-central-1:1:cutover:first");
         cutover = world.obey(cutover);
         assert_eq!((shift(&cutover).number, shift(&cutover).take), (2, false));
         let back = cutover.rollback_fence(false, at(9)).expect("a fence");
@@ -1585,6 +1608,7 @@ mod tests {
         assert!(cutover.rollback_fence(true, at(9)).expect("a fence").take, "a person insists");
         let end = world.run(cutover);
         assert!(end.released && end.rollback_fence(false, at(9)).expect("a fence").take);
+        assert!(end.to_release().is_empty());
         let without = Cutover { fence: false, ..accepted(1, two_steps()) };
         assert_eq!(without.shift_fence(at(9)), None);
         assert_eq!(without.rollback_fence(true, at(9)), None);
@@ -1621,7 +1645,7 @@ mod tests {
         let end = cutover.after_rollback(&done);
         assert_eq!(end.next.action, Action::Drifted);
         assert!(end.next.reason.contains(why), "{}", end.next.reason);
-        assert_eq!(end.left_behind(), [], "its fence is not ours");
+        assert_eq!(end.to_release(), [], "its fence is not ours");
         // An event has nothing to be sorry for.
         assert_eq!(end.clone().undone(false), Ok(end));
     }
@@ -1632,7 +1656,7 @@ mod tests {
         let cutover = world.obey(accepted(1, two_steps()));
         let check = |cutover: &Cutover, shapes: Vec<u32>, live| {
             let route = cutover.routes[0].name.clone();
-            let splits = Ok(vec![Split { route, live: Ok(live), shapes }]);
+            let splits = Ok(vec![Split { route, live: Ok(live), whole: Some(live), shapes }]);
             let observed = Ok(world.observed(cutover));
             let checked = Checked { propagated: Propagation::Done, splits, observed };
             cutover.clone().after_check(&checked, at(60))
@@ -1654,6 +1678,24 @@ mod tests {
         }
         let other = check(&cutover, vec![7], Weights { old: 1, new: 2 });
         assert_eq!(other.routes[0].status, Status::Drifted);
+        // A record of one side alone has appeared beside what cutover moved: that can go back.
+        let halved = |whole| {
+            let (route, live) = (cutover.routes[0].name.clone(), Err("half".to_owned()));
+            let splits = Ok(vec![Split { route, live, whole, shapes: vec![7] }]);
+            let observed = Ok(world.observed(&cutover));
+            let checked = Checked { propagated: Propagation::Done, splits, observed };
+            cutover.clone().after_check(&checked, at(60)).routes[0].status
+        };
+        assert_eq!(halved(Some(last)), Status::RollingBack);
+        assert_eq!(halved(None), Status::Drifted);
+        assert_eq!(halved(Some(Weights { old: 1, new: 2 })), Status::Drifted);
+        // The same of weights that the shift finds, before a check does.
+        let mut shifting = cutover.clone();
+        shifting.phase = Phase::Shifting;
+        let found = Weights { old: original.old, ..last };
+        let moves = vec![(cutover.routes[0].name.clone(), Moved::Drifted(Ok(found)))];
+        let shifted = Shifted { moves, changes: vec![], unconfirmed: false, ttl_s: 60 };
+        assert_eq!(shifting.after_shift(&shifted, at(60)).routes[0].status, Status::RollingBack);
     }
 
     #[test]
@@ -1665,12 +1707,14 @@ mod tests {
         let function = Some("cutover-rollback".to_owned());
         let done = RollbackDone { function, ..went_back(shifted, world.splits(&cutover)) };
         let end = cutover.after_rollback(&done);
-        assert_eq!(end.next.action, Action::Drifted);
+        assert_eq!((end.next.action, end.to_release().len()), (Action::Release, 1));
+        assert_eq!(end.clone().after_release().next.action, Action::Drifted);
         let reason = &end.report.as_ref().expect("an end").reason;
         for said in [
-            "REQUESTS STAY ON THE NEW SIDE \"green\": 75 % of app-0.example.com. To take them back: \
-             aws lambda invoke --function-name cutover-rollback ",
+            "REQUESTS STAY ON THE NEW SIDE \"green\". To take them back: aws lambda invoke \
+             --function-name cutover-rollback ",
             "{\"execution_arn\":\"arn:x\",\"force\":true}",
+            "They are 75 % of app-0.example.com.",
         ] {
             assert!(reason.contains(said), "{said} is not in {reason}");
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cutover::{Action, Cutover, Status};
+use crate::cutover::{Action, Cutover, Route, Status};
 use crate::failure::{Failure, Problem};
 use crate::fields::{Fields, refused, shown};
 use crate::state;
@@ -23,8 +23,11 @@ pub struct Order {
     /// The error of the task that could not go on: everything goes back. Without one, the routes
     /// that the cutover has marked go back.
     pub failure: Option<TaskError>,
-    /// Go back even where the old side has no healthy target.
+    /// Go back even where the old side has no registered target, and whatever somebody else has changed.
     pub force: bool,
+    /// Whether a route whose fence is gone may be taken up again: the execution has not ended, so that nobody
+    /// can have given its routes back.
+    pub retake: bool,
 }
 
 /// An error as Step Functions gives it to a catcher.
@@ -162,7 +165,10 @@ fn read_order(event: Value, problems: &mut Vec<Problem>) -> Option<RollbackStart
     });
     let force = force.unwrap_or_default();
     match state::read(cutover) {
-        Ok(cutover) => Some(RollbackStart::Order(Box::new(Order { cutover, failure, force }))),
+        Ok(cutover) => {
+            let order = Order { cutover, failure, force, retake: true };
+            Some(RollbackStart::Order(Box::new(order)))
+        }
         Err(Failure::InvalidInput(of_state)) => {
             problems.extend(of_state);
             None
@@ -193,20 +199,22 @@ impl Order {
     /// could not go back before are tried again: their old side may be alive by now.
     #[must_use]
     pub fn of_execution(cutover: Cutover, reason: &str, force: bool) -> Self {
-        let mut cutover = Cutover { report: None, ..cutover }.give_up(reason);
+        // It had completed, and removing its fences may have been all that was left.
+        let released = cutover.released || cutover.next.action == Action::Release;
+        let mut cutover = Cutover { report: None, released, ..cutover }.give_up(reason);
         for route in &mut cutover.routes {
             match route.status {
                 Status::Kept => route.must_go_back(reason),
                 Status::RolledBack => route.say("went back already"),
-                // A person insists, whatever somebody else has made of it.
-                Status::Drifted | Status::Superseded if force => {
-                    route.must_go_back(reason);
-                    route.forced = true;
-                }
+                Status::Drifted | Status::Superseded if force => route.must_go_back(reason),
                 Status::Active | Status::RollingBack | Status::Drifted | Status::Superseded => {}
             }
         }
-        Self { cutover, failure: None, force }
+        // A person insists, whatever somebody else has made of it.
+        for route in cutover.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
+            route.forced = force;
+        }
+        Self { cutover, failure: None, force, retake: force }
     }
 
     /// The cutover with every route marked that must go back: with `force`, those that could not
@@ -320,8 +328,17 @@ impl Answer {
 }
 
 impl From<Cutover> for Answer {
+    /// A roll-back that found nothing of its own to give back did nothing.
     fn from(cutover: Cutover) -> Self {
-        Self::Did(Box::new(cutover))
+        let superseded = cutover.routes.iter().find(|route| route.status == Status::Superseded);
+        let gave_back = |route: &Route| route.status != Status::Superseded;
+        match superseded {
+            Some(route) if !cutover.routes.iter().any(gave_back) => {
+                let why = route.reason.clone().unwrap_or_default();
+                Self::nothing(format!("{}: {why}", route.name))
+            }
+            _ => Self::Did(Box::new(cutover)),
+        }
     }
 }
 
@@ -430,6 +447,12 @@ impl Past {
                 "an event says that {arn} has ended, and Step Functions that it is running (was it redriven?): \
                  nothing was given back"
             ))),
+            (Self::Did { cutover, .. }, By::Event) if cutover.next.action == Action::Release => {
+                Ok(Todo::Nothing(
+                    "the execution had come to its end, and was removing its fences: an event does not undo that"
+                        .to_owned(),
+                ))
+            }
             (Self::Did { cutover, ended }, by) => {
                 let (reason, force) = match by {
                     By::Hand { force } => ("asked for by hand".to_owned(), force),
@@ -732,7 +755,9 @@ mod tests {
     #[test]
     fn an_order_of_the_state_machine_leaves_a_route_that_was_kept_unless_it_is_forced() {
         let failed = rolled_back(state::read(baking()).expect("a state").give_up("bad"), 2);
-        let order = |force| Order { cutover: failed.clone(), failure: None, force }.into_cutover();
+        let order = |force| {
+            Order { cutover: failed.clone(), failure: None, force, retake: force }.into_cutover()
+        };
         assert_eq!(order(false).going_back().count(), 0);
         assert_eq!(order(true).going_back().count(), 2);
     }

@@ -118,8 +118,11 @@ pub struct Split {
     /// Its weights, or in one sentence why they cannot be told: a side's record is gone, or the
     /// record types disagree.
     pub live: Result<Weights, String>,
-    /// Fingerprints of everything but the weights, sorted: where the requests go and for how long an
-    /// answer is kept. Empty when the weights cannot be told.
+    /// The weights of the parts that both sides have, where these agree: known as well when one side alone has
+    /// another part, so that `live` is not.
+    pub whole: Option<Weights>,
+    /// Fingerprints of everything but the weights of these parts, sorted: where the requests go and for how
+    /// long an answer is kept.
     pub shapes: Vec<u32>,
 }
 
@@ -156,7 +159,7 @@ pub struct Move {
 /// expects is no longer there. Comparing weights is not enough, because weights come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// Whose mark it is: `STATE_MACHINE:EXECUTION`.
+    /// Whose mark it is: `REGION:ACCOUNT:STATE_MACHINE:EXECUTION`.
     pub holder: String,
     /// The number of this write. Each write of a cutover has a higher one than the write before.
     pub number: u32,
@@ -171,7 +174,7 @@ pub struct Fence {
 
 impl Fence {
     /// The text of a mark with this number, for people and other tools to read:
-    /// `cutover NUMBER TIME STATE_MACHINE:EXECUTION`.
+    /// `cutover NUMBER TIME REGION:ACCOUNT:STATE_MACHINE:EXECUTION`.
     #[must_use]
     pub fn text(&self, number: u32) -> String {
         // To the second: the number tells writes apart, the time is for people.
@@ -183,7 +186,7 @@ impl Fence {
 /// What the mark beside a route says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Whose it is: `STATE_MACHINE:EXECUTION`.
+    /// Whose it is: `REGION:ACCOUNT:STATE_MACHINE:EXECUTION`.
     pub holder: String,
     /// The number of the write.
     pub number: u32,
@@ -209,6 +212,9 @@ pub enum Moved {
     There,
     /// It went back but for something that was not there when the cutover began, named here.
     Partly(String),
+    /// Of a move onward: it was not made, for the reason given, but what cutover has moved is as cutover left it
+    /// and can go back.
+    MustGoBack(String),
     /// The service refused this move for good, for the reason given; the route is where it was.
     Refused(String),
     /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.

@@ -4,7 +4,7 @@
 
 use adapters::{CloudWatch, Route53, Router, Targets, clients, executions, journal, runtime};
 use cutover_core::{
-    Answer, Cutover, Failure, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
+    Answer, Cutover, Failure, Fence, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -41,13 +41,16 @@ async fn undo(
     targets: &Targets,
     order: Order,
 ) -> Result<Cutover, Failure> {
-    let force = order.force;
+    let Order { force, retake, .. } = order;
     let cutover = order.into_cutover();
     let old_sides = targets.old_sides(cutover.going_back()).await;
-    roll_back(&Route53::of(client, &cutover), cutover, old_sides, force, Timestamp::now()).await
+    let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
+    let now = Timestamp::now();
+    let fence = cutover.rollback_fence(retake, now);
+    roll_back(&Route53::of(client, &cutover), cutover, (old_sides, kept), fence, now).await
 }
 
-/// Moves every route that must go back, without `force` none whose old side is dead, and reads back.
+/// Moves every route that must go back, but for those in `kept`, and reads back what is live.
 ///
 /// # Errors
 /// `TransientAws` when the router could not be reached, `AwsRefused` when it refused; the message
@@ -55,23 +58,18 @@ async fn undo(
 async fn roll_back(
     router: &impl Router,
     cutover: Cutover,
-    old_sides: Vec<(RouteId, OldSide)>,
-    force: bool,
+    (old_sides, kept): (Vec<(RouteId, OldSide)>, Vec<RouteId>),
+    fence: Option<Fence>,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
-    let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let moves = cutover.rollback_moves(&kept);
-    let fence = cutover.rollback_fence(force, now);
     let (shifted, splits) = (router.shift(&moves, fence.as_ref()).await, router.read(&names).await);
     let (shifted, splits) = cutover.rollback_outcome(shifted, splits)?;
     // Lambda's name for this function, for the command that a person is given.
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").ok();
     let done = RollbackDone { kept, old_sides, shifted, splits, function };
     let cutover = cutover.after_rollback(&done);
-    // The weights are what counts: fences that stay are found by the next cutover of these routes.
-    let released = router.release(&cutover.left_behind(), &cutover.holder()).await;
-    journal::tell_fences(released);
     journal::tell(&cutover, now);
     Ok(cutover)
 }

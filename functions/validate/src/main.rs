@@ -22,6 +22,10 @@ struct Caller {
     name: String,
     started_at: Timestamp,
     state_machine_arn: String,
+    /// Whether the definition that the execution was started with knows the action `release`: one that waits
+    /// for a new side may be older than this function.
+    #[serde(default)]
+    releases: bool,
 }
 
 /// A cutover, or for an event that asks for nothing just what comes next.
@@ -53,8 +57,9 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
             return Ok(Validated::Ignored { next });
         }
     };
-    let Caller { arn, name, started_at, state_machine_arn } = event.execution;
-    let request = Request::parse(&world.defaults().await?, &request, world.period_s_min())?;
+    let Caller { arn, name, started_at, state_machine_arn, releases } = event.execution;
+    let mut request = Request::parse(&world.defaults().await?, &request, world.period_s_min())?;
+    request.fence &= releases;
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
     let (survey, facts) = world.look(request, &state_machine_arn, &attempt).await?;
     let cutover = survey.conclude(&facts, &attempt)?;

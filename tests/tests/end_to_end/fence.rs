@@ -152,8 +152,8 @@ async fn a_second_delivery_of_an_old_event_takes_nothing_from_a_completed_cutove
     assert_eq!(case.run(&case.request()).await.status, "SUCCEEDED");
     assert_eq!(case.live().await, (0, 100));
     let again = case.invoke("RollbackFunctionName", &event).await.expect("nothing to undo");
-    let said = again.to_string();
-    assert!(said.contains("there is nothing to undo"), "{said}");
+    assert_eq!(again["outcome"], "nothing_to_do", "{again}");
+    assert!(again.to_string().contains("there is nothing to undo"), "{again}");
     assert_eq!(case.live().await, (0, 100));
     let again = case.invoke("RollbackFunctionName", &by_hand(&stopped, false)).await;
     assert!(again.expect("nothing").to_string().contains("there is nothing to undo"));
@@ -202,7 +202,8 @@ async fn a_second_cutover_reads_whose_hand_is_on_a_route() {
 
     // The fence that an execution has left, whose last write failed, is replaced.
     case.world.overwrite_weights(case.route(), 100, 0).await.expect("overwritten");
-    let machine = first.split(':').nth(6).expect("a machine");
+    let parts: Vec<&str> = first.split(':').collect();
+    let machine = [parts[3], parts[4], parts[6]].join(":");
     let fence = ResourceRecordSet::builder()
         .name(format!("_cutover.{}", case.route()))
         .r#type(RrType::Txt)
@@ -240,6 +241,7 @@ async fn a_record_that_is_repointed_or_kept_for_a_day_is_drift() {
         assert!(reason.contains("aws lambda invoke --function-name "), "{reason}");
         assert!(reason.contains(&by_hand(&arn, true).to_string()), "{reason}");
         assert!(reason.contains("another TTL or another target"), "{reason}");
+        assert_eq!(mark(&case).await, None, "nobody's hand is on it any more");
         let plain = case.invoke("RollbackFunctionName", &by_hand(&arn, false)).await;
         plain.expect_err("it is somebody else's");
         let forced = case.invoke("RollbackFunctionName", &by_hand(&arn, true)).await;
@@ -252,6 +254,50 @@ async fn a_record_that_is_repointed_or_kept_for_a_day_is_drift() {
     };
     let a_day = |set: &mut ResourceRecordSet| set.ttl = Some(86_400);
     tokio::join!(run(repoint), run(a_day));
+}
+
+#[tokio::test]
+async fn a_fence_that_somebody_removes_strands_no_traffic() {
+    let case = Given { rates: (FINE, FAILING), ..Given::default() }.case().await;
+    let mut request = slow_first_step(&case, 30);
+    // Failing is found by the limit alone, some periods after the fence is gone.
+    request["health"]["alpha"] = json!(0.000_001);
+    let arn = case.start(&request).await;
+    case.until_live((50, 50)).await;
+    let gone = sets(&case).await.into_iter().find(|set| set.name().starts_with("_cutover."));
+    change(&case, ChangeAction::Delete, gone.expect("a fence")).await;
+    let end = case.end(&arn).await;
+    assert_eq!(end.error, "RolledBack", "{end:?}");
+    assert_eq!((mark(&case).await, case.live().await), (None, (100, 0)));
+
+    // A healthy one finds it gone at its next shift.
+    let case = Given::default().case().await;
+    let arn = case.start(&slow_first_step(&case, 4)).await;
+    case.until_live((50, 50)).await;
+    let gone = sets(&case).await.into_iter().find(|set| set.name().starts_with("_cutover."));
+    change(&case, ChangeAction::Delete, gone.expect("a fence")).await;
+    let end = case.end(&arn).await;
+    assert_eq!(end.error, "RolledBack", "{end:?}");
+    assert!(end.report().reason.contains("somebody has removed its fence"), "{end:?}");
+    assert_eq!((mark(&case).await, case.live().await), (None, (100, 0)));
+}
+
+#[tokio::test]
+async fn an_execution_of_before_fences_takes_nothing_from_one_that_has_them() {
+    let case = Given::default().case().await;
+    let mut request = slow_first_step(&case, 60);
+    request["fence"] = json!(false);
+    let stopped = case.start(&request).await;
+    case.until_live((50, 50)).await;
+    case.stop(&stopped).await;
+    case.until_live((100, 0)).await;
+    let event = case.end_event(&stopped).await;
+    let next = case.start(&slow_first_step(&case, 8)).await;
+    case.until_live((50, 50)).await;
+    let again = case.invoke("RollbackFunctionName", &event).await.expect("nothing to do");
+    assert_eq!(again["outcome"], "nothing_to_do", "{again}");
+    assert_eq!(case.live().await, (50, 50));
+    assert_eq!(case.end(&next).await.status, "SUCCEEDED");
 }
 
 #[tokio::test]
@@ -300,8 +346,10 @@ async fn a_record_type_that_appears_on_one_side_keeps_nothing_from_going_back() 
     aaaa.weight = Some(100);
     aaaa.resource_records.as_mut().expect("values")[0].value = "2001:db8::1".to_owned();
     change(&case, ChangeAction::Create, aaaa).await;
-    let failure = json!({"Error": "States.Timeout", "Cause": "too slow"});
-    let order = json!({"cutover": shifted, "failure": failure});
+    let checked = case.invoke("CheckHealthFunctionName", &shifted).await.expect("checked");
+    assert_eq!(checked["next"]["action"], "roll_back", "{checked}");
+    assert_eq!(checked["routes"][0]["status"], "rolling_back", "{checked}");
+    let order = json!({"cutover": checked, "failure": null});
     let back = case.invoke("RollbackFunctionName", &order).await.expect("rolled back");
     assert_eq!(back["next"]["action"], "rolled_back", "{back}");
     assert_eq!((mark(&case).await, case.live_of("A").await[0]), (None, (100, 0)));

@@ -131,7 +131,7 @@ async fn an_undo_touches_nothing_that_is_another_execution_s() {
 async fn an_undo_of_what_was_undone_or_has_completed_touches_nothing() {
     let zone = FakeZone::new(aliases(CHAT, 0, 100));
     let shifted = shift(&zone, back(&[NEW]), &last("a", 4)).await;
-    assert!(superseded(&shifted).contains("another hand has given it back already"));
+    assert!(superseded(&shifted).contains("given back or taken over since"));
     assert_eq!(zone.weights(CHAT, "A"), (0, 100));
     // By hand, of a cutover that has completed: taken up again, and then undone.
     let shifted = shift(&zone, back(&[NEW]), &Fence { take: true, ..last("a", 4) }).await;
@@ -233,7 +233,7 @@ async fn a_record_type_that_appears_on_one_side_keeps_nothing_from_going_back() 
         zone.state().sets.push(alias(CHAT, "AAAA", id, 100));
         let onward = Move { shapes: shapes.clone(), ..onward(CHAT, HALF, NEW) };
         let stopped = shift(&zone, onward, &fence("a", 2)).await;
-        assert!(matches!(moved(&stopped), Moved::Drifted(Err(_))), "{stopped:?}");
+        assert!(matches!(moved(&stopped), Moved::MustGoBack(_)), "{stopped:?}");
         let shifted = shift(&zone, Move { shapes, ..back(&[HALF]) }, &last("a", 4)).await;
         match moved(&shifted) {
             Moved::Partly(why) if partly => {

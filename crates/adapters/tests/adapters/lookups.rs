@@ -2,6 +2,8 @@
 
 use adapters::zone::{ZoneLookup, find_zone, records, records_of};
 use adapters::{executions, parameters};
+use std::collections::BTreeSet;
+
 use aws_sdk_route53::operation::get_hosted_zone::{GetHostedZoneInput, GetHostedZoneOutput};
 use aws_sdk_route53::operation::list_hosted_zones_by_name::{
     ListHostedZonesByNameInput, ListHostedZonesByNameOutput,
@@ -236,7 +238,8 @@ async fn other_running_executions_are_told_with_their_input() {
         });
     let client = client!(aws_sdk_sfn, fake);
     let own = format!("{EXECUTION}:own");
-    let running = executions::running(&client, MACHINE, &own).await.expect("told");
+    let running =
+        executions::running(&client, MACHINE, &own, &BTreeSet::new()).await.expect("told");
     let other = Running {
         name: "other".to_owned(),
         started_at: Timestamp::from_second(1000).expect("in range"),
@@ -259,7 +262,9 @@ async fn the_start_of_another_execution_is_rounded_as_an_execution_sees_its_own(
                     .start_date(DateTime::from_secs_and_nanos(1000, nanos));
                 Answer::ok(reply.build().expect("complete"))
             });
-        let running = executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own").await;
+        let running =
+            executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own", &BTreeSet::new())
+                .await;
         let started_at = running.expect("told")[0].started_at;
         assert_eq!(started_at.as_millisecond(), 1_000_000 + milliseconds, "{nanos}");
         assert_eq!(started_at.subsec_nanosecond() % 1_000_000, 0);
@@ -270,7 +275,8 @@ async fn the_start_of_another_execution_is_rounded_as_an_execution_sees_its_own(
 async fn more_executions_than_can_be_looked_at_are_refused() {
     let fake =
         Fake::new().on(|_: &ListExecutionsInput| listed((0..101).map(|i| format!("e{i}")), None));
-    let failure = executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own").await;
+    let failure =
+        executions::running(&client!(aws_sdk_sfn, fake), MACHINE, "own", &BTreeSet::new()).await;
     let failure = failure.expect_err("too many");
     assert_eq!(failure.name(), "InvalidInput");
     assert!(failure.to_string().contains("too_many_executions"), "{failure}");
@@ -300,7 +306,7 @@ async fn each_class_of_error_of_the_json_services_has_its_name() {
                     })
                     .on(move |_: &DescribeExecutionInput| answer());
             let client = client!(aws_sdk_sfn, executions);
-            let failure = executions::running(&client, MACHINE, "own").await;
+            let failure = executions::running(&client, MACHINE, "own", &BTreeSet::new()).await;
             assert_eq!(failure.expect_err(name).name(), name);
         }
     }

@@ -244,7 +244,10 @@ async fn of_step_functions() {
             .on(move |_: &ListExecutionsInput| list())
             .on(move |_: &DescribeExecutionInput| describe());
         let client = client!(aws_sdk_sfn, fake);
-        is_transient("ListExecutions", executions::running(&client, "machine", "us").await);
+        is_transient(
+            "ListExecutions",
+            executions::running(&client, "machine", "us", &BTreeSet::new()).await,
+        );
         let asked = Asked { execution_arn: "execution".to_owned(), by: By::Hand { force: false } };
         is_transient("DescribeExecution", executions::past(&client, &asked).await);
     }

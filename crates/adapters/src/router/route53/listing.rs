@@ -28,29 +28,25 @@ struct Open<'r> {
     is_fence: bool,
 }
 
-/// The record sets of these routes and, if `fences`, their fences. A route without either is absent.
+/// The record sets of these routes and their fences. A route without either is absent.
 ///
 /// A page is asked for from the first name that is still open, so records that stand between two
 /// routes are skipped. A page that starts at a name tells for sure whether it has records, and so a route is
-/// never taken for missing because of how the service sorts. A fence is, where a page has passed its place: it
-/// stands close behind its route, and most listings find none. That needs the service's order to be the documented
-/// one, which is checked on each page; and a fence that is wrongly taken for missing is found by the
-/// batch that would create it.
+/// never taken for missing because of how the service sorts. A fence is, where a page that lists its route, or begins at it, has
+/// passed its place: it stands close behind, and most listings find none. That needs the service's order to be the
+/// documented one, which is checked on each page.
 pub(crate) async fn listing(
     client: &Client,
     zone_id: &str,
     routes: BTreeSet<&RouteId>,
-    fences: bool,
 ) -> Result<HashMap<RouteId, Listed>, Failure> {
     let mut pages_left = 2 * routes.len() + PAGES_MAX;
     let mut open: BTreeMap<String, Open<'_>> = BTreeMap::new();
     for route in routes {
         let own = Open { route, name: route.clone(), is_fence: false };
         open.insert(sort_key(&own.name), own);
-        if fences {
-            let own = Open { route, name: fence::name_of(route), is_fence: true };
-            open.insert(sort_key(&own.name), own);
-        }
+        let fence = Open { route, name: fence::name_of(route), is_fence: true };
+        open.insert(sort_key(&fence.name), fence);
     }
     let mut found: HashMap<RouteId, Listed> = HashMap::new();
     while let Some((first, begin)) = open.first_key_value() {
@@ -80,12 +76,15 @@ pub(crate) async fn listing(
                 last = key;
             }
             let next = page.next.map(|next| (sort_key(&zone::name(&next.name)), next));
+            let in_page: BTreeSet<&RouteId> =
+                listed.iter().filter_map(|key| open.get(key)).map(|open| open.route).collect();
             // The last name of a page may go on in the next one.
             let cut = next.as_ref().is_some_and(|(key, _)| listed.remove(key));
             let until = next.as_ref().map(|(key, _)| key.clone());
             let passed = |key: &String, open: &Open<'_>| {
-                let in_page = *key >= first && until.as_ref().is_none_or(|until| key < until);
-                open.is_fence && is_sorted && in_page
+                let is_behind = until.as_ref().is_none_or(|until| key < until);
+                let with_route = in_page.contains(open.route) || sort_key(open.route) == first;
+                open.is_fence && is_sorted && is_behind && with_route
             };
             open.retain(|key, open| !listed.contains(key) && !passed(key, open));
             match next {

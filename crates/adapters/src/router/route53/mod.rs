@@ -19,8 +19,7 @@ use cutover_core::{
 
 use self::change::{Pace, Swap, batches, refusal};
 use self::fence::Standing;
-use self::listing::Listed;
-pub(crate) use self::listing::listing;
+pub(crate) use self::listing::{Listed, listing};
 pub(crate) use self::record::shape;
 use self::record::{Pair, Pairs, no_third};
 use crate::errors::{failure, incomplete};
@@ -62,12 +61,8 @@ impl Route53 {
         Self::new(client.clone(), cutover.hosted_zone.clone(), cutover.sides.clone())
     }
 
-    async fn list(
-        &self,
-        routes: BTreeSet<&RouteId>,
-        fences: bool,
-    ) -> Result<HashMap<RouteId, Listed>, Failure> {
-        listing(&self.client, &self.zone_id, routes, fences).await
+    async fn list(&self, routes: BTreeSet<&RouteId>) -> Result<HashMap<RouteId, Listed>, Failure> {
+        listing(&self.client, &self.zone_id, routes).await
     }
 
     /// What is live of one route.
@@ -75,8 +70,9 @@ impl Route53 {
         let sets = listed.map(|listed| &listed.sets[..]).unwrap_or_default();
         let pairs = no_third(sets, &self.sides).and_then(|()| Pairs::of(sets, &self.sides));
         let live = pairs.as_ref().map_err(Clone::clone).and_then(|pairs| pairs.split(&self.sides));
+        let whole = pairs.as_ref().ok().and_then(Pairs::whole_split);
         let shapes = pairs.map(|pairs| pairs.shapes()).unwrap_or_default();
-        Split { route: route.clone(), live, shapes }
+        Split { route: route.clone(), live, whole, shapes }
     }
 
     /// What is to be done about one move.
@@ -96,10 +92,14 @@ impl Route53 {
             Err(not_ours) => return done(not_ours),
         };
         if hold == Hold::Gone && !pairs.whole.iter().all(|pair| pair.weights == asked.to) {
-            let name = fence::name_of(&asked.route);
-            return done(Moved::Superseded(format!(
-                "its fence {name} is gone: another hand has given it back already, and there is nothing to undo"
-            )));
+            return done(if asked.way == Way::Onward {
+                Moved::MustGoBack("somebody has removed its fence".to_owned())
+            } else {
+                Moved::Superseded(
+                    "its fence is gone (given back or taken over since): there is nothing to undo"
+                        .to_owned(),
+                )
+            });
         }
         let (swap, moved) = match self.parts(asked, pairs.clone()) {
             Ok(parts) => parts,
@@ -140,7 +140,10 @@ impl Route53 {
         let live = pairs.split(&self.sides);
         let known = |pair: &Pair| asked.shapes.is_empty() || asked.shapes.contains(&pair.shape);
         let expected = |weights: &Weights| *weights == asked.to || asked.from.contains(weights);
-        let elsewhere = || Moved::Drifted(Err(format!("they are now: {}", pairs.described())));
+        let elsewhere = || {
+            let others = pairs.whole.iter().filter(|pair| !known(pair)).map(Pair::described);
+            Moved::Drifted(Err(format!("they are now: {}", others.collect::<Vec<_>>().join(", "))))
+        };
         let ours = |pair: &Pair| match asked.way {
             Way::Forced => true,
             Way::Onward | Way::Back => known(pair) && expected(&pair.weights),
@@ -152,6 +155,15 @@ impl Route53 {
                     return Err(elsewhere());
                 }
                 Ok(_) => {}
+                // What cutover has moved is as it left it: beside it, a part of one side alone has appeared.
+                Err(why)
+                    if pairs.whole_split().is_some_and(|whole| expected(&whole))
+                        && pairs.whole.iter().all(known) =>
+                {
+                    return Err(Moved::MustGoBack(format!(
+                        "somebody else changed its records: {why}"
+                    )));
+                }
                 Err(why) => return Err(Moved::Drifted(Err(why))),
             }
         } else if !pairs.whole.iter().any(ours) {
@@ -172,8 +184,7 @@ impl Route53 {
             Moved::There
         } else {
             Moved::Partly(format!(
-                "what cutover has moved went back; it has {} that were not there at the start, and these \
-                 still send requests to the new side",
+                "went back, but {} appeared since and still sends requests to the new side",
                 left.join(", ")
             ))
         };
@@ -357,7 +368,14 @@ enum Hold {
 /// # Errors
 /// What becomes of a route whose fence is not ours.
 fn hold(asked: &Move, stands: Option<&Standing>, fence: Option<&Fence>) -> Result<Hold, Moved> {
-    let Some(fence) = fence else { return Ok(Hold::Free) };
+    let nothing = if asked.way == Way::Onward { "" } else { ": nothing to undo" };
+    let of_another =
+        |holder: &str| Moved::Superseded(format!("superseded by execution {holder}{nothing}"));
+    let Some(fence) = fence else {
+        // Without a fence of its own, a route that has one is somebody else's.
+        let mark = stands.and_then(|standing| standing.mark.as_ref());
+        return mark.map_or(Ok(Hold::Free), |mark| Err(of_another(&mark.holder)));
+    };
     let Some(standing) = stands else {
         return Ok(if fence.take { Hold::Takeable } else { Hold::Gone });
     };
@@ -367,12 +385,11 @@ fn hold(asked: &Move, stands: Option<&Standing>, fence: Option<&Fence>) -> Resul
             "the record {name} was not written by cutover: remove it, or set \"fence\": false"
         )));
     };
-    let nothing = if asked.way == Way::Onward { "" } else { ": nothing to undo" };
     if mark.holder != fence.holder {
         if fence.take && asked.supersedes.as_ref() == Some(&mark.holder) {
             return Ok(Hold::Takeable);
         }
-        return Err(Moved::Superseded(format!("superseded by execution {}{nothing}", mark.holder)));
+        return Err(of_another(&mark.holder));
     }
     match mark.number.cmp(&fence.number) {
         std::cmp::Ordering::Less => Ok(Hold::Before),
@@ -386,13 +403,13 @@ fn hold(asked: &Move, stands: Option<&Standing>, fence: Option<&Fence>) -> Resul
 
 impl Router for Route53 {
     async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure> {
-        let mut found = self.list(routes.iter().collect(), false).await?;
+        let mut found = self.list(routes.iter().collect()).await?;
         // Pages that are read during a change may disagree, and a page may be incomplete.
         let unclear =
             routes.iter().filter(|route| self.split(route, found.get(*route)).live.is_err());
         let unclear: BTreeSet<&RouteId> = unclear.collect();
         if !unclear.is_empty() {
-            let again = self.list(unclear.clone(), false).await?;
+            let again = self.list(unclear.clone()).await?;
             found.retain(|route, _| !unclear.contains(route));
             found.extend(again);
         }
@@ -404,7 +421,7 @@ impl Router for Route53 {
         let mut run = Run::new(moves, fence, Pace::new(self.changes_at_once));
         for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
             let routes = run.open().map(|(_, asked)| &asked.route).collect();
-            let mut found = self.list(routes, fence.is_some()).await?;
+            let mut found = self.list(routes).await?;
             self.take(&mut run, &mut found, round, elements_max).await?;
             if !self.write(&mut run, &mut found, round, elements_max).await? {
                 return Ok(run.shifted());
@@ -417,7 +434,7 @@ impl Router for Route53 {
         let none = Weights { old: 0, new: 0 };
         let mut pace = Pace::new(self.changes_at_once);
         for elements_max in BATCH_ELEMENTS_MAX {
-            let found = self.list(routes.iter().collect(), true).await?;
+            let found = self.list(routes.iter().collect()).await?;
             let ours = found.into_values().filter_map(|listed| listed.fence);
             let ours = ours.filter(|s| s.mark.as_ref().is_some_and(|mark| mark.holder == holder));
             let remove = ours.map(|s| Swap {

@@ -92,7 +92,15 @@ impl Pairs {
         shapes
     }
 
-    /// Where the requests go now, for people: `new A alias lb.example TTL 60 s`.
+    /// The weights of the pairs, where these agree, whatever one side alone has beside them.
+    pub(crate) fn whole_split(&self) -> Option<Weights> {
+        let first = self.whole.first()?.weights;
+        self.whole.iter().all(|pair| pair.weights == first).then_some(first)
+    }
+}
+
+impl Pair {
+    /// Where the requests go now, for people: `old A alias lb.example, new A 192.0.2.1 TTL 60 s`.
     pub(crate) fn described(&self) -> String {
         let of = |side: &str, set: &ResourceRecordSet| {
             let kind = set.r#type().as_str();
@@ -103,12 +111,9 @@ impl Pairs {
                 set.resource_records().iter().map(ResourceRecord::value).collect();
             format!("{side} {kind} {} TTL {} s", values.join(" "), ttl_s(set))
         };
-        let all = self.whole.iter().flat_map(|pair| [of("old", &pair.old), of("new", &pair.new)]);
-        all.collect::<Vec<_>>().join(", ")
+        format!("{}, {}", of("old", &self.old), of("new", &self.new))
     }
-}
 
-impl Pair {
     /// How long the longer of the two answers may be kept, in seconds.
     pub(crate) fn ttl_s(&self) -> u32 {
         ttl_s(&self.old).max(ttl_s(&self.new))
