@@ -164,6 +164,16 @@ fn the_role_of_the_zones_account_can_be_assumed_by_the_functions_and_nothing_els
     assert!(TEMPLATE.contains("        HOSTED_ZONE_ROLE_ARN: !Ref HostedZoneRoleArn\n"));
 }
 
+/// CloudFormation looks an `AWS::Route53::HostedZone::Id` up in the stack's own account.
+#[test]
+fn the_zone_may_be_one_of_another_account() {
+    let zone = block("HostedZoneId");
+    assert!(zone.contains("    Type: String\n"), "{zone}");
+    assert!(zone.contains("    AllowedPattern: ^Z[A-Z0-9]{1,31}$\n"), "{zone}");
+    assert!(zone.contains("    ConstraintDescription: "), "{zone}");
+    assert!(!TEMPLATE.contains("Type: AWS::Route53::HostedZone::Id"));
+}
+
 #[test]
 fn the_state_machine_may_publish_to_the_topic_and_to_no_other() {
     let machine = block("CutoverStateMachine");

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use aws_sdk_route53::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::operation::RequestId;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::Failure;
 
@@ -71,9 +72,22 @@ where
         SdkError::DispatchFailure(dispatch) if dispatch.is_user() => {
             Failure::Internal(describe(what, error))
         }
+        // The call was not made, because its role was not given: what STS answered counts.
+        SdkError::DispatchFailure(_) if let Some(refused) = refused_role(error) => {
+            failure(&format!("{what}: the role in HostedZoneRoleArn was not assumed"), refused)
+        }
         // Timeouts, connections, unreadable replies; and what a later SDK may add.
         _ => Failure::TransientAws(describe(what, error)),
     }
+}
+
+/// What STS answered when the call needed a role and did not get it. The SDK reports that as a connection that
+/// could not be made.
+fn refused_role<'e>(
+    error: &'e (dyn Error + 'static),
+) -> Option<&'e SdkError<AssumeRoleError, HttpResponse>> {
+    // Beneath the error itself, which is one of STS when this is asked of its own.
+    causes(error).skip(1).find_map(|cause| cause.downcast_ref())
 }
 
 /// Whether a signature was refused for its time alone. One that is wrong has the same codes.
@@ -87,9 +101,13 @@ fn is_of_another_time(code: Option<&str>, text: Option<&str>) -> bool {
 
 /// `what` and the chain of causes, outermost first: `SdkError` itself only says
 /// "dispatch failure".
-fn describe(what: &str, error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&cause| cause.source());
-    causes.fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
+fn describe(what: &str, error: &(dyn Error + 'static)) -> String {
+    causes(error).fold(what.to_owned(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The error and what caused it, outermost first.
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
 }
 
 /// A reply without something that the service's API says is always there: as one that cannot be read.

@@ -560,7 +560,7 @@ mod tests {
         }
     }
 
-    const FIELDS: [&str; 15] = [
+    const FIELDS: [&str; 16] = [
         "new",
         "old",
         "hosted_zone",
@@ -575,6 +575,7 @@ mod tests {
         "external_dns",
         "ready_timeout_s",
         "resume",
+        "fence",
         "dry_run",
     ];
     const HEALTH_FIELDS: [&str; 14] = [
@@ -608,13 +609,26 @@ mod tests {
                 "on_no_data": "advance"
             },
             "capacity_min_percent": 1, "resolvers": 1, "isolate": true, "max_failed_routes": 1,
-            "external_dns": "refuse", "ready_timeout_s": 1, "resume": true, "dry_run": true
+            "external_dns": "refuse", "ready_timeout_s": 1, "resume": true,
+            "fence": false, "dry_run": true
         })
     }
 
     #[test]
     fn every_field_is_read() {
         let full = full();
+        // The request says itself which fields it reads.
+        let said =
+            messages(&json!({}), &json!({"new": "green", "hosted_zone": "z", "no_field": 1}));
+        let known = said[0].split_once("known are ").expect("the fields").1;
+        assert_eq!(known.split(", ").collect::<Vec<_>>(), FIELDS);
+        let said = messages(&full, &json!({"health": {"no_field": 1}}));
+        let known = said[0].split_once("known are ").expect("the fields").1;
+        let (mut known, mut names) =
+            (known.split(", ").collect::<Vec<_>>(), HEALTH_FIELDS.to_vec());
+        known.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(known, names);
         for (object, names) in [(&full, &FIELDS[..]), (&full["health"], &HEALTH_FIELDS)] {
             let mut names = names.to_vec();
             names.sort_unstable();

@@ -3,25 +3,41 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters::clients::{self, Config};
+use adapters::{Route53, Router};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_route53::config::Credentials;
-use aws_sdk_route53::error::DisplayErrorContext;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use cutover_core::{Failure, Sides};
 
 const ROLE: &str = "arn:aws:iam::210987654321:role/cutover-zone";
 
 /// Answers STS, and says of every call who made it: the access key, and the form that was sent.
 #[derive(Clone, Debug, Default)]
 struct Aws {
-    /// Whether STS refuses.
-    refuses: bool,
+    sts: Sts,
     calls: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+/// What STS answers.
+#[derive(Clone, Copy, Debug, Default)]
+enum Sts {
+    #[default]
+    Credentials,
+    /// An error of this HTTP status and code, about this.
+    Error(u16, &'static str, &'static str),
+    /// A reply of this HTTP status that is none.
+    Unreadable(u16),
+    /// No reply.
+    Lost,
+    /// None in time.
+    Late,
 }
 
 impl Aws {
@@ -48,11 +64,24 @@ impl HttpConnector for Aws {
         let form = String::from_utf8_lossy(request.body().bytes().unwrap_or_default());
         let call = (key.unwrap_or_default().to_owned(), form.clone().into_owned());
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
-        let (status, body) = match (form.contains("Action=AssumeRole"), self.refuses) {
-            (true, false) => (200, ASSUMED),
-            (true, true) => (403, REFUSED),
+        let (status, body) = match (form.contains("Action=AssumeRole"), self.sts) {
             // What the service says is of no interest here.
-            (false, _) => (400, ""),
+            (false, _) => (400, String::new()),
+            (true, Sts::Credentials) => (200, ASSUMED.to_owned()),
+            (true, Sts::Error(status, code, message)) => (
+                status,
+                format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
+                     <Message>{message}</Message></Error><RequestId>r-1</RequestId></ErrorResponse>"
+                ),
+            ),
+            (true, Sts::Unreadable(status)) => (status, "<html>".to_owned()),
+            (true, Sts::Lost) => {
+                return HttpConnectorFuture::ready(Err(ConnectorError::io("reset by peer".into())));
+            }
+            (true, Sts::Late) => {
+                return HttpConnectorFuture::ready(Err(ConnectorError::timeout("slow".into())));
+            }
         };
         let status = StatusCode::try_from(status).expect("a status");
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
@@ -65,8 +94,7 @@ const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult>\
     <Credentials><AccessKeyId>ZONE</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
     <SessionToken>token</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>\
     </AssumeRoleResult></AssumeRoleResponse>";
-const REFUSED: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
-    <Message>not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>";
+const NOT_AUTHORIZED: &str = "not authorized to perform: sts:AssumeRole";
 
 /// Asks Route 53 and CloudWatch something.
 async fn ask(config: &Config) {
@@ -99,11 +127,37 @@ async fn without_a_role_nothing_is_assumed() {
     }
 }
 
+/// The failure of a call of Route 53 when STS answers so.
+async fn failure(sts: Sts) -> Failure {
+    let config = Aws { sts, ..Aws::default() }.config(Some(ROLE)).await;
+    let sides = Sides { old: "blue".to_owned(), new: "green".to_owned() };
+    let route53 = Route53::new(clients::route53(&config), "Z1", sides);
+    route53.propagated(&["C1".to_owned()]).await.expect_err("it has no credentials")
+}
+
 #[tokio::test]
-async fn a_role_that_may_not_be_assumed_is_named_in_the_error() {
-    let aws = Aws { refuses: true, ..Aws::default() };
-    let config = aws.config(Some(ROLE)).await;
-    let error = clients::route53(&config).get_change().id("C1").send().await.expect_err("refused");
-    let said = DisplayErrorContext(&error).to_string();
-    assert!(said.contains("not authorized to perform: sts:AssumeRole"), "{said}");
+async fn a_role_that_may_not_be_assumed_is_a_refusal_with_what_sts_said() {
+    let failure = failure(Sts::Error(403, "AccessDenied", NOT_AUTHORIZED)).await;
+    assert_eq!(failure.name(), "AwsRefused");
+    let said = failure.to_string();
+    for part in ["GetChange", "HostedZoneRoleArn was not assumed: AccessDenied: ", NOT_AUTHORIZED] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_sts_refuses_for_good_is_a_refusal() {
+    for (sts, name) in [
+        (Sts::Error(400, "ValidationError", "arn:aws:iam::1:role/x is invalid"), "AwsRefused"),
+        (Sts::Error(403, "RegionDisabledException", "STS is not activated"), "AwsRefused"),
+        (Sts::Error(400, "Throttling", "Rate exceeded"), "TransientAws"),
+        (Sts::Error(500, "InternalFailure", "oops"), "TransientAws"),
+        (Sts::Error(503, "Anything", "later"), "TransientAws"),
+        (Sts::Unreadable(403), "TransientAws"),
+        (Sts::Lost, "TransientAws"),
+        (Sts::Late, "TransientAws"),
+    ] {
+        let failure = failure(sts).await;
+        assert_eq!(failure.name(), name, "{sts:?}: {failure}");
+    }
 }
