@@ -72,12 +72,14 @@ where
         SdkError::DispatchFailure(dispatch) if dispatch.is_user() => {
             Failure::Internal(describe(what, error))
         }
-        // The call was not made, because its role was not given: what STS answered counts.
-        SdkError::DispatchFailure(_) if let Some(refused) = refused_role(error) => {
-            failure(&format!("{what}: the role in HostedZoneRoleArn was not assumed"), refused)
-        }
         // Timeouts, connections, unreadable replies; and what a later SDK may add.
-        _ => Failure::TransientAws(describe(what, error)),
+        _ => match refused_role(error) {
+            // The call was not made, because its role was not given: what STS answered counts.
+            Some(refused) => {
+                failure(&format!("{what}: the role in HostedZoneRoleArn was not assumed"), refused)
+            }
+            None => Failure::TransientAws(describe(what, error)),
+        },
     }
 }
 

@@ -53,7 +53,7 @@ impl Targets {
 
     /// The load balancers of these DNS names, by [`dns_key`]. A name that is none's is absent.
     ///
-    /// The hosts of more than a few target groups are those of CloudWatch, up to three minutes old. A group
+    /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
     /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
     ///
     /// # Errors

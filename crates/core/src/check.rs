@@ -463,7 +463,11 @@ impl Survey {
         sides: &Sides,
     ) {
         if old.is_empty() {
-            let message = format!("it has no weighted record of the old side {:?}", sides.old);
+            let message = format!(
+                "it has no weighted record of the old side {:?}: write one with all the weight, or take the \
+                 name out of routes",
+                sides.old
+            );
             self.refuse(Problem::of(route, "no_old_record", message));
         }
         if new.is_empty() {
@@ -478,7 +482,11 @@ impl Survey {
             self.not_yet(Problem::of(route, "no_new_record", message));
         }
         for kind in new.keys().filter(|kind| !old.contains_key(*kind)) {
-            let message = format!("the old side {:?} has no {kind} record", sides.old);
+            let message = format!(
+                "the old side {:?} has no {kind} record, which the new side has: write one, or remove that of \
+                 the new side",
+                sides.old
+            );
             self.refuse(Problem::of(route, "no_old_record", message));
         }
     }
@@ -654,7 +662,11 @@ impl Survey {
             };
             let route = &first.route;
             if old.id == new.id {
-                let message = format!("both sides point at the same load balancer, {}", new.id);
+                let message = format!(
+                    "both sides point at the same load balancer, {}: point the new side's records at that of \
+                     the new cluster",
+                    new.id
+                );
                 self.refuse(Problem::of(route, "same_load_balancer", message));
                 continue;
             }
@@ -695,7 +707,9 @@ impl Survey {
                 (None, Side::Old) => {
                     let message = format!(
                         "its old record points at {name}, which is no load balancer of this account \
-                         and region: its requests cannot be counted"
+                         and region: its requests cannot be counted; point it at an application load \
+                         balancer of the region {}, or name the other routes alone with routes",
+                        facts.region
                     );
                     Problem::of(route, "no_load_balancer", message)
                 }
@@ -739,7 +753,8 @@ impl Survey {
         if evaluates {
             let message = format!(
                 "target groups of the new load balancer {} have no healthy target yet: {}; its alias has \
-                 EvaluateTargetHealth, so Route 53 would send nothing to it",
+                 EvaluateTargetHealth, so Route 53 would send nothing to it: give each of them a healthy target, \
+                 take them off the load balancer, or turn EvaluateTargetHealth off",
                 new.id,
                 listed(&groups)
             );

@@ -54,7 +54,7 @@ const COMPARED: f64 = 0.5;
 
 /// What a period may multiply `compared` by, as a part of what is needed (in logarithms) …
 const CAP: f64 = 0.5;
-/// … and where the baseline is unsteady: more than so many of its stretches are bursts, or its rate
+/// … and where the baseline is unsteady: more than this part of its stretches are bursts, or its rate
 /// wanders by more than this (a standard deviation of a third of the mean).
 const CAP_OF_UNSTEADY: f64 = 1.0 / 3.0;
 const BURSTS_MAX: f64 = 0.002;
@@ -65,9 +65,9 @@ const WANDER_MAX: f64 = 0.1;
 pub struct Test {
     /// The chance that this test takes back a cutover between equal sides, 0–1, both excluded.
     pub alpha: f64,
-    /// Among so many tests (routes that are counted apart, times signals) it is shared.
+    /// Number of tests that share it: routes that are counted apart, times signals.
     pub tests: u32,
-    /// Up to this odds ratio the new side is as good as it must be; at least 1.
+    /// Odds ratio up to which the new side is as good as it must be; at least 1.
     pub tolerated_odds_ratio: f64,
 }
 
@@ -140,14 +140,14 @@ struct Alone {
     best: Option<(f64, Counts, Counts)>,
 }
 
-/// What is set of a stake of 1.
+/// How much of a stake of 1 has been bet so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Stake {
     periods: u32,
 }
 
 impl Stake {
-    /// ln of what is set for the next period.
+    /// ln of what is bet on the next period.
     fn next(&mut self) -> f64 {
         self.periods = self.periods.saturating_add(1);
         if self.periods == 1 {
@@ -159,7 +159,7 @@ impl Stake {
         }
     }
 
-    /// What is still to be set.
+    /// What is still to be bet.
     fn left(self) -> f64 {
         match self.periods {
             0 => 1.0,

@@ -17,7 +17,7 @@ pub enum OnNoData {
     Advance,
 }
 
-/// How slow requests are told.
+/// How slow requests are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyBy {
@@ -52,16 +52,16 @@ pub struct Health {
     /// routes and signals share it. Beside it stand limits, alarms and `on_no_data`, which no chance bounds; and a
     /// cutover of more than 200 periods is compared over the latest 200 at each check.
     pub alpha: f64,
-    /// Up to this ratio of the odds to fail, new over old, the new side is good enough: 1–100.
+    /// Multiple of the old side's odds to fail at which the new side may fail, 1–100.
     pub tolerated_odds_ratio: f64,
-    /// The ratio of the odds that the verdict says how much traffic it takes to see: above
-    /// `tolerated_odds_ratio`, up to 1000.
+    /// Smallest multiple of the old side's odds worth detecting, above `tolerated_odds_ratio`, up to 1000;
+    /// verdicts say how much more traffic it would take.
     pub detectable_odds_ratio: f64,
     /// Requests that take longer than this many seconds are slow, 0.001–900; without it, latency
     /// is not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_target_s: Option<f64>,
-    /// How slow requests are told.
+    /// How slow requests are measured.
     #[serde(skip_serializing_if = "is_default")]
     pub latency_by: LatencyBy,
     /// Requests per second that a healthy host of the new side is made for, above 0; without it, what a

@@ -38,8 +38,7 @@ pub struct Request {
     pub health: Health,
     /// Healthy hosts that the new side needs, in percent of the old side's, 0–1000.
     pub capacity_min_percent: u32,
-    /// Through so many resolvers come the requests: what the worst share of a step is predicted for,
-    /// 1–10,000.
+    /// Number of DNS resolvers that the traffic comes through, 1–10,000: fewer make the split lumpier.
     pub resolvers: u32,
     /// Whether a failed route goes back alone.
     pub isolate: bool,
@@ -105,8 +104,7 @@ impl Request {
         }
     }
 
-    /// What speaks against its length, with records of this TTL, in seconds: an execution holds so many events
-    /// and lasts so long.
+    /// Every reason why its ramp is too long for one execution, with records of this TTL, in seconds.
     #[must_use]
     pub fn too_long(&self, ttl_s: u32) -> Vec<Problem> {
         let history = self.ramp.check_history(&self.health, ttl_s, self.ready_timeout_s);

@@ -20,7 +20,7 @@ pub enum VerdictKind {
     Regressed,
     /// Too few requests reached the new side to tell.
     NotEnoughData,
-    /// The telemetry itself fails: nothing can be told.
+    /// The telemetry itself fails: nothing can be said.
     MetricsBroken,
 }
 
@@ -83,7 +83,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Nothing can be told because the telemetry failed.
+    /// Nothing can be said because the telemetry failed.
     #[must_use]
     pub fn metrics_broken(why: &str) -> Self {
         Self {
@@ -110,9 +110,9 @@ impl Verdict {
 /// period alone never goes back by it. The same of periods for percentiles.
 const LOOKED_AT: usize = 3;
 const OVER: usize = 2;
-/// Together, stretches must be over the limit by so many standard deviations of what chance does to them.
+/// Standard deviations of chance by which stretches must together be over the limit.
 const CHANCE: f64 = 2.0;
-/// A percentile of the new side is slower when it is over the target and over so many times the old
+/// A percentile of the new side is slower when it is over the target and over this multiple of the old
 /// side's.
 const PERCENTILE_RATIO: f64 = 1.5;
 /// The hard limit follows the old side's worst stretch before the ramp up to here: an outage of yesterday
@@ -336,7 +336,7 @@ impl<'a> Judge<'a> {
             return (VerdictKind::Regressed, "the new side has no healthy target".to_owned());
         }
         if let Some(regression) = self.regression() {
-            return (VerdictKind::Regressed, self.told(regression));
+            return (VerdictKind::Regressed, self.against(regression));
         }
         let Self { health, old, new, .. } = *self;
         let more_needed = self.more_needed().map_or(String::new(), |more| format!("; {more}"));
@@ -352,11 +352,13 @@ impl<'a> Judge<'a> {
         let sentence = compared(old, new, "failed");
         if self.is_over(old, new) {
             let why = match self.over_the_limit() {
-                (_, _, number) if number < OVER => "but in one period: another one decides",
-                _ => "by no more than chance: more requests decide",
+                (_, _, number) if number < OVER => {
+                    "but in only one period; a second one would decide"
+                }
+                _ => "but by no more than chance; more requests would decide",
             };
             let limit = percent(self.error_rate_max());
-            let reason = format!("{sentence}: over the limit of {limit}, {why}");
+            let reason = format!("{sentence}: over the {limit} limit, {why}");
             return (VerdictKind::NotEnoughData, reason);
         }
         let mut reason = format!("{sentence}; {}", self.e_words(&self.errors));
@@ -367,7 +369,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What speaks against the new side, with the numbers that a person needs.
-    fn told(&self, regression: Regression) -> String {
+    fn against(&self, regression: Regression) -> String {
         let tested = |test: &EProcess, worst: Option<f64>, what: &str| {
             if let (Some((old, new)), Some(worst)) = (test.alone(), worst) {
                 return format!(
@@ -419,7 +421,7 @@ impl<'a> Judge<'a> {
         format!("e = {}, limit {}", e_shown(test.log_e()), e_shown(self.log_limit()))
     }
 
-    /// For low traffic: how much more it takes to see an effect of the size that matters.
+    /// For low traffic: how many more requests it takes to detect an effect of the size that matters.
     fn more_needed(&self) -> Option<String> {
         let (old, new) = self.seen;
         let ratio = self.health.detectable_odds_ratio;
@@ -435,9 +437,10 @@ impl<'a> Judge<'a> {
         let periods = periods.saturating_add(1);
         let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
         Some(format!(
-            "odds of {ratio} times would take about {} more requests of new ({} min) to be seen",
+            "about {} more new-side requests ({} min) are needed to detect a {} rise",
             grouped(rounded(more)),
-            grouped(rounded(minutes))
+            grouped(rounded(minutes)),
+            fold(ratio)
         ))
     }
 
@@ -519,11 +522,11 @@ fn keep<T>(newest: &mut VecDeque<T>, next: T) {
 
 /// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
 fn compared(old: Counts, new: Counts, what: &str) -> String {
-    let told = |counts: Counts, what: &str| match counts.error_rate() {
+    let part = |counts: Counts, what: &str| match counts.error_rate() {
         Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
         None => "had no request".to_owned(),
     };
-    format!("new {}, old {}", told(new, &format!(" requests {what}")), told(old, ""))
+    format!("new {}, old {}", part(new, &format!(" requests {what}")), part(old, ""))
 }
 
 /// The odds to fail of the new side over those of the old one; `None` where one of them has none.
@@ -534,6 +537,15 @@ fn odds_ratio(old: Counts, new: Counts) -> Option<f64> {
         Some(side.errors as f64 / succeeded as f64).filter(|odds| *odds > 0.0)
     };
     Some(odds(new)? / odds(old)?)
+}
+
+/// How often as much, in a word: `threefold`, `2.5-fold`.
+fn fold(ratio: f64) -> String {
+    match ratio.to_string().as_str() {
+        "2" => "twofold".to_owned(),
+        "3" => "threefold".to_owned(),
+        ratio => format!("{ratio}-fold"),
+    }
 }
 
 /// A number e by its logarithm: `0.41`, `240`, `10^9`.
@@ -646,14 +658,13 @@ mod tests {
         for (what, periods, kind) in table {
             assert_eq!(verdict(periods).kind, kind, "{what}: {}", verdict(periods).reason);
         }
-        assert!(
-            verdict(&[thin; 4])
-                .reason
-                .ends_with("over the limit of 5 %, by no more than chance: more requests decide")
-        );
+        assert!(verdict(&[thin; 4]).reason.ends_with(
+            "over the 5 % limit, but by no more than chance; more requests would decide"
+        ));
         let once = verdict(&[(None, counts(1000, 80))]);
         assert!(
-            once.reason.ends_with("over the limit of 5 %, but in one period: another one decides")
+            once.reason
+                .ends_with("over the 5 % limit, but in only one period; a second one would decide")
         );
     }
 
@@ -701,8 +712,8 @@ mod tests {
         assert_eq!(verdict.kind, VerdictKind::Healthy);
         assert_eq!(
             verdict.reason,
-            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; odds of 3 \
-             times would take about 16,000 more requests of new (26 min) to be seen"
+            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; about \
+             16,000 more new-side requests (26 min) are needed to detect a threefold rise"
         );
     }
 
