@@ -244,7 +244,8 @@ impl Bench {
         let machine = self.output("StateMachineArn")?;
         let event = json!({"input": request, "execution": {
             "arn": format!("{machine}:bench").replace(":stateMachine:", ":execution:"),
-            "name": "bench", "started_at": Timestamp::now(), "state_machine_arn": machine}});
+            "name": "bench", "started_at": Timestamp::now(), "state_machine_arn": machine,
+            "releases": true}});
         let validated = self.invoke("Validate", &event).await?;
         let accepted = cutover(&validated.0)?;
         let first_shift = Some((CHANGE, calls_of_first_shift(routes)));
