@@ -280,7 +280,10 @@ impl Cutover {
     /// goes on, and may write after a roll-back has looked.
     #[must_use]
     pub fn may_be_shifting(&self, stopped_at: Option<Timestamp>, now: Timestamp) -> bool {
+        // Later shifts find their fence gone.
+        let unfenced = !self.fence || self.writes == 0;
         self.phase == Phase::Shifting
+            && unfenced
             && stopped_at.is_some_and(|stopped_at| now < later(stopped_at, SHIFT_S_MAX))
     }
 }
@@ -1481,7 +1484,11 @@ mod tests {
         let shifting = accepted(1, two_steps());
         assert!(shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX - 1)));
         assert!(!shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX)));
-        assert!(!world.obey(shifting).may_be_shifting(Some(at(0)), at(1)));
+        assert!(!world.obey(shifting.clone()).may_be_shifting(Some(at(0)), at(1)));
+        let second = Cutover { writes: 1, ..shifting };
+        assert!(!second.may_be_shifting(Some(at(0)), at(1)), "its fence is gone by then");
+        let without = Cutover { fence: false, ..second };
+        assert!(without.may_be_shifting(Some(at(0)), at(1)));
     }
 
     #[test]
