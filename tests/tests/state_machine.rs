@@ -8,14 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_core::cutover::SHIFT_S_MAX;
-use cutover_core::ramp::{
+use cutover_core::EXECUTION_S_MAX;
+use cutover_core::SHIFT_S_MAX;
+use cutover_core::{Action, Failure};
+use cutover_core::{FAIL_STATES, FIRST_STATE, HARMLESS_STATES, SHIFT_STATE};
+use cutover_core::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
     RETRY_EVENTS, ROLLBACK_EVENTS, ROUND_EVENTS, TASK_EVENTS, not_ready_retries,
 };
-use cutover_core::request::EXECUTION_S_MAX;
-use cutover_core::rollback_order::{FAIL_STATES, FIRST_STATE, HARMLESS_STATES, SHIFT_STATE};
-use cutover_core::{Action, Failure};
 use serde_json::{Map, Value};
 
 const DEFINITION: &str = include_str!("../../statemachine/cutover.asl.json");
@@ -199,14 +199,14 @@ fn no_retrier_is_shadowed_and_none_retries_what_stays_as_it_is() {
         for error in items(&task["Retry"]).flat_map(errors) {
             assert!(seen.insert(error), "{name}: a second retrier for {error} is never used");
         }
-        for wide in ["States.ALL", "States.TaskFailed", "InvalidInput", "AwsRefused", "Internal"] {
+        for wide in ["States.ALL", "States.TaskFailed", "InvalidInput", "Refused", "Internal"] {
             assert!(!seen.contains(wide), "{name} retries {wide}");
         }
         for own in LAMBDAS_OWN {
             assert!(seen.contains(own), "{name} gives up at {own}");
         }
         let patient = name != "RollBack";
-        assert_eq!(seen.contains("TransientAws"), patient, "{name} and a throttle");
+        assert_eq!(seen.contains("Unreachable"), patient, "{name} and a throttle");
         assert_eq!(KILLED.iter().all(|killed| seen.contains(killed)), patient, "{name}, killed");
         assert_eq!(seen.contains("NotReady"), name == "Validate", "{name} and NotReady");
     }
@@ -217,8 +217,8 @@ fn throttling_and_trouble_of_lambda_are_waited_out_for_minutes_however_they_take
     for (name, minutes) in
         [("Validate", 25.0..30.0), ("ShiftWeight", 10.0..15.0), ("CheckHealth", 10.0..15.0)]
     {
-        let trouble = retrier(name, "TransientAws");
-        let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["TransientAws"]).collect();
+        let trouble = retrier(name, "Unreachable");
+        let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["Unreachable"]).collect();
         assert_eq!(errors(&trouble).into_iter().collect::<BTreeSet<_>>(), one, "{name}");
         let (mean_s, most_s) = waits_s(&trouble);
         assert!(minutes.contains(&(mean_s / 60.0)), "{name}: {mean_s} s on average");
@@ -228,8 +228,8 @@ fn throttling_and_trouble_of_lambda_are_waited_out_for_minutes_however_they_take
 
 #[test]
 fn a_roll_back_is_tried_again_for_ten_minutes_on_average_and_a_killed_one_twice() {
-    let trouble = retrier("RollBackAgain", "TransientAws");
-    let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["TransientAws"]).collect();
+    let trouble = retrier("RollBackAgain", "Unreachable");
+    let one: BTreeSet<&str> = LAMBDAS_OWN.into_iter().chain(["Unreachable"]).collect();
     assert_eq!(errors(&trouble).into_iter().collect::<BTreeSet<_>>(), one);
     let (mean_s, most_s) = waits_s(&trouble);
     assert!((540.0..660.0).contains(&mean_s), "{mean_s} s on average");

@@ -65,7 +65,7 @@ where
             };
             let request = error.request_id().map(|id| format!(" (request {id})"));
             let message = format!("{what}: {said}{}", request.unwrap_or_default());
-            if transient { Failure::TransientAws(message) } else { Failure::AwsRefused(message) }
+            if transient { Failure::Unreachable(message) } else { Failure::Refused(message) }
         }
         SdkError::ConstructionFailure(_) => Failure::Internal(describe(what, error)),
         // The client would not even try: its own settings are wrong, and will be next time.
@@ -78,7 +78,7 @@ where
             Some(refused) => {
                 failure(&format!("{what}: the role in HostedZoneRoleArn was not assumed"), refused)
             }
-            None => Failure::TransientAws(describe(what, error)),
+            None => Failure::Unreachable(describe(what, error)),
         },
     }
 }
@@ -114,7 +114,7 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
 
 /// A reply without something that the service's API says is always there: as one that cannot be read.
 pub(crate) fn incomplete(what: &str, missing: &str) -> Failure {
-    Failure::TransientAws(format!("{what}: the reply has no {missing}"))
+    Failure::Unreachable(format!("{what}: the reply has no {missing}"))
 }
 
 #[cfg(test)]
@@ -152,35 +152,35 @@ mod tests {
             "Signature not yet current: 20261125T081514Z is still later than 20261125T080056Z";
         let wrong = "The request signature we calculated does not match the signature you provided";
         let table: Vec<(Any, &str)> = vec![
-            (service(400, Some("Throttling")), "TransientAws"),
-            (service(400, Some("ThrottlingException")), "TransientAws"),
-            (service(400, Some("PriorRequestNotComplete")), "TransientAws"),
-            (service(400, Some("RequestLimitExceeded")), "TransientAws"),
-            (service(400, Some("TooManyRequestsException")), "TransientAws"),
-            (service(429, Some("Anything")), "TransientAws"),
-            (service(500, Some("InternalFailure")), "TransientAws"),
-            (service(503, Some("ServiceUnavailable")), "TransientAws"),
-            (service(502, None), "TransientAws"),
-            (service(403, Some("AccessDenied")), "AwsRefused"),
-            (service(404, Some("NoSuchHostedZone")), "AwsRefused"),
-            (service(400, Some("ValidationError")), "AwsRefused"),
-            (service(400, Some("ExpiredToken")), "AwsRefused"),
-            (service(403, Some("RequestTimeTooSkewed")), "TransientAws"),
-            (service(400, Some("RequestExpired")), "TransientAws"),
-            (saying(403, Some("SignatureDoesNotMatch"), expired), "TransientAws"),
-            (saying(403, Some("SignatureDoesNotMatch"), early), "TransientAws"),
-            (saying(400, Some("InvalidSignatureException"), expired), "TransientAws"),
-            (saying(403, Some("SignatureDoesNotMatch"), wrong), "AwsRefused"),
-            (saying(400, Some("InvalidSignatureException"), wrong), "AwsRefused"),
-            (saying(403, Some("AccessDenied"), expired), "AwsRefused"),
-            (service(200, None), "TransientAws"),
-            (service(400, None), "TransientAws"),
-            (service(404, None), "TransientAws"),
-            (SdkError::timeout_error("slow"), "TransientAws"),
-            (SdkError::response_error("cut off", reply(200)), "TransientAws"),
-            (SdkError::dispatch_failure(ConnectorError::io("reset".into())), "TransientAws"),
-            (SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), "TransientAws"),
-            (SdkError::dispatch_failure(ConnectorError::other("?".into(), None)), "TransientAws"),
+            (service(400, Some("Throttling")), "Unreachable"),
+            (service(400, Some("ThrottlingException")), "Unreachable"),
+            (service(400, Some("PriorRequestNotComplete")), "Unreachable"),
+            (service(400, Some("RequestLimitExceeded")), "Unreachable"),
+            (service(400, Some("TooManyRequestsException")), "Unreachable"),
+            (service(429, Some("Anything")), "Unreachable"),
+            (service(500, Some("InternalFailure")), "Unreachable"),
+            (service(503, Some("ServiceUnavailable")), "Unreachable"),
+            (service(502, None), "Unreachable"),
+            (service(403, Some("AccessDenied")), "Refused"),
+            (service(404, Some("NoSuchHostedZone")), "Refused"),
+            (service(400, Some("ValidationError")), "Refused"),
+            (service(400, Some("ExpiredToken")), "Refused"),
+            (service(403, Some("RequestTimeTooSkewed")), "Unreachable"),
+            (service(400, Some("RequestExpired")), "Unreachable"),
+            (saying(403, Some("SignatureDoesNotMatch"), expired), "Unreachable"),
+            (saying(403, Some("SignatureDoesNotMatch"), early), "Unreachable"),
+            (saying(400, Some("InvalidSignatureException"), expired), "Unreachable"),
+            (saying(403, Some("SignatureDoesNotMatch"), wrong), "Refused"),
+            (saying(400, Some("InvalidSignatureException"), wrong), "Refused"),
+            (saying(403, Some("AccessDenied"), expired), "Refused"),
+            (service(200, None), "Unreachable"),
+            (service(400, None), "Unreachable"),
+            (service(404, None), "Unreachable"),
+            (SdkError::timeout_error("slow"), "Unreachable"),
+            (SdkError::response_error("cut off", reply(200)), "Unreachable"),
+            (SdkError::dispatch_failure(ConnectorError::io("reset".into())), "Unreachable"),
+            (SdkError::dispatch_failure(ConnectorError::timeout("slow".into())), "Unreachable"),
+            (SdkError::dispatch_failure(ConnectorError::other("?".into(), None)), "Unreachable"),
             (SdkError::dispatch_failure(ConnectorError::user("bad".into())), "Internal"),
             (SdkError::construction_failure("no zone"), "Internal"),
         ];

@@ -7,9 +7,9 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
 use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
-use cutover_core::facts::Running;
-use cutover_core::rollback_order::{FIRST_STATE, Recorded, SHIFT_STATE};
-use cutover_core::{Asked, By, Ended, Failure, Past, state};
+use cutover_core::Running;
+use cutover_core::{Asked, By, Cutover, Ended, Failure, Past};
+use cutover_core::{FIRST_STATE, Recorded, SHIFT_STATE};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ pub fn state_machine_from_env() -> Result<String, Failure> {
 /// lock. Those named in `also` are asked about one by one. An execution that ends meanwhile is left out.
 ///
 /// # Errors
-/// `TransientAws` when Step Functions could not be reached or throttles, `AwsRefused` when it
+/// `Unreachable` when Step Functions could not be reached or throttles, `Refused` when it
 /// refuses, `InvalidInput` (`too_many_executions`) when more than 100 others are running.
 pub async fn running(
     client: &Client,
@@ -115,8 +115,8 @@ fn to_the_millisecond(time: &DateTime) -> Result<Timestamp, jiff::Error> {
 /// What an execution has done.
 ///
 /// # Errors
-/// `InvalidInput` (`execution_missing`) when there is none of this ARN, `TransientAws` when Step Functions could
-/// not be reached or throttles, `AwsRefused` when it refuses; as [`Ended::past`] otherwise.
+/// `InvalidInput` (`execution_missing`) when there is none of this ARN, `Unreachable` when Step Functions could
+/// not be reached or throttles, `Refused` when it refuses; as [`Ended::past`] otherwise.
 pub async fn past(client: &Client, asked: &Asked) -> Result<Past, Failure> {
     let mut found = ended(client, &asked.execution_arn).await?;
     let mut asks_left = if asked.by == By::Event { ASKS_AGAIN_MAX } else { 0 };
@@ -222,6 +222,6 @@ impl Newer {
         };
         let value: Value = serde_json::from_str(text)
             .map_err(|error| format!("event {} holds no JSON: {error}", event.id()))?;
-        Ok(state::is_state(&value).then_some(value))
+        Ok(Cutover::is_state(&value).then_some(value))
     }
 }

@@ -9,7 +9,7 @@ use crate::errors::{failure, incomplete};
 /// The JSON text of one parameter.
 ///
 /// # Errors
-/// `TransientAws` when SSM could not be reached or throttles, `AwsRefused` when it refuses or there
+/// `Unreachable` when SSM could not be reached or throttles, `Refused` when it refuses or there
 /// is no such parameter, `InvalidInput` (`unreadable_defaults`) when it is not JSON.
 pub async fn defaults(client: &Client, name: &str) -> Result<Value, Failure> {
     let what = format!("GetParameter {name}");

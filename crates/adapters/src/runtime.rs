@@ -183,8 +183,8 @@ mod tests {
         for failure in [
             Failure::invalid("no_zone", "no such zone"),
             Failure::NotReady(Vec::new()),
-            Failure::TransientAws("later".to_owned()),
-            Failure::AwsRefused("no".to_owned()),
+            Failure::Unreachable("later".to_owned()),
+            Failure::Refused("no".to_owned()),
             Failure::Internal("?".to_owned()),
         ] {
             let handler = async |_: Value| Err::<(), _>(failure.clone());

@@ -14,8 +14,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
     TargetHealthDescription, TargetHealthStateEnum,
 };
-use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind, dns_key};
 use cutover_core::{Failure, OldSide, RouteId};
+use cutover_core::{FoundLoadBalancer, Group, LoadBalancerKind, dns_key};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
@@ -57,8 +57,8 @@ impl Targets {
     /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
     ///
     /// # Errors
-    /// `TransientAws` when Elastic Load Balancing or CloudWatch could not be reached or throttles,
-    /// `AwsRefused` when one of them refuses, `Internal` when a reply makes no sense.
+    /// `Unreachable` when Elastic Load Balancing or CloudWatch could not be reached or throttles,
+    /// `Refused` when one of them refuses, `Internal` when a reply makes no sense.
     pub async fn find(
         &self,
         dns_names: &BTreeSet<String>,

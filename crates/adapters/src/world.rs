@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_core::baseline::BASELINE_PERIODS;
-use cutover_core::check::{Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};
-use cutover_core::facts::{Facts, LoadBalancerKind};
-use cutover_core::health::PERIOD_S_MIN;
+use cutover_core::BASELINE_PERIODS;
+use cutover_core::PERIOD_S_MIN;
+use cutover_core::{Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};
 use cutover_core::{ExternalDns, Failure, LoadBalancer, Request, Series, Side, Window};
+use cutover_core::{Facts, LoadBalancerKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ impl World {
     ///
     /// # Errors
     /// `InvalidInput` (`zone_missing`, `zone_ambiguous`) when there is no such zone or there are several;
-    /// `TransientAws` and `AwsRefused` of the services asked.
+    /// `Unreachable` and `Refused` of the services asked.
     pub async fn look(
         &self,
         request: Request,

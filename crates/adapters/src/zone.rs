@@ -3,10 +3,10 @@
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
-use cutover_core::check::Zone;
-use cutover_core::facts::{Policy, Record, Target};
-use cutover_core::split::WEIGHT_MAX;
+use cutover_core::WEIGHT_MAX;
+use cutover_core::Zone;
 use cutover_core::{Failure, RouteId};
+use cutover_core::{Policy, Record, Target};
 
 use crate::errors::{failure, incomplete};
 use crate::router::route53::{Listed, listing, shape};
@@ -33,7 +33,7 @@ pub enum ZoneLookup {
 /// a dot, or is at least not that.
 ///
 /// # Errors
-/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses.
+/// `Unreachable` when Route 53 could not be reached or throttles, `Refused` when it refuses.
 pub async fn find_zone(client: &Client, name_or_id: &str) -> Result<ZoneLookup, Failure> {
     let wanted = name_or_id.trim_start_matches("/hostedzone/");
     let is_id = wanted.starts_with('Z')
@@ -120,7 +120,7 @@ fn record(set: &ResourceRecordSet) -> Record {
 /// The record sets of these names and their fences alone.
 ///
 /// # Errors
-/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
+/// `Unreachable` when Route 53 could not be reached or throttles, `Refused` when it refuses,
 /// `Internal` when its listing has no end.
 pub async fn records_of(
     client: &Client,
@@ -135,7 +135,7 @@ pub async fn records_of(
 /// Every record set of a zone.
 ///
 /// # Errors
-/// `TransientAws` when Route 53 could not be reached or throttles, `AwsRefused` when it refuses,
+/// `Unreachable` when Route 53 could not be reached or throttles, `Refused` when it refuses,
 /// `InvalidInput` (`zone_too_large`) for a zone of more than 30,000 record sets.
 pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use cutover_core::baseline::{Baseline, Baselines};
-use cutover_core::plan::Planned;
-use cutover_core::verdict::grouped;
+use cutover_core::Planned;
+use cutover_core::grouped;
+use cutover_core::{Baseline, Baselines};
 use cutover_core::{Failure, LoadBalancer, Plan, Request};
 use serde_json::{Value, json};
 

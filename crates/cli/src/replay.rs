@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use chart::{
     FAINT, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s, unbroken,
 };
-use cutover_core::baseline::BASELINE_PERIODS;
-use cutover_core::verdict::{grouped, percent};
+use cutover_core::BASELINE_PERIODS;
 use cutover_core::{
     Baselines, Counts, Evidence, Health, Judge, Latency, Period, Series as Counted, Verdict,
     VerdictKind,
 };
+use cutover_core::{grouped, percent};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -277,7 +277,7 @@ fn share(judged: &Judged) -> Option<f64> {
 }
 
 fn e_shown(log10_e: f64) -> String {
-    cutover_core::verdict::e_shown(log10_e * std::f64::consts::LN_10)
+    cutover_core::e_shown(log10_e * std::f64::consts::LN_10)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "years of seconds")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::split::RouteId;
+use crate::router::RouteId;
 
 /// One thing that is wrong, said so that a person can act on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +43,10 @@ pub enum Failure {
     /// A throttle, a 5xx, a timeout, a broken connection (after the SDK's own retries), a clock that is off,
     /// or a reply that cannot be read.
     #[error("{0}")]
-    TransientAws(String),
+    Unreachable(String),
     /// A permission, a validation or a missing resource: trying again will not help.
     #[error("{0}")]
-    AwsRefused(String),
+    Refused(String),
     /// A broken invariant: a defect of cutover, or a state that it did not write.
     #[error("{0}")]
     Internal(String),
@@ -54,18 +54,17 @@ pub enum Failure {
 
 impl Failure {
     /// Every errorType there is, as the state machine matches them.
-    pub const NAMES: [&str; 5] =
-        ["InvalidInput", "NotReady", "TransientAws", "AwsRefused", "Internal"];
+    pub const NAMES: [&str; 5] = ["InvalidInput", "NotReady", "Unreachable", "Refused", "Internal"];
 
     /// The errorType of this failure: one of [`Failure::NAMES`].
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        let [invalid_input, not_ready, transient_aws, aws_refused, internal] = Self::NAMES;
+        let [invalid_input, not_ready, unreachable, refused, internal] = Self::NAMES;
         match self {
             Self::InvalidInput(_) => invalid_input,
             Self::NotReady(_) => not_ready,
-            Self::TransientAws(_) => transient_aws,
-            Self::AwsRefused(_) => aws_refused,
+            Self::Unreachable(_) => unreachable,
+            Self::Refused(_) => refused,
             Self::Internal(_) => internal,
         }
     }

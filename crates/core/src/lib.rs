@@ -1,49 +1,49 @@
 //! What cutover decides. Everything here is a function of its arguments: no clock, no I/O, no AWS
 //! type. Time comes in as `now`, the world as what adapters observed.
 
-pub mod baseline;
-pub mod check;
-pub mod cutover;
-pub mod e_process;
-mod endpoint;
-pub mod evidence;
-pub mod facts;
-pub mod failure;
-mod fields;
-pub mod health;
-pub mod hypergeometric;
-pub mod load_balancer;
-pub mod lumps;
-mod ownership;
-pub mod percent;
-pub mod plan;
-pub mod power;
-pub mod ramp;
-pub mod report;
-pub mod request;
-mod rivals;
-pub mod rollback_order;
-pub mod split;
-pub mod start;
-pub mod state;
-pub mod verdict;
+mod cutover;
+mod evidence;
+mod failure;
+mod meter;
+mod percent;
+mod plan;
+mod report;
+mod request;
+mod rollback_order;
+mod router;
+mod validate;
 
-pub use baseline::{Baseline, Baselines};
-pub use cutover::{Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, Status};
-pub use e_process::EProcess;
+pub use cutover::{
+    Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX,
+    Status,
+};
+pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
+pub use evidence::e_process::EProcess;
+pub use evidence::judge::{
+    Judge, Regression, Verdict, VerdictKind, e_shown, grouped, judge, percent,
+};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, Window};
 pub use failure::{Failure, Problem};
-pub use health::{Health, LatencyBy, OnNoData};
-pub use load_balancer::{LoadBalancer, OldSide};
+pub use meter::{LoadBalancer, OldSide};
 pub use percent::Percent;
-pub use plan::Plan;
-pub use ramp::{Ramp, Step};
+pub use plan::{CHANGES_AT_ONCE, CHANGES_PER_S, Plan, Planned, queries_per_call};
 pub use report::{Report, RouteReport};
-pub use request::{ExternalDns, Request};
-pub use rollback_order::{Answer, Asked, By, Ended, Order, Past, Recorded, RollbackStart, Todo};
-pub use split::{
-    Fence, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split,
-    Way, Weights,
+pub use request::health::{Health, LatencyBy, OnNoData, PERIOD_S_MIN};
+pub use request::ramp::{
+    HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
+    RETRY_EVENTS, ROLLBACK_EVENTS, ROUND_EVENTS, Ramp, Step, TASK_EVENTS, not_ready_retries,
 };
-pub use start::Start;
-pub use verdict::{Judge, Verdict, VerdictKind, judge};
+pub use request::start::Start;
+pub use request::{EXECUTION_S_MAX, ExternalDns, Request};
+pub use rollback_order::{
+    Answer, Asked, By, Ended, FAIL_STATES, FIRST_STATE, HARMLESS_STATES, Order, Past, Recorded,
+    RollbackStart, SHIFT_STATE, Todo,
+};
+pub use router::{
+    Fence, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split,
+    WEIGHT_MAX, Way, Weights,
+};
+pub use validate::facts::{
+    Facts, FoundLoadBalancer, Group, LoadBalancerKind, Policy, Record, Running, Target, dns_key,
+};
+pub use validate::{ALIAS_TTL_S, Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cutover::Cutover;
 use crate::evidence::WINDOW_PERIODS_MAX;
-use crate::health::Health;
-use crate::load_balancer::LoadBalancer;
-use crate::lumps::{hosts_needed, worst_share};
+use crate::meter::LoadBalancer;
 use crate::percent::Percent;
-use crate::ramp::{INSYNC_S, Step};
-use crate::split::{Scale, Weights};
+use crate::request::health::Health;
+use crate::request::ramp::{INSYNC_S, Step};
+use crate::router::lumps::{hosts_needed, worst_share};
+use crate::router::{Scale, Weights};
 
 /// Changes of one route that has A and AAAA records of two sides, DELETE and CREATE of four record sets; and
 /// of its fence. As many of the 1,000 elements of a batch.
@@ -190,7 +190,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::BASELINE_PERIODS;
+    use crate::evidence::baseline::BASELINE_PERIODS;
 
     #[test]
     fn a_call_asks_for_what_one_page_holds() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cutover::{Action, Cutover, Status};
 use crate::failure::{CAUSE_BYTES_MAX, escaped_bytes};
 use crate::plan::Plan;
-use crate::split::{RouteId, Split, Weights};
+use crate::router::{RouteId, Split, Weights};
 
 /// The end of a cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use crate::cutover::{Action, Cutover, Route, Status};
 use crate::failure::{Failure, Problem};
-use crate::fields::{Fields, refused, shown};
-use crate::state;
+use crate::request::fields::{Fields, refused, shown};
 
 /// The order to roll back: from the state machine, or by hand.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +163,7 @@ fn read_order(event: Value, problems: &mut Vec<Problem>) -> Option<RollbackStart
         value.as_bool()
     });
     let force = force.unwrap_or_default();
-    match state::read(cutover) {
+    match Cutover::read(cutover) {
         Ok(cutover) => {
             let order = Order { cutover, failure, force, retake: true };
             Some(RollbackStart::Order(Box::new(order)))
@@ -375,7 +374,7 @@ impl Ended {
     /// What the execution has done, with its history.
     ///
     /// # Errors
-    /// `InvalidInput` when its last state cannot be read (as [`state::read`]), `Internal` when no state was
+    /// `InvalidInput` when its last state cannot be read (as [`Cutover::read`]), `Internal` when no state was
     /// found although it may have written.
     pub fn past(self, recorded: Recorded) -> Result<Past, Failure> {
         let end = self.end();
@@ -403,7 +402,7 @@ impl Ended {
                 )));
             }
         };
-        let cutover = state::read(state)?;
+        let cutover = Cutover::read(state)?;
         if cutover.next.action == Action::Planned {
             return nothing("the execution was a dry run: it touched nothing".to_owned());
         }
@@ -431,7 +430,7 @@ impl Past {
     ///
     /// # Errors
     /// `InvalidInput` (`execution_running`) when a person names an execution that has not ended;
-    /// `TransientAws` when an event says that it has ended and Step Functions says that it has not.
+    /// `Unreachable` when an event says that it has ended and Step Functions says that it has not.
     pub fn todo(self, asked: &Asked, now: Timestamp) -> Result<Todo, Failure> {
         let arn = &asked.execution_arn;
         match (self, asked.by) {
@@ -443,7 +442,7 @@ impl Past {
                      stepfunctions stop-execution --execution-arn {arn})"
                 ),
             )),
-            (Self::Running, By::Event) => Err(Failure::TransientAws(format!(
+            (Self::Running, By::Event) => Err(Failure::Unreachable(format!(
                 "an event says that {arn} has ended, and Step Functions that it is running (was it redriven?): \
                  nothing was given back"
             ))),
@@ -474,7 +473,7 @@ mod tests {
 
     use super::*;
     use crate::cutover::{RollbackDone, SHIFT_S_MAX};
-    use crate::split::{Moved, Shifted, Weights};
+    use crate::router::{Moved, Shifted, Weights};
 
     const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:cutover";
     const EXECUTION: &str = "arn:aws:states:eu-central-1:123456789012:execution:cutover:green-1";
@@ -608,12 +607,12 @@ mod tests {
 
     #[test]
     fn a_task_that_failed_takes_all_routes_back_and_says_its_message() {
-        let order = json!({"cutover": baking(), "failure": {"Error": "AwsRefused",
-            "Cause": "{\"errorType\":\"AwsRefused\",\"errorMessage\":\"not yours\"}"}});
+        let order = json!({"cutover": baking(), "failure": {"Error": "Refused",
+            "Cause": "{\"errorType\":\"Refused\",\"errorMessage\":\"not yours\"}"}});
         let Ok(RollbackStart::Order(order)) = read(order) else { panic!("not an order") };
         let cutover = order.into_cutover();
         assert_eq!(cutover.going_back().count(), 2);
-        assert_eq!(cutover.next.reason, "could not go on: AwsRefused: not yours");
+        assert_eq!(cutover.next.reason, "could not go on: Refused: not yours");
     }
 
     #[test]
@@ -624,7 +623,7 @@ mod tests {
         assert!(refused.to_string().contains("execution_running"), "{refused}");
         assert!(refused.to_string().contains("stop it first"), "{refused}");
         let refused = Past::Running.todo(&asked(By::Event), at(0)).expect_err("refused");
-        assert_eq!(refused.name(), "TransientAws", "the event may be ahead of the description");
+        assert_eq!(refused.name(), "Unreachable", "the event may be ahead of the description");
     }
 
     #[test]
@@ -661,7 +660,7 @@ mod tests {
 
     #[test]
     fn a_first_shift_that_failed_and_could_not_be_taken_back_is_undone_by_hand() {
-        let failed = rolled_back(state::read(first_step()).expect("a state").give_up("bad"), 1);
+        let failed = rolled_back(Cutover::read(first_step()).expect("a state").give_up("bad"), 1);
         assert_eq!(failed.first_shift_at, None);
         let state = serde_json::to_value(&failed).expect("JSON");
         let end = ended("FAILED", Some("RollbackFailed"));
@@ -729,7 +728,7 @@ mod tests {
 
     #[test]
     fn a_route_that_could_not_go_back_is_tried_again_by_hand_and_the_others_are_left() {
-        let failed = rolled_back(state::read(baking()).expect("a state").give_up("bad"), 1);
+        let failed = rolled_back(Cutover::read(baking()).expect("a state").give_up("bad"), 1);
         assert_eq!(failed.next.action, Action::RollbackFailed);
         let end = ended("FAILED", Some("RollbackFailed"));
         let state = serde_json::to_value(&failed).expect("JSON");
@@ -754,7 +753,7 @@ mod tests {
 
     #[test]
     fn an_order_of_the_state_machine_leaves_a_route_that_was_kept_unless_it_is_forced() {
-        let failed = rolled_back(state::read(baking()).expect("a state").give_up("bad"), 2);
+        let failed = rolled_back(Cutover::read(baking()).expect("a state").give_up("bad"), 2);
         let order = |force| {
             Order { cutover: failed.clone(), failure: None, force, retake: force }.into_cutover()
         };
@@ -767,7 +766,7 @@ mod tests {
         let nothing = serde_json::to_value(Answer::nothing("it was a dry run".to_owned()));
         let wanted = json!({"outcome": "nothing_to_do", "reason": "it was a dry run"});
         assert_eq!(nothing.expect("JSON"), wanted);
-        let cutover = state::read(baking()).expect("a state");
+        let cutover = Cutover::read(baking()).expect("a state");
         let did = serde_json::to_value(Answer::from(cutover.clone())).expect("JSON");
         assert_eq!(did, serde_json::to_value(cutover).expect("JSON"));
     }

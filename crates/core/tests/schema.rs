@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use cutover_core::{Cutover, Order, Status, state};
+use cutover_core::{Cutover, Order, Status};
 use serde_json::{Value, json};
 
 /// The states of the samples of one schema, with the names of their files. A sample is a state, or an order
@@ -27,11 +27,11 @@ fn samples(schema: u32) -> Vec<(String, Value)> {
 }
 
 fn read(file: &str, state: Value) -> Cutover {
-    state::read(state).unwrap_or_else(|failure| panic!("{file}: {failure}"))
+    Cutover::read(state).unwrap_or_else(|failure| panic!("{file}: {failure}"))
 }
 
 fn all() -> impl Iterator<Item = (String, Value)> {
-    (1..=cutover_core::cutover::SCHEMA).flat_map(samples)
+    (1..=cutover_core::SCHEMA).flat_map(samples)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_state_that_no_known_version_wrote_is_refused_with_what_to_do() {
     let with = |schema: Value| {
         let mut state = good.clone();
         state["schema"] = schema;
-        state::read(state).expect_err("refused").to_string()
+        Cutover::read(state).expect_err("refused").to_string()
     };
     let newer = with(json!(1_000_000));
     for told in ["unknown_schema", "newer version", "schema is 1000000", "Deploy the newer"] {
@@ -86,11 +86,11 @@ fn a_state_that_no_known_version_wrote_is_refused_with_what_to_do() {
         assert!(refused.contains("no state of cutover"), "{odd}: {refused}");
     }
     for none in [json!(null), json!([]), json!({"routes": []}), json!("state")] {
-        let refused = state::read(none).expect_err("refused").to_string();
+        let refused = Cutover::read(none).expect_err("refused").to_string();
         assert!(refused.contains("its schema is missing"), "{refused}");
     }
     let mut broken = good;
     broken["routes"] = json!(7);
-    let refused = state::read(broken).expect_err("refused").to_string();
+    let refused = Cutover::read(broken).expect_err("refused").to_string();
     assert!(refused.contains("unreadable_state"), "{refused}");
 }

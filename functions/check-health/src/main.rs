@@ -1,7 +1,7 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
 use adapters::{CloudWatch, Route53, Router, Telemetry, clients, journal, runtime};
-use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId, state};
+use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -11,7 +11,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let client = clients::route53(&config);
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
     runtime::serve(async |event| {
-        let cutover = state::read(event)?;
+        let cutover = Cutover::read(event)?;
         let router = Route53::of(&client, &cutover);
         Box::pin(check(&router, &telemetry, cutover, Timestamp::now())).await
     })
@@ -24,7 +24,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// What is out of reach is no error: the other half is judged, and the step is held.
 ///
 /// # Errors
-/// `AwsRefused` when the router or the telemetry refused, `Internal` when a reply made no sense.
+/// `Refused` when the router or the telemetry refused, `Internal` when a reply made no sense.
 async fn check(
     router: &impl Router,
     telemetry: &impl Telemetry,
@@ -50,7 +50,7 @@ async fn check(
 /// Splits off what may be read again at the next check.
 fn within_reach<T>(read: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
     match read {
-        Err(Failure::TransientAws(why)) => Ok(Err(why)),
+        Err(Failure::Unreachable(why)) => Ok(Err(why)),
         read => read.map(Ok),
     }
 }
@@ -68,7 +68,7 @@ async fn observe(
     // An alarm that is gone tells nothing any more; it may come back.
     let gone = cutover.health.alarms.iter().find(|n| alarms.iter().all(|(name, _)| name != *n));
     if let Some(name) = gone {
-        return Err(Failure::TransientAws(format!("the alarm {name} is gone")));
+        return Err(Failure::Unreachable(format!("the alarm {name} is gone")));
     }
     let alarms = alarms.into_iter().filter(|(_, in_alarm)| *in_alarm).map(|(name, _)| name);
     Ok(Observed { window, series, alarms: alarms.collect() })

@@ -53,7 +53,7 @@ async fn undo(
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.
 ///
 /// # Errors
-/// `TransientAws` when the router could not be reached, `AwsRefused` when it refused; the message
+/// `Unreachable` when the router could not be reached, `Refused` when it refused; the message
 /// is the report of what is known of every route.
 async fn roll_back(
     router: &impl Router,

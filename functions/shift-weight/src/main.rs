@@ -2,7 +2,7 @@
 //! the fences.
 
 use adapters::{Route53, Router, clients, journal, runtime};
-use cutover_core::{Action, Cutover, Failure, state};
+use cutover_core::{Action, Cutover, Failure};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -10,7 +10,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let client = clients::route53(&clients::sdk_config().await);
     runtime::serve(async |event| {
-        let cutover = state::read(event)?;
+        let cutover = Cutover::read(event)?;
         let router = Route53::of(&client, &cutover);
         shift(&router, cutover, Timestamp::now()).await
     })
@@ -21,7 +21,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// cutover has completed, removes its fences.
 ///
 /// # Errors
-/// `TransientAws` when the router could not be reached, `AwsRefused` when it refused.
+/// `Unreachable` when the router could not be reached, `Refused` when it refused.
 async fn shift(router: &impl Router, cutover: Cutover, now: Timestamp) -> Result<Cutover, Failure> {
     let cutover = if cutover.next.action == Action::Release {
         router.release(&cutover.to_release(), &cutover.holder()).await?;

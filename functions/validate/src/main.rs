@@ -3,7 +3,7 @@
 
 use adapters::world::World;
 use adapters::{journal, runtime};
-use cutover_core::check::Attempt;
+use cutover_core::Attempt;
 use cutover_core::{Action, Cutover, Execution, Failure, Next, Request, Start};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 ///
 /// # Errors
 /// `InvalidInput` with every problem, `NotReady` when all of them may pass by waiting;
-/// `TransientAws` or `AwsRefused` when the world could not be read.
+/// `Unreachable` or `Refused` when the world could not be read.
 async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validated, Failure> {
     let request = match Start::read(&event.input, world.cluster_name_prefix())? {
         Start::Request(request) => request,

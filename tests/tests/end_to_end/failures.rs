@@ -30,7 +30,7 @@ async fn shift_weight_that_may_not_write_goes_back() {
     let case = Given::default().case().await;
     let end = run_with(&case, "ChangeResourceRecordSets", DENIED, 1).await;
     assert_eq!(end.error, "RolledBack", "{end:?}");
-    assert!(end.report().reason.contains("could not go on: AwsRefused"), "{end:?}");
+    assert!(end.report().reason.contains("could not go on: Refused"), "{end:?}");
     assert_eq!(case.live().await, (100, 0));
 }
 
@@ -44,7 +44,7 @@ async fn check_health_that_may_not_read_the_metrics_goes_back() {
     let end = case.end(&arn).await;
     assert!(rule.hits() > 0);
     assert_eq!(end.error, "RolledBack", "{end:?}");
-    assert!(end.report().reason.contains("could not go on: AwsRefused"), "{end:?}");
+    assert!(end.report().reason.contains("could not go on: Refused"), "{end:?}");
     assert_eq!(case.live().await, (100, 0));
 }
 

@@ -70,7 +70,7 @@ async fn people_hear_of_the_first_failed_try_of_a_roll_back_which_is_made_again(
     assert_eq!(case.live().await, (100, 0));
     let name = arn.rsplit(':').next().expect("a name");
     let said = case.heard(&[name, "the first try of a roll-back has failed"]).await;
-    for part in ["TransientAws", "Throttling", "stop-execution --execution-arn", &arn] {
+    for part in ["Unreachable", "Throttling", "stop-execution --execution-arn", &arn] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
 }
@@ -82,7 +82,7 @@ async fn people_hear_that_a_roll_back_has_failed_for_good_and_what_to_do() {
     assert_eq!(case.live().await, (50, 50));
     let name = arn.rsplit(':').next().expect("a name");
     let said = case.heard(&[name, "a person must look"]).await;
-    for part in ["AwsRefused", "AccessDenied", "aws lambda invoke --function-name", &arn] {
+    for part in ["Refused", "AccessDenied", "aws lambda invoke --function-name", &arn] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
 }

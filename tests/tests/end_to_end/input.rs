@@ -83,7 +83,7 @@ async fn a_roll_back_says_that_it_could_not_read_a_reply_and_its_repeat_gives_ev
             let failure = json!({"Error": "States.Timeout", "Cause": "too slow"});
             let order = json!({"cutover": shifted, "failure": failure});
             let error = case.invoke("RollbackFunctionName", &order).await.expect_err("unreadable");
-            assert_eq!(error["errorType"], "TransientAws", "{action} {effect:?}: {error}");
+            assert_eq!(error["errorType"], "Unreachable", "{action} {effect:?}: {error}");
             assert_eq!(rules[0].hits(), 1);
             let back = case.invoke("RollbackFunctionName", &order).await.expect("rolled back");
             assert_eq!(back["next"]["action"], "rolled_back", "{action} {effect:?}");

@@ -61,7 +61,7 @@ async fn routes_that_were_kept_on_a_failing_side_go_back_once_the_old_side_lives
     assert_eq!(end.error, "RollbackFailed", "{end:?}");
 
     // Still dead: asked about again, and the traffic stays.
-    assert_refused(by_hand(&case, &arn).await, "AwsRefused", &["could not go back", case.route()]);
+    assert_refused(by_hand(&case, &arn).await, "Refused", &["could not go back", case.route()]);
     assert_eq!(case.live_of("CNAME").await, [(50, 50), (50, 50)]);
 
     case.world.register_old_targets().await.expect("registered");
@@ -88,7 +88,7 @@ async fn what_an_execution_did_is_found_behind_the_tries_of_an_outage() {
     tests::until("a first try", async || (outage.hits() > 0).then_some(())).await;
     case.stop(&arn).await;
     // What it did is found, and cannot be undone yet.
-    assert_refused(by_hand(&case, &arn).await, "TransientAws", &["ServiceUnavailable"]);
+    assert_refused(by_hand(&case, &arn).await, "Unreachable", &["ServiceUnavailable"]);
     assert!(long.hits() > 3 * TRIES / 100, "{} pages of a hundred events", long.hits());
     assert_eq!(case.live_of("CNAME").await, [(50, 50), (50, 50)]);
 
@@ -131,7 +131,7 @@ async fn an_execution_that_is_running_is_not_rolled_back_but_left_to_run() {
     tests::until("the first shift", async || (slow.hits() > 0).then_some(())).await;
     assert_refused(by_hand(&case, &arn).await, "InvalidInput", &["execution_running", "stop it"]);
     assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)], "the shift is still held");
-    assert_refused(by_event(&case, &arn, "ABORTED").await, "TransientAws", &["redriven", &arn]);
+    assert_refused(by_event(&case, &arn, "ABORTED").await, "Unreachable", &["redriven", &arn]);
     let end = case.end(&arn).await;
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
     assert_eq!(case.live_of("CNAME").await, [(0, 100), (0, 100)]);

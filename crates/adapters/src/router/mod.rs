@@ -14,7 +14,7 @@ pub trait Router {
     /// What is live now: one [`Split`] a route, in the order asked.
     ///
     /// # Errors
-    /// `TransientAws` when the service could not be reached or throttles, `AwsRefused` when it
+    /// `Unreachable` when the service could not be reached or throttles, `Refused` when it
     /// refuses, `Internal` when its reply makes no sense.
     async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure>;
 

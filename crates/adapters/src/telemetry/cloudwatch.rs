@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::types::{
     ScanBy, StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::plan::queries_per_call;
+use cutover_core::queries_per_call;
 use cutover_core::{Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
 use jiff::Timestamp;
 
@@ -412,8 +412,8 @@ fn refuse_half_answers(what: &str, result: &MetricDataResult) -> Result<(), Fail
         format!("{what}: {code} for one of them: {}", messages.join("; "))
     };
     match result.status_code() {
-        Some(StatusCode::Forbidden) => Err(Failure::AwsRefused(say("Forbidden"))),
-        Some(StatusCode::InternalError) => Err(Failure::TransientAws(say("InternalError"))),
+        Some(StatusCode::Forbidden) => Err(Failure::Refused(say("Forbidden"))),
+        Some(StatusCode::InternalError) => Err(Failure::Unreachable(say("InternalError"))),
         _ => Ok(()),
     }
 }

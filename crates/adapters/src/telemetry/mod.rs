@@ -12,7 +12,7 @@ pub trait Telemetry {
     /// slow; without `latency_target_s`, latency is not asked for.
     ///
     /// # Errors
-    /// `TransientAws` when the service could not be reached, throttles or fails, `AwsRefused` when
+    /// `Unreachable` when the service could not be reached, throttles or fails, `Refused` when
     /// it refuses, `Internal` when its reply makes no sense.
     async fn series(
         &self,

@@ -138,7 +138,7 @@ async fn failure(sts: Sts) -> Failure {
 #[tokio::test]
 async fn a_role_that_may_not_be_assumed_is_a_refusal_with_what_sts_said() {
     let failure = failure(Sts::Error(403, "AccessDenied", NOT_AUTHORIZED)).await;
-    assert_eq!(failure.name(), "AwsRefused");
+    assert_eq!(failure.name(), "Refused");
     let said = failure.to_string();
     for part in ["GetChange", "HostedZoneRoleArn was not assumed: AccessDenied: ", NOT_AUTHORIZED] {
         assert!(said.contains(part), "{part} is not in {said}");
@@ -148,14 +148,14 @@ async fn a_role_that_may_not_be_assumed_is_a_refusal_with_what_sts_said() {
 #[tokio::test]
 async fn only_what_sts_refuses_for_good_is_a_refusal() {
     for (sts, name) in [
-        (Sts::Error(400, "ValidationError", "arn:aws:iam::1:role/x is invalid"), "AwsRefused"),
-        (Sts::Error(403, "RegionDisabledException", "STS is not activated"), "AwsRefused"),
-        (Sts::Error(400, "Throttling", "Rate exceeded"), "TransientAws"),
-        (Sts::Error(500, "InternalFailure", "oops"), "TransientAws"),
-        (Sts::Error(503, "Anything", "later"), "TransientAws"),
-        (Sts::Unreadable(403), "TransientAws"),
-        (Sts::Lost, "TransientAws"),
-        (Sts::Late, "TransientAws"),
+        (Sts::Error(400, "ValidationError", "arn:aws:iam::1:role/x is invalid"), "Refused"),
+        (Sts::Error(403, "RegionDisabledException", "STS is not activated"), "Refused"),
+        (Sts::Error(400, "Throttling", "Rate exceeded"), "Unreachable"),
+        (Sts::Error(500, "InternalFailure", "oops"), "Unreachable"),
+        (Sts::Error(503, "Anything", "later"), "Unreachable"),
+        (Sts::Unreadable(403), "Unreachable"),
+        (Sts::Lost, "Unreachable"),
+        (Sts::Late, "Unreachable"),
     ] {
         let failure = failure(sts).await;
         assert_eq!(failure.name(), name, "{sts:?}: {failure}");

@@ -391,7 +391,7 @@ async fn points_outside_of_the_window_are_left_out() {
 #[tokio::test]
 async fn a_query_that_fails_inside_of_an_answer_does_not_pass_for_no_data() {
     for (status, name) in
-        [(StatusCode::Forbidden, "AwsRefused"), (StatusCode::InternalError, "TransientAws")]
+        [(StatusCode::Forbidden, "Refused"), (StatusCode::InternalError, "Unreachable")]
     {
         let cloudwatch = answering(move |_| {
             let mut failed = result("q0", &[]);
@@ -428,9 +428,9 @@ async fn what_cannot_be_a_count_or_a_time_is_a_broken_reply() {
 #[tokio::test]
 async fn each_class_of_error_has_its_name() {
     let table: Classes<3> = [
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::Http(503, String::new()), "TransientAws"),
-        (|| Answer::Http(403, String::new()), "TransientAws"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::Http(503, String::new()), "Unreachable"),
+        (|| Answer::Http(403, String::new()), "Unreachable"),
     ];
     for (answer, name) in table {
         let fake = Fake::new()

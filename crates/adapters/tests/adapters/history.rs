@@ -24,7 +24,7 @@ const EXECUTION: &str = "arn:aws:states:eu-central-1:123456789012:execution:cuto
 /// A state that has not shifted yet, and one that has.
 const FIRST: &str = include_str!("../../../../events/shift-weight-first-step.json");
 const BAKING: &str = include_str!("../../../../events/check-health-baking.json");
-const ERROR: &str = r#"{"Error":"TransientAws","Cause":"{}"}"#;
+const ERROR: &str = r#"{"Error":"Unreachable","Cause":"{}"}"#;
 const BY_HAND: By = By::Hand { force: false };
 
 fn asked(by: By) -> Asked {
@@ -244,10 +244,10 @@ async fn an_execution_that_does_not_exist_is_refused_by_name() {
 #[tokio::test]
 async fn each_class_of_error_has_its_name() {
     let table: Classes<4> = [
-        (|| Answer::json_error(400, "ThrottlingException", "slow down"), "TransientAws"),
-        (|| Answer::json_error(500, "InternalServerError", "oops"), "TransientAws"),
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::json_error(400, "AccessDeniedException", "not yours"), "AwsRefused"),
+        (|| Answer::json_error(400, "ThrottlingException", "slow down"), "Unreachable"),
+        (|| Answer::json_error(500, "InternalServerError", "oops"), "Unreachable"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::json_error(400, "AccessDeniedException", "not yours"), "Refused"),
     ];
     for (answer, name) in table {
         let describing = Fake::new().on(move |_: &DescribeExecutionInput| answer());

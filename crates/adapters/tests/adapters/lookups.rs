@@ -17,8 +17,8 @@ use aws_sdk_ssm::operation::get_parameter::{GetParameterInput, GetParameterOutpu
 use aws_sdk_ssm::types::Parameter;
 use aws_smithy_types::DateTime;
 use cutover_core::RouteId;
-use cutover_core::check::Zone;
-use cutover_core::facts::{Policy, Record, Running, Target};
+use cutover_core::Zone;
+use cutover_core::{Policy, Record, Running, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -157,9 +157,9 @@ async fn a_zone_too_large_to_read_is_refused() {
 #[tokio::test]
 async fn each_class_of_error_of_a_zone_has_its_name() {
     let table: Classes<3> = [
-        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "AwsRefused"),
+        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "Unreachable"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "Refused"),
     ];
     for (answer, name) in table {
         let fake = Fake::new()
@@ -186,7 +186,7 @@ async fn defaults_are_json_or_refused_by_the_name_of_the_parameter() {
     });
     let client = client!(aws_sdk_ssm, fake);
     assert_eq!(parameters::defaults(&client, "/good").await, Ok(json!({ "old": "blue" })));
-    for (name, error) in [("/bad", "InvalidInput"), ("/none", "AwsRefused")] {
+    for (name, error) in [("/bad", "InvalidInput"), ("/none", "Refused")] {
         let failure = parameters::defaults(&client, name).await.expect_err(error);
         assert_eq!(failure.name(), error);
         assert!(failure.to_string().contains(name), "{failure}");
@@ -285,10 +285,10 @@ async fn more_executions_than_can_be_looked_at_are_refused() {
 #[tokio::test]
 async fn each_class_of_error_of_the_json_services_has_its_name() {
     let table: Classes<4> = [
-        (|| Answer::json_error(400, "ThrottlingException", "slow down"), "TransientAws"),
-        (|| Answer::json_error(500, "InternalServerError", "oops"), "TransientAws"),
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::json_error(400, "AccessDeniedException", "not yours"), "AwsRefused"),
+        (|| Answer::json_error(400, "ThrottlingException", "slow down"), "Unreachable"),
+        (|| Answer::json_error(500, "InternalServerError", "oops"), "Unreachable"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::json_error(400, "AccessDeniedException", "not yours"), "Refused"),
     ];
     for (answer, name) in table {
         let parameters = Fake::new().on(move |_: &GetParameterInput| answer());

@@ -474,7 +474,7 @@ async fn a_shift_that_failed_half_way_is_finished_by_a_repeat() {
         (state.batches.len() > 1).then(|| Answer::xml_error(403, "AccessDenied", "not yours"))
     });
     let failure = router(&zone).shift(&moves, None).await.expect_err("the second batch is refused");
-    assert_eq!(failure.name(), "AwsRefused");
+    assert_eq!(failure.name(), "Refused");
     zone.state().before_change = Box::new(NOTHING);
     let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     assert!(shifted.moves.iter().all(|(_, moved)| *moved == Moved::There));
@@ -500,11 +500,11 @@ async fn an_earlier_change_of_the_zone_and_a_throttle_are_waited_for() {
 #[tokio::test]
 async fn each_class_of_error_has_its_name_whatever_the_call() {
     let table: Classes<5> = [
-        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
-        (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "TransientAws"),
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "AwsRefused"),
-        (|| Answer::xml_error(404, "NoSuchHostedZone", "no Z1"), "AwsRefused"),
+        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "Unreachable"),
+        (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "Unreachable"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "Refused"),
+        (|| Answer::xml_error(404, "NoSuchHostedZone", "no Z1"), "Refused"),
     ];
     for (answer, name) in table {
         let fake = Fake::new()

@@ -20,7 +20,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealthDescription, TargetHealthStateEnum,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::facts::{FoundLoadBalancer, Group, LoadBalancerKind};
+use cutover_core::{FoundLoadBalancer, Group, LoadBalancerKind};
 use cutover_core::{OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -362,10 +362,10 @@ async fn only_a_load_balancer_that_serves_is_active() {
 #[tokio::test]
 async fn each_class_of_error_has_its_name_whatever_the_call() {
     let table: Classes<4> = [
-        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "TransientAws"),
-        (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "TransientAws"),
-        (|| Answer::Lost, "TransientAws"),
-        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "AwsRefused"),
+        (|| Answer::xml_error(400, "Throttling", "Rate exceeded"), "Unreachable"),
+        (|| Answer::xml_error(503, "ServiceUnavailable", "later"), "Unreachable"),
+        (|| Answer::Lost, "Unreachable"),
+        (|| Answer::xml_error(403, "AccessDenied", "not yours"), "Refused"),
     ];
     for (answer, name) in table {
         for failing in 0..3 {
@@ -405,7 +405,7 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
 #[tokio::test]
 async fn cloudwatch_out_of_reach_is_a_failure_like_any_other() {
     let table: Classes<2> =
-        [(|| Answer::Lost, "TransientAws"), (|| Answer::Http(403, String::new()), "TransientAws")];
+        [(|| Answer::Lost, "Unreachable"), (|| Answer::Http(403, String::new()), "Unreachable")];
     for (answer, name) in table {
         let elb = Fake::new()
             .on(|_: &DescribeLoadBalancersInput| {

@@ -55,7 +55,7 @@ fn parts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 fn is_transient<T: std::fmt::Debug>(what: &str, outcome: Result<T, Failure>) {
     match outcome {
-        Err(Failure::TransientAws(_)) => {}
+        Err(Failure::Unreachable(_)) => {}
         other => panic!("{what}: {other:?}"),
     }
 }

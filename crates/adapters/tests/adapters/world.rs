@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 use adapters::Telemetry;
 use adapters::world::history;
 use cutover_core::Request;
-use cutover_core::check::{Attempt, Outlook, Survey, Zone};
-use cutover_core::facts::{
-    Facts, FoundLoadBalancer, Group, LoadBalancerKind, Policy, Record, Target,
-};
+use cutover_core::{Attempt, Outlook, Survey, Zone};
 use cutover_core::{Counts, Execution, Failure, Health, LoadBalancer, RouteId, Series, Window};
+use cutover_core::{Facts, FoundLoadBalancer, Group, LoadBalancerKind, Policy, Record, Target};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cutover_core::verdict::grouped;
+use cutover_core::grouped;
 
 use super::claims::{FALSE_MAX, FEWEST_TIMES, OURS, claims, equals, pairs, shown};
 use super::traffic::{Bursts, Fault, RampShape, Scene};

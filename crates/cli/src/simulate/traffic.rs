@@ -12,8 +12,8 @@
 //! A run's requests, bursts and old errors are the same for every fault and rule: they depend on
 //! the seed, the scene and the run's number alone (common random numbers).
 
+use cutover_core::BASELINE_PERIODS;
 use cutover_core::Counts;
-use cutover_core::baseline::BASELINE_PERIODS;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Binomial, Distribution, Gamma, Poisson};
 use rand_pcg::Pcg64Mcg;

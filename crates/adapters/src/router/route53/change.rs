@@ -6,8 +6,8 @@ use aws_sdk_route53::error::{BuildError, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types::{Change, ChangeAction, ResourceRecord, ResourceRecordSet};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use cutover_core::CHANGES_PER_S;
 use cutover_core::Weights;
-use cutover_core::plan::CHANGES_PER_S;
 use tokio::time::Instant;
 
 use super::record::Pair;

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_change::GetChangeError;
 use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
-use cutover_core::plan::CHANGES_AT_ONCE;
-use cutover_core::split::WEIGHT_MAX;
+use cutover_core::CHANGES_AT_ONCE;
+use cutover_core::WEIGHT_MAX;
 use cutover_core::{
     Cutover, Failure, Fence, Move, Moved, Propagation, RouteId, Shifted, Sides, Split, Way, Weights,
 };
@@ -451,7 +451,7 @@ impl Router for Route53 {
                 return Ok(());
             }
         }
-        Err(Failure::AwsRefused(format!("the fences of {holder} could not all be removed")))
+        Err(Failure::Refused(format!("the fences of {holder} could not all be removed")))
     }
 
     async fn propagated(&self, changes: &[String]) -> Result<Propagation, Failure> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
-use cutover_core::check::ALIAS_TTL_S;
+use cutover_core::ALIAS_TTL_S;
 use cutover_core::{Sides, Weights};
 use fnv::FnvHasher;
 

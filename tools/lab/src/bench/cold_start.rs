@@ -376,7 +376,7 @@ async fn subjects(root: &Path, venv: &Venv) -> Result<Vec<Subject>, LabError> {
             kind: Kind::Boto3,
             first_call: Some(first_call),
             program: venv.python(),
-            arguments: vec![root.join("crates/lab/bench/boto3_function.py").into()],
+            arguments: vec![root.join("tools/lab/bench/boto3_function.py").into()],
             environment: vec![
                 ("SERVICE", service.to_owned()),
                 ("OPERATION", operation.to_owned()),

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::fields::{Fields, refused};
-use crate::health::Health;
 use crate::percent::Percent;
-use crate::split::Scale;
+use crate::request::fields::{Fields, refused};
+use crate::request::health::Health;
+use crate::router::Scale;
 
 /// One step: a share and how long it is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Counts, Latency, Series};
-use crate::health::Health;
+use crate::request::health::Health;
 
 /// Periods before the ramp that are looked at: a day of minutes, so that what happens once a day is
 /// in it.

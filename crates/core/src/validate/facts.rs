@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::evidence::Series;
-use crate::split::RouteId;
+use crate::router::RouteId;
 
 /// How Route 53 answers for a record set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +138,9 @@ pub struct Facts {
     pub region: String,
     /// Load balancers by [`dns_key`] of their DNS name.
     pub load_balancers: BTreeMap<String, FoundLoadBalancer>,
-    /// By load balancer id, what it counted up to now: [`BASELINE_PERIODS`](crate::baseline) periods at
+    /// By load balancer id, what it counted up to now: [`BASELINE_PERIODS`](crate::evidence::baseline) periods at
     /// most, the newest last: of the old side's, and of both sides' when the cutover is resumed. It may be empty
-    /// while [`Outlook`](crate::check::Outlook) says that the new side is waited for.
+    /// while [`Outlook`](crate::validate::Outlook) says that the new side is waited for.
     pub history: BTreeMap<String, Series>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,

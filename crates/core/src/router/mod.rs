@@ -1,5 +1,7 @@
 //! How a route's traffic is split, and what is asked of a router.
 
+pub mod lumps;
+
 use std::fmt;
 
 use jiff::Timestamp;

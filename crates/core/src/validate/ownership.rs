@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Record, Target, dns_key};
-use crate::split::{RouteId, Sides};
+use crate::router::{RouteId, Sides};
+use crate::validate::facts::{Record, Target, dns_key};
 
 /// What can be said about whether external-dns owns a route's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ fn looks_written_by_it(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Policy;
+    use crate::validate::facts::Policy;
 
     const OWNER: &str =
         "\"heritage=external-dns,external-dns/owner=x,external-dns/resource=ingress/default/app\"";

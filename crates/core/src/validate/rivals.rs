@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::check::Zone;
 use crate::request::overlaid;
-use crate::split::RouteId;
-use crate::start::Start;
+use crate::request::start::Start;
+use crate::router::RouteId;
+use crate::validate::Zone;
 
 /// What another execution wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -214,7 +214,7 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
-    use cutover_core::verdict::Regression;
+    use cutover_core::Regression;
     use cutover_core::{Counts, Judge, Period, Request};
     use jiff::Timestamp;
 

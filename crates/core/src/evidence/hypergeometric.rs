@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn agrees_with_reference_values_of_fifty_digits() {
-        let file = include_str!("../tests/data/log_e.json");
+        let file = include_str!("../../tests/data/log_e.json");
         let vectors: Vec<serde_json::Value> = serde_json::from_str(file).expect("JSON");
         assert!(vectors.len() >= 42);
         for vector in vectors {

@@ -1,9 +1,15 @@
 //! Evidence: what was counted on both sides, period by period.
 
+pub mod baseline;
+pub mod e_process;
+pub mod hypergeometric;
+pub mod judge;
+pub mod power;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::health::Health;
+use crate::request::health::Health;
 
 /// How far back evidence is read, in periods. 500 queries of 200 periods stay under the 100,800
 /// data points of one page, so that a check never pages.
@@ -26,7 +32,7 @@ pub struct Window {
     /// Length of a period, in seconds.
     pub period_s: u32,
     /// Number of periods: up to [`WINDOW_PERIODS_MAX`] in a check, and
-    /// [`BASELINE_PERIODS`](crate::baseline::BASELINE_PERIODS) in a validation.
+    /// [`BASELINE_PERIODS`](crate::evidence::baseline::BASELINE_PERIODS) in a validation.
     pub periods: u32,
 }
 

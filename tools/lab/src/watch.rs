@@ -249,7 +249,7 @@ mod tests {
         ExecutionFailedEventDetails, StateEnteredEventDetails, TaskFailedEventDetails,
         TaskSucceededEventDetails,
     };
-    use cutover_core::verdict::VerdictKind;
+    use cutover_core::VerdictKind;
     use serde_json::json;
 
     use super::*;
@@ -364,7 +364,7 @@ mod tests {
             &mut recording,
             vec![
                 entered("RollBack"),
-                failed("TransientAws", r#"{"errorMessage":"throttled"}"#),
+                failed("Unreachable", r#"{"errorMessage":"throttled"}"#),
                 entered("TellPeople"),
                 succeeded(&json!({"MessageId": "m-1"})),
                 entered("RollBackAgain"),
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "RollBack failed with TransientAws: throttled",
+                "RollBack failed with Unreachable: throttled",
                 "people are told",
                 "rolled back: half failed",
             ]
@@ -401,7 +401,7 @@ mod tests {
                 r#"{"outcome":"rolled_back","reason":"new 15 % failed","routes":[]}"#,
                 "new 15 % failed",
             ),
-            (r#"{"errorType":"AwsRefused","errorMessage":"access denied"}"#, "access denied"),
+            (r#"{"errorType":"Refused","errorMessage":"access denied"}"#, "access denied"),
             ("plain", "plain"),
         ] {
             assert_eq!(sentence(cause), words);

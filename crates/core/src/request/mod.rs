@@ -1,14 +1,19 @@
 //! The request: what a person or an event asks for.
 
+pub mod fields;
+pub mod health;
+pub mod ramp;
+pub mod start;
+
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Problem};
-use crate::fields::Fields;
-use crate::health::{Health, LatencyBy, OnNoData};
-use crate::lumps::{RESOLVERS, RESOLVERS_MAX};
 use crate::percent::Percent;
-use crate::ramp::Ramp;
-use crate::split::RouteId;
+use crate::request::fields::Fields;
+use crate::request::health::{Health, LatencyBy, OnNoData};
+use crate::request::ramp::Ramp;
+use crate::router::RouteId;
+use crate::router::lumps::{RESOLVERS, RESOLVERS_MAX};
 
 /// What to do with routes that external-dns owns, whose weights it may write back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -75,7 +80,7 @@ impl Request {
     /// `defaults`, and so do the fields in `health`. A default that is overridden must be allowed as well.
     ///
     /// `period_s_min` is the shortest period that the metrics have, in seconds:
-    /// [`PERIOD_S_MIN`](crate::health::PERIOD_S_MIN) on AWS, less at a desk or on an emulator.
+    /// [`PERIOD_S_MIN`](crate::request::health::PERIOD_S_MIN) on AWS, less at a desk or on an emulator.
     ///
     /// # Errors
     /// `InvalidInput` with every problem: unknown, missing and out-of-range fields, and `null`.
@@ -87,7 +92,7 @@ impl Request {
                 (request, "invalid_request", "the request is"),
             ] {
                 if !value.is_object() {
-                    let shown = crate::fields::shown(value);
+                    let shown = crate::request::fields::shown(value);
                     let message = format!("{what} {shown}; allowed: a JSON object");
                     problems.push(Problem::new(code, message));
                 }
@@ -352,7 +357,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::PERIOD_S_MIN;
+    use crate::request::health::PERIOD_S_MIN;
 
     fn messages(defaults: &Value, request: &Value) -> Vec<String> {
         match Request::parse(defaults, request, PERIOD_S_MIN) {

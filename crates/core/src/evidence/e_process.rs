@@ -29,10 +29,10 @@
 //! 2 (2023); powers of likelihood ratios as in P. Grünwald, "The Safe Bayesian", Algorithmic Learning
 //! Theory (2012).
 
-use crate::baseline::Baseline;
 use crate::evidence::Counts;
-use crate::health::Health;
-use crate::hypergeometric::Table;
+use crate::evidence::baseline::Baseline;
+use crate::evidence::hypergeometric::Table;
+use crate::request::health::Health;
 
 /// Odds ratios that are bet on.
 const RATIOS: usize = 12;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::Baselines;
-use crate::split::RouteId;
+use crate::evidence::baseline::Baselines;
+use crate::router::RouteId;
 
 /// A load balancer and its target groups, named as CloudWatch's dimensions name them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Everything that was seen of one run, in seconds since the event: what the view shows, the
 //! picture draws and `run.json` holds.
 
-use cutover_core::verdict::{VerdictKind, e_shown};
 use cutover_core::{Counts, Cutover, Problem, Route, Status, Step};
+use cutover_core::{VerdictKind, e_shown};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;

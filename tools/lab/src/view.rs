@@ -260,7 +260,7 @@ pub fn summary(recording: &Recording) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cutover_core::verdict::VerdictKind;
+    use cutover_core::VerdictKind;
 
     use super::*;
     use crate::recording::StepSeen;

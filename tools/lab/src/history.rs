@@ -134,14 +134,14 @@ fn renamed(event: &Value, from: &str, to: &str) -> Value {
 }
 
 fn failed_try(at: &Value) -> [Value; 3] {
-    let cause = json!({"errorType": "TransientAws", "errorMessage": "added by the lab's proxy"});
+    let cause = json!({"errorType": "Unreachable", "errorMessage": "added by the lab's proxy"});
     [
         json!({"type": "LambdaFunctionScheduled", "timestamp": at,
                "lambdaFunctionScheduledEventDetails": {"resource": "added by the lab's proxy"}}),
         json!({"type": "LambdaFunctionStarted", "timestamp": at}),
         json!({"type": "LambdaFunctionFailed", "timestamp": at,
                "lambdaFunctionFailedEventDetails":
-                   {"error": "TransientAws", "cause": cause.to_string()}}),
+                   {"error": "Unreachable", "cause": cause.to_string()}}),
     ]
 }
 
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_try_of_a_lambda_task_has_three_events_and_nothing_follows_the_abort() {
         let failed = json!({"type": "TaskFailed", "timestamp": 1,
-            "taskFailedEventDetails": {"error": "TransientAws", "cause": "why"}});
+            "taskFailedEventDetails": {"error": "Unreachable", "cause": "why"}});
         let history = vec![
             entered("RollBack"),
             scheduled(FUNCTION),
@@ -197,7 +197,7 @@ mod tests {
             ]
         );
         assert_eq!(kept[1]["lambdaFunctionScheduledEventDetails"]["resource"], FUNCTION);
-        assert_eq!(kept[3]["lambdaFunctionFailedEventDetails"]["error"], "TransientAws");
+        assert_eq!(kept[3]["lambdaFunctionFailedEventDetails"]["error"], "Unreachable");
         let ids: Vec<_> = kept.iter().map(|event| event["id"].as_u64()).collect();
         assert_eq!((ids[0], ids[7]), (Some(1), Some(8)));
     }

@@ -28,7 +28,7 @@ impl Start {
             Err(Failure::invalid("unknown_input", format!("{what}; the input must be {SHAPES}")))
         };
         let Value::Object(fields) = input else {
-            return refuse(format!("the input is {}", crate::fields::shown(input)));
+            return refuse(format!("the input is {}", crate::request::fields::shown(input)));
         };
         if !fields.contains_key("detail-type") {
             return if fields.contains_key("detail") || fields.contains_key("source") {
@@ -48,9 +48,9 @@ impl Start {
             }
             (source, kind, name) => refuse(format!(
                 "this event is not for cutover: source {}, detail-type {}, eventName {}",
-                crate::fields::shown(&json!(source)),
-                crate::fields::shown(&json!(kind)),
-                crate::fields::shown(&json!(name)),
+                crate::request::fields::shown(&json!(source)),
+                crate::request::fields::shown(&json!(kind)),
+                crate::request::fields::shown(&json!(name)),
             )),
         }
     }
@@ -67,14 +67,14 @@ fn create_cluster(event: &Value, prefix: &str) -> Result<Start, Failure> {
     match (error, name) {
         (Some(code), name) => Ok(Start::Ignored(format!(
             "the CreateCluster call for {} failed with {}: there is no new cluster",
-            crate::fields::shown(&json!(name)),
-            crate::fields::shown(code),
+            crate::request::fields::shown(&json!(name)),
+            crate::request::fields::shown(code),
         ))),
         (None, Some(name)) if !name.starts_with(prefix) => Ok(Start::Ignored(format!(
             "the new cluster's name, {}, does not begin with {}, the prefix of clusters that may start \
              a cutover (parameter ClusterNamePrefix of the stack)",
-            crate::fields::shown(&json!(name)),
-            crate::fields::shown(&json!(prefix)),
+            crate::request::fields::shown(&json!(name)),
+            crate::request::fields::shown(&json!(prefix)),
         ))),
         (None, Some(name)) => Ok(Start::Request(json!({ "new": name }))),
         (None, None) => Err(Failure::invalid(

@@ -5,7 +5,7 @@ use chart::{
     Axis, FAINT, GRID, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, shortened,
     time_step_s, unbroken,
 };
-use cutover_core::verdict::VerdictKind;
+use cutover_core::VerdictKind;
 
 use crate::recording::{Recording, Sample};
 

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::baseline::Baselines;
-use crate::e_process::{EProcess, Run, Test};
+use crate::evidence::baseline::Baselines;
+use crate::evidence::e_process::{EProcess, Run, Test};
+use crate::evidence::power;
 use crate::evidence::{Counts, Evidence, Latency, Period};
-use crate::health::Health;
-use crate::power;
+use crate::request::health::Health;
 
 /// What the evidence says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,13 +128,13 @@ const LOG10_E_MAX: f64 = 999.0;
 ///
 /// Against the new side speak:
 /// - a named alarm in ALARM, or no healthy target;
-/// - the [e-process](crate::e_process) of failed requests, or of slow ones, at its limit;
+/// - the [e-process](crate::evidence::e_process) of failed requests, or of slow ones, at its limit;
 /// - an error rate over `error_rate_max` in two of the last three complete periods of at least
 ///   `requests_min` requests on the new side, together by more than chance, while the old side is not
 ///   over it. Periods with fewer
 ///   requests are added up until they have as many, so that a side that fails a little traffic is
 ///   found as well. The old side excuses the new one only with as many requests, or with a worse
-///   stretch [before the ramp](crate::baseline);
+///   stretch [before the ramp](crate::evidence::baseline);
 /// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
 ///   old side's in two of the last three such periods.
 ///
@@ -599,7 +599,7 @@ mod tests {
 
     use super::*;
     use crate::evidence::Series;
-    use crate::health::LatencyBy;
+    use crate::request::health::LatencyBy;
 
     const HEALTH: fn() -> Health = || Health { requests_min: 100, ..Health::default() };
 

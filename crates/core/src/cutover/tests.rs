@@ -1,0 +1,794 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::evidence::Counts;
+use crate::evidence::baseline::{Baseline, Baselines};
+
+const TTL_S: u32 = 60;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+fn name(index: usize) -> RouteId {
+    RouteId::from(format!("app-{index}.example.com"))
+}
+
+/// A cutover as validation makes it: route `n` has the load balancers `2n` and `2n + 1`.
+fn accepted(routes: usize, ramp: Ramp) -> Cutover {
+    let lb = |index: usize| LoadBalancer {
+        id: format!("app/k8s-cluster-{index}/0123456789abcdef"),
+        target_groups: vec![format!("targetgroup/k8s-app-{index}/0123456789abcdef")],
+        baseline: None,
+    };
+    let original = Weights { old: 255, new: 0 };
+    let route = |index: usize| Route {
+        name: name(index),
+        original,
+        last: original,
+        status: Status::Active,
+        old_lb: 2 * index,
+        new_lb: 2 * index + 1,
+        external_dns: false,
+        shapes: vec![7],
+        supersedes: None,
+        forced: false,
+        evaluates_target_health: false,
+        verdict: None,
+        reason: None,
+    };
+    Cutover {
+        schema: SCHEMA,
+        execution: Execution { arn: "arn:x".to_owned(), name: "x".to_owned() },
+        sides: Sides { old: "blue".to_owned(), new: "green".to_owned() },
+        hosted_zone: "Z0123456789ABCDEFGHIJ".to_owned(),
+        ramp,
+        step: 0,
+        phase: Phase::Shifting,
+        health: Health { metrics_delay_s: 0, ..Health::default() },
+        isolate: false,
+        max_failed_routes: 1,
+        ready_timeout_s: 7200,
+        started_at: at(0),
+        first_shift_at: None,
+        checks: 0,
+        fence: true,
+        writes: 0,
+        released: false,
+        extra_events: 0,
+        retry_count: 0,
+        load_balancers: (0..2 * routes).map(lb).collect(),
+        routes: (0..routes).map(route).collect(),
+        warnings: Vec::new(),
+        next: Next { action: Action::Shift, wait_s: 0, reason: String::new() },
+        report: None,
+    }
+}
+
+fn two_steps() -> Ramp {
+    Ramp::canary(Percent::from_halves(20).expect("10 %"), 300).expect("a ramp")
+}
+
+/// The world beside a cutover: the live weights, and what traffic would be counted.
+struct World {
+    live: Vec<Weights>,
+    now: i64,
+    /// Per route: requests and errors that the new side gets in every period.
+    new: Vec<Counts>,
+    writes: Vec<Vec<Weights>>,
+}
+
+const FINE: Counts = Counts { requests: 1000, errors: 0 };
+const BAD: Counts = Counts { requests: 1000, errors: 300 };
+const QUIET: Counts = Counts { requests: 1, errors: 0 };
+
+/// A roll-back in which nothing is known to be wrong with an old side.
+fn went_back(shifted: Shifted, splits: Vec<Split>) -> RollbackDone {
+    RollbackDone { kept: vec![], old_sides: vec![], shifted, splits, function: None }
+}
+
+impl World {
+    fn of(cutover: &Cutover, new: &[Counts]) -> Self {
+        let live = cutover.routes.iter().map(|route| route.original).collect();
+        Self { live, now: 0, new: new.to_vec(), writes: vec![] }
+    }
+
+    fn shift(&mut self, cutover: &Cutover, moves: &[Move]) -> Shifted {
+        let outcome = |asked: &Move| {
+            let index = cutover.routes.iter().position(|r| r.name == asked.route).expect("known");
+            assert!(asked.to.old.max(asked.to.new) <= crate::router::WEIGHT_MAX);
+            let live = &mut self.live[index];
+            if *live == asked.to {
+                return (asked.route.clone(), Moved::There);
+            }
+            if !asked.from.contains(live) {
+                return (asked.route.clone(), Moved::Drifted(Ok(*live)));
+            }
+            *live = asked.to;
+            (asked.route.clone(), Moved::There)
+        };
+        let moves = moves.iter().map(outcome).collect();
+        self.writes.push(self.live.clone());
+        Shifted { moves, changes: vec!["C1".into()], unconfirmed: false, ttl_s: TTL_S }
+    }
+
+    fn splits(&self, cutover: &Cutover) -> Vec<Split> {
+        let both = cutover.routes.iter().zip(&self.live);
+        let split = |(route, live): (&Route, &Weights)| Split {
+            route: route.name.clone(),
+            live: Ok(*live),
+            whole: Some(*live),
+            shapes: vec![7],
+        };
+        both.map(split).collect()
+    }
+
+    fn observed(&self, cutover: &Cutover) -> Observed {
+        let window = cutover.evidence_window(at(self.now));
+        let counts = |c: Counts| vec![Some(c); window.periods as usize];
+        let series = (0..cutover.load_balancers.len())
+            .map(|lb| match lb % 2 {
+                0 => Series { counts: counts(FINE), ..Series::default() },
+                _ => Series {
+                    counts: counts(self.new[lb / 2]),
+                    healthy_hosts: Some(3),
+                    ..Series::default()
+                },
+            })
+            .collect();
+        Observed { window, series, alarms: vec![] }
+    }
+
+    /// Obeys `next` once, as the state machine does.
+    fn obey(&mut self, cutover: Cutover) -> Cutover {
+        self.now += i64::from(cutover.next.wait_s);
+        match cutover.next.action {
+            Action::Shift => {
+                let shifted = self.shift(&cutover, &cutover.pending_moves());
+                cutover.after_shift(&shifted, at(self.now))
+            }
+            Action::Wait => {
+                let checked = Checked {
+                    propagated: Propagation::Done,
+                    splits: Ok(self.splits(&cutover)),
+                    observed: Ok(self.observed(&cutover)),
+                };
+                cutover.after_check(&checked, at(self.now))
+            }
+            Action::RollBack => self.roll_back(cutover),
+            Action::Release => cutover.after_release(),
+            end => panic!("{end:?} is an end"),
+        }
+    }
+
+    fn roll_back(&mut self, cutover: Cutover) -> Cutover {
+        let shifted = self.shift(&cutover, &cutover.rollback_moves(&[]));
+        let splits = self.splits(&cutover);
+        cutover.after_rollback(&went_back(shifted, splits))
+    }
+
+    fn run(&mut self, mut cutover: Cutover) -> Cutover {
+        for _ in 0..10_000 {
+            if cutover.report.is_some() && cutover.next.action != Action::Release {
+                return cutover;
+            }
+            cutover = self.obey(cutover);
+        }
+        panic!("no end after 10,000 transitions: {:?}", cutover.next)
+    }
+}
+
+fn ramps() -> impl Strategy<Value = Ramp> {
+    prop_oneof![
+        (1_u8..=200, 0_u32..600).prop_filter_map("a ramp", |(halves, bake_s)| {
+            Ramp::linear(Percent::from_halves(halves)?, bake_s)
+        }),
+        (1_u8..=40, 1.2_f64..9.0, 0_u32..600).prop_filter_map(
+            "a ramp",
+            |(halves, factor, bake_s)| {
+                Ramp::exponential(Percent::from_halves(halves)?, factor, bake_s)
+            }
+        ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_healthy_cutover_visits_every_step_once_in_order_and_ends_at_100(
+        ramp in ramps().prop_filter("short", |r| r.steps().len() <= 60), routes in 1_usize..4
+    ) {
+        let cutover = accepted(routes, ramp.clone());
+        let mut world = World::of(&cutover, &vec![FINE; routes]);
+        let end = world.run(cutover);
+        prop_assert_eq!(end.next.action, Action::Complete);
+        let wanted: Vec<Vec<Weights>> = ramp
+            .steps()
+            .iter()
+            .map(|step| vec![Weights::of(step.percent, ramp.scale()); routes])
+            .collect();
+        prop_assert_eq!(&world.writes, &wanted);
+        prop_assert_eq!(wanted.last().expect("a step")[0].old, 0);
+    }
+
+    #[test]
+    fn from_every_reachable_state_a_roll_back_returns_every_route(
+        ramp in ramps(), transitions in 0_usize..200, lost in any::<bool>(), bad in 0_usize..3
+    ) {
+        let mut cutover = accepted(3, ramp);
+        cutover.isolate = true;
+        let mut world = World::of(&cutover, &[FINE, FINE, FINE]);
+        let original = world.live.clone();
+        for transition in 0..transitions {
+            if transition == transitions / 2 {
+                world.new[bad] = BAD;
+            }
+            if cutover.report.is_some() {
+                break;
+            }
+            cutover = world.obey(cutover);
+        }
+        prop_assume!(cutover.next.action != Action::Complete);
+        if lost && cutover.next.action == Action::Shift {
+            world.shift(&cutover, &cutover.pending_moves());
+        }
+        let end = world.roll_back(cutover.give_up("a test says so"));
+        prop_assert_eq!(end.next.action, Action::RolledBack);
+        prop_assert_eq!(&world.live, &original);
+        let again = world.roll_back(end.clone().give_up("again"));
+        prop_assert_eq!(&world.live, &original);
+        prop_assert_eq!(again, end);
+    }
+
+    #[test]
+    fn a_repeated_transition_changes_nothing(
+        ramp in ramps(), transitions in 0_usize..100, isolate in any::<bool>(),
+        new in prop::collection::vec(prop::sample::select(vec![FINE, BAD, QUIET]), 3),
+    ) {
+        let mut cutover = accepted(3, ramp);
+        cutover.isolate = isolate;
+        let mut world = World::of(&cutover, &new);
+        for _ in 0..transitions {
+            if cutover.report.is_some() {
+                break;
+            }
+            let (before, began) = (cutover.clone(), world.now);
+            let once = world.obey(cutover);
+            let (live, ended) = (world.live.clone(), world.now);
+            // The function is run again with the state that it was given.
+            world.now = began;
+            let again = world.obey(before.clone());
+            prop_assert_eq!(&again, &once, "after {:?}", before.next);
+            prop_assert_eq!(&world.live, &live);
+            world.now = ended;
+            cutover = once;
+        }
+    }
+}
+
+#[test]
+fn a_regressed_route_takes_all_back_together() {
+    let cutover = accepted(3, two_steps());
+    let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+    let end = world.run(cutover);
+    assert_eq!(end.next.action, Action::RolledBack);
+    assert!(world.live.iter().all(|live| *live == Weights { old: 255, new: 0 }));
+    let report = end.report.expect("an end");
+    assert!(report.reason.contains("new 30 % of"), "{}", report.reason);
+    assert!(report.routes.iter().all(|r| r.live == Some(r.original)));
+    assert!(
+        report.routes.iter().any(|r| r.reason.starts_with("goes back with the others; app-1.")),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn isolated_a_regressed_route_goes_back_alone_and_the_others_complete() {
+    let mut cutover = accepted(3, two_steps());
+    cutover.isolate = true;
+    let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+    let end = world.run(cutover);
+    assert_eq!(end.next.action, Action::Complete);
+    let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+    assert_eq!(live, [100, 0, 100]);
+    let report = end.report.expect("an end");
+    let failed = report.routes.iter().find(|r| r.route == name(1)).expect("listed");
+    assert!(failed.reason.contains("the limit is 5 %"), "{}", failed.reason);
+}
+
+#[test]
+fn isolated_more_failures_than_allowed_take_all_back() {
+    let mut cutover = accepted(3, two_steps());
+    cutover.isolate = true;
+    let mut world = World::of(&cutover, &[BAD, BAD, FINE]);
+    let end = world.run(cutover);
+    assert_eq!(end.next.action, Action::RolledBack);
+    assert!(world.live.iter().all(|live| live.new == 0));
+}
+
+#[test]
+fn a_step_without_data_is_held_and_then_goes_back_or_on_as_asked() {
+    let cutover = accepted(1, two_steps());
+    let mut world = World::of(&cutover, &[QUIET]);
+    let end = world.run(cutover.clone());
+    assert_eq!(end.next.action, Action::RolledBack);
+    assert!(end.next.reason.contains("still not judged after 3600 s"), "{}", end.next.reason);
+    assert!((3900..4100).contains(&world.now), "held to the end: {}", world.now);
+
+    let mut cutover = cutover;
+    cutover.health.on_no_data = OnNoData::Advance;
+    let mut world = World::of(&cutover, &[QUIET]);
+    assert_eq!(world.run(cutover).next.action, Action::Complete);
+}
+
+#[test]
+fn broken_metrics_hold_and_never_advance() {
+    let mut cutover = accepted(1, two_steps());
+    cutover.health.on_no_data = OnNoData::Advance;
+    let mut world = World::of(&cutover, &[FINE]);
+    cutover = world.obey(cutover);
+    let mut now = 0;
+    while cutover.next.action == Action::Wait {
+        now += i64::from(cutover.next.wait_s);
+        let splits = Ok(world.splits(&cutover));
+        let observed = Err("Unreachable: no answer".to_owned());
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover = cutover.after_check(&checked, at(now));
+    }
+    assert_eq!(cutover.next.action, Action::RollBack);
+    assert!(cutover.next.reason.contains("no answer"), "{}", cutover.next.reason);
+    assert!(now >= 3900);
+}
+
+#[test]
+fn drift_stops_the_route_and_leaves_it_untouched() {
+    let mut cutover = accepted(2, two_steps());
+    cutover.routes[0].external_dns = true;
+    let mut world = World::of(&cutover, &[FINE, FINE]);
+    cutover = world.obey(cutover);
+    world.live[0] = Weights { old: 255, new: 0 };
+    cutover = world.obey(cutover);
+    assert_eq!(cutover.next.action, Action::RollBack);
+    assert!(cutover.next.reason.contains("--policy=create-only"), "{}", cutover.next.reason);
+    world.live[0] = Weights { old: 1, new: 2 };
+    let end = world.run(cutover);
+    assert_eq!(end.next.action, Action::Drifted);
+    assert_eq!(world.live, [Weights { old: 1, new: 2 }, Weights { old: 255, new: 0 }]);
+}
+
+#[test]
+fn a_route_whose_old_side_is_dead_is_kept_and_said_so() {
+    let cutover = accepted(2, two_steps());
+    let mut world = World::of(&cutover, &[FINE, FINE]);
+    let cutover = world.obey(cutover).give_up("CheckHealth could not go on");
+    let kept = vec![name(0)];
+    let moves = cutover.rollback_moves(&kept);
+    assert_eq!(moves.len(), 1);
+    let shifted = world.shift(&cutover, &moves);
+    let splits = world.splits(&cutover);
+    let old_sides = vec![(name(0), OldSide::Dead)];
+    assert_eq!(OldSide::dead(&old_sides), kept);
+    let end =
+        cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
+    assert_eq!(end.next.action, Action::RollbackFailed);
+    assert_eq!(world.live[0].new, 10);
+    let report = end.report.expect("an end");
+    assert_eq!(report.routes[0].route, name(0), "what did not end well comes first");
+    assert!(report.routes[0].reason.contains("no registered target"), "{report:?}");
+}
+
+#[test]
+fn a_route_that_went_back_to_an_unhealthy_old_side_says_so_first() {
+    let table: [(OldSide, bool, Option<&str>); 5] = [
+        (OldSide::Unhealthy, false, Some("its old side has no healthy target, and serves")),
+        (OldSide::Unhealthy, true, Some("its old side is unhealthy for Route 53")),
+        (OldSide::PartlyUnhealthy, true, Some("its old side is unhealthy for Route 53")),
+        (OldSide::PartlyUnhealthy, false, None),
+        (OldSide::Dead, false, Some("its old side has no registered target")),
+    ];
+    for (old_side, evaluates, warning) in table {
+        let mut cutover = accepted(3, two_steps());
+        for route in &mut cutover.routes {
+            route.evaluates_target_health = evaluates;
+        }
+        let mut world = World::of(&cutover, &[FINE; 3]);
+        let cutover = world.obey(cutover).give_up(&"CheckHealth could not go on ".repeat(60));
+        let shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+        let old_sides = vec![(name(0), old_side), (name(2), old_side)];
+        let done = RollbackDone { old_sides, ..went_back(shifted, world.splits(&cutover)) };
+        let end = cutover.after_rollback(&done);
+        assert_eq!(end.next.action, Action::RolledBack, "{old_side:?}: forced or not, it went");
+        assert!(world.live.iter().all(|live| live.new == 0));
+        let report = end.report.clone().expect("an end");
+        let of = |index| report.routes.iter().find(|route| route.route == name(index));
+        let reason = |index: usize| &of(index).expect("listed").reason;
+        match warning {
+            Some(warning) => {
+                let first = format!("warning: app-0.example.com went back, but {warning}");
+                assert!(report.reason.starts_with(&first), "{}", report.reason);
+                assert!(report.reason.contains("and 1 more routes"), "{}", report.reason);
+                assert!(report.reason.contains("CheckHealth could"), "{}", report.reason);
+                assert!(reason(2).starts_with(warning), "{}", reason(2));
+            }
+            None => assert!(report.reason.starts_with("CheckHealth"), "{}", report.reason),
+        }
+        assert!(reason(1).starts_with("CheckHealth"), "{}", reason(1));
+        assert_eq!(end.clone().after_rollback(&done), end, "a repeat says it once");
+    }
+}
+
+#[test]
+fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
+    let mut cutover = accepted(3, two_steps());
+    cutover.isolate = true;
+    let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
+    while cutover.next.action != Action::RollBack {
+        cutover = world.obey(cutover);
+    }
+    let mut shifted = world.shift(&cutover, &[]);
+    shifted.moves = vec![(name(1), Moved::Refused("its records are protected".to_owned()))];
+    let splits = world.splits(&cutover);
+    let end = world.run(cutover.after_rollback(&went_back(shifted, splits)));
+    assert_eq!(end.next.action, Action::RollbackFailed);
+    assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);
+    let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+    assert_eq!(live, [100, 10, 100]);
+}
+
+#[test]
+fn a_step_is_not_passed_while_the_live_weights_cannot_be_read() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let mut cutover = world.obey(accepted(1, two_steps()));
+    while cutover.next.action == Action::Wait {
+        world.now += i64::from(cutover.next.wait_s);
+        let observed = Ok(world.observed(&cutover));
+        let splits = Err("no answer".to_owned());
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover = cutover.after_check(&checked, at(world.now));
+    }
+    assert_eq!(cutover.next.action, Action::RollBack);
+    assert!(cutover.next.reason.contains("no answer"), "{}", cutover.next.reason);
+    assert!(world.now >= 3900, "held to the end: {}", world.now);
+}
+
+#[test]
+fn a_shift_may_be_under_way_for_a_while_after_its_execution_was_stopped() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let shifting = accepted(1, two_steps());
+    assert!(shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX - 1)));
+    assert!(!shifting.may_be_shifting(Some(at(0)), at(SHIFT_S_MAX)));
+    assert!(!world.obey(shifting.clone()).may_be_shifting(Some(at(0)), at(1)));
+    let second = Cutover { writes: 1, ..shifting };
+    assert!(!second.may_be_shifting(Some(at(0)), at(1)), "its fence is gone by then");
+    let without = Cutover { fence: false, ..second };
+    assert!(without.may_be_shifting(Some(at(0)), at(1)));
+}
+
+#[test]
+fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let mut cutover = world.obey(accepted(1, two_steps()));
+    let check = |cutover: Cutover, world: &World, propagated, now| {
+        let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
+        cutover.after_check(&Checked { propagated, splits, observed }, at(now))
+    };
+    assert_eq!(cutover.unsettled_changes(), ["C1"]);
+    cutover = check(cutover, &world, Propagation::Pending, 30);
+    assert!(matches!(cutover.phase, Phase::Settling(_)));
+    cutover = check(cutover, &world, Propagation::Done, 45);
+    assert_eq!(cutover.phase, Phase::Baking { since: at(105) });
+    assert_eq!(cutover.next.wait_s, 30, "health is watched while the TTL runs out");
+    cutover = check(cutover, &world, Propagation::Done, 400);
+    assert_eq!((cutover.next.action, cutover.next.wait_s), (Action::Wait, 5));
+
+    let Phase::Settling(lost) = &mut world.obey(accepted(1, two_steps())).phase.clone() else {
+        panic!("not settling")
+    };
+    lost.unconfirmed = true;
+    let mut cutover = world.obey(accepted(1, two_steps()));
+    cutover.phase = Phase::Settling(lost.clone());
+    cutover = check(cutover, &world, Propagation::Done, 10);
+    assert_eq!(
+        cutover.phase,
+        Phase::Baking { since: at(120) },
+        "a change whose id was lost gets the time that Route 53 takes"
+    );
+}
+
+#[test]
+fn a_change_that_never_gets_in_sync_goes_back() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let cutover = world.obey(accepted(1, two_steps()));
+    let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
+    let checked = Checked { propagated: Propagation::Pending, splits, observed };
+    let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
+    assert_eq!(cutover.next.action, Action::RollBack);
+}
+
+#[test]
+fn an_execution_whose_history_is_nearly_full_goes_back_in_time() {
+    let mut cutover = accepted(1, two_steps());
+    cutover.health.hold_max_s = 86_400;
+    cutover.health.check_interval_s = 1;
+    let mut world = World::of(&cutover, &[QUIET]);
+    let end = world.run(cutover);
+    assert_eq!(end.next.action, Action::RolledBack);
+    assert!(end.next.reason.contains("history is nearly full"), "{}", end.next.reason);
+    assert!(end.checks < 2_700, "{}", end.checks);
+}
+
+#[test]
+fn retries_and_roll_backs_fill_the_history_as_checks_do() {
+    let mut cutover = accepted(1, two_steps());
+    cutover.health.hold_max_s = 86_400;
+    cutover.health.check_interval_s = 1;
+    let mut world = World::of(&cutover, &[QUIET]);
+    cutover = world.obey(cutover);
+    let begun = cutover.clone();
+    while cutover.next.action == Action::Wait {
+        // AWS throttles at every check.
+        cutover.retry_count = 30;
+        cutover = world.obey(cutover);
+    }
+    assert!(cutover.next.reason.contains("history is nearly full"), "{}", cutover.next.reason);
+    assert_eq!(cutover.extra_events, 90 * u64::from(cutover.checks));
+    let written = 99 * u64::from(cutover.checks);
+    let most =
+        crate::request::ramp::HISTORY_EVENTS_MAX - crate::request::ramp::HISTORY_EVENTS_RESERVED;
+    assert!((most - 5_000..=most).contains(&written), "{written} events");
+    let json = serde_json::to_value(&cutover).expect("JSON");
+    assert!(json.get("retry_count").is_none(), "what is counted is not counted again");
+
+    let begun = Cutover { retry_count: 2, ..begun }.give_up("a test");
+    let back = world.obey(begun);
+    assert_eq!(back.extra_events, 2 * RETRY_EVENTS + ROLLBACK_EVENTS);
+}
+
+#[test]
+fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
+    let mut cutover =
+        accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
+    let day = Baseline { stretches: 1440, worst_rate: 0.001_23, wander: 0.123, bursts: 0.0123 };
+    for lb in cutover.load_balancers.iter_mut().step_by(2) {
+        lb.baseline = Some(Baselines { hosts: 1000, errors: day, slow: Some(day) });
+    }
+    for (index, route) in cutover.routes.iter_mut().enumerate() {
+        route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
+        route.shapes = vec![u32::MAX; 2];
+        route.evaluates_target_health = true;
+        route.evaluates_target_health = true;
+        let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
+        route.verdict = Some(Verdict {
+            kind: VerdictKind::NotEnoughData,
+            old: counts,
+            new: counts,
+            log10_e: Some(-888.888),
+            failing: true,
+            reason: "not kept".repeat(100),
+        });
+        route.say(&"why it failed ".repeat(100));
+    }
+    cutover.report = Some(Report::of(&cutover, &[]));
+    let bytes = crate::validate::state_bytes(&cutover);
+    assert!(bytes < 240 * 1024, "{bytes} bytes");
+    assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
+}
+
+#[test]
+fn the_number_of_the_fence_rises_with_each_write_and_a_roll_back_is_above_a_shift_under_way() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let mut cutover = accepted(1, two_steps());
+    cutover.execution.arn = "arn:aws:states:eu-central-1:1:execution:cutover:first".to_owned();
+    let shift = |cutover: &Cutover| cutover.shift_fence(at(9)).expect("a fence");
+    assert_eq!((shift(&cutover).number, shift(&cutover).take), (1, true));
+    assert_eq!(shift(&cutover).holder, "eu-central-1:1:cutover:first");
+    cutover = world.obey(cutover);
+    assert_eq!((shift(&cutover).number, shift(&cutover).take), (2, false));
+    let back = cutover.rollback_fence(false, at(9)).expect("a fence");
+    assert_eq!((back.number, back.take, back.last), (3, false, true));
+    assert!(cutover.rollback_fence(true, at(9)).expect("a fence").take, "a person insists");
+    let end = world.run(cutover);
+    assert!(end.released && end.rollback_fence(false, at(9)).expect("a fence").take);
+    assert!(end.to_release().is_empty());
+    let without = Cutover { fence: false, ..accepted(1, two_steps()) };
+    assert_eq!(without.shift_fence(at(9)), None);
+    assert_eq!(without.rollback_fence(true, at(9)), None);
+}
+
+#[test]
+fn a_cutover_that_completed_releases_its_fences_and_then_ends_as_reported() {
+    let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+    let mut cutover = accepted(2, two_steps());
+    while cutover.next.action != Action::Release {
+        cutover = world.obey(cutover);
+    }
+    assert_eq!(cutover.to_release().len(), 2);
+    assert_eq!(cutover.report.as_ref().map(|report| report.outcome), Some(Action::Complete));
+    let end = cutover.after_release();
+    assert_eq!((end.next.action, end.to_release().len()), (Action::Complete, 0));
+    assert_eq!(end.clone().after_release(), end, "a repeat changes nothing");
+    let mut without = Cutover { fence: false, ..accepted(1, two_steps()) };
+    let mut world = World::of(&without, &[FINE]);
+    while without.report.is_none() {
+        without = world.obey(without);
+    }
+    assert_eq!(without.next.action, Action::Complete);
+}
+
+#[test]
+fn a_route_that_another_execution_has_is_left_and_the_others_go_back() {
+    let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+    let cutover = world.obey(accepted(2, two_steps())).give_up("stopped");
+    let mut shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+    let why = "superseded by execution cutover:b: nothing to undo";
+    shifted.moves[0].1 = Moved::Superseded(why.to_owned());
+    let done = went_back(shifted, world.splits(&cutover));
+    let end = cutover.after_rollback(&done);
+    assert_eq!(end.next.action, Action::Drifted);
+    assert!(end.next.reason.contains(why), "{}", end.next.reason);
+    assert_eq!(end.to_release(), [], "its fence is not ours");
+    // An event has nothing to be sorry for.
+    assert_eq!(end.clone().undone(false), Ok(end));
+}
+
+#[test]
+fn a_record_that_changed_in_more_than_its_weight_is_drift() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let cutover = world.obey(accepted(1, two_steps()));
+    let check = |cutover: &Cutover, shapes: Vec<u32>, live| {
+        let route = cutover.routes[0].name.clone();
+        let splits = Ok(vec![Split { route, live: Ok(live), whole: Some(live), shapes }]);
+        let observed = Ok(world.observed(cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover.clone().after_check(&checked, at(60))
+    };
+    let last = cutover.routes[0].last;
+    assert_eq!(check(&cutover, vec![7], last).routes[0].status, Status::Active);
+    let drifted = check(&cutover, vec![8], last);
+    assert_eq!(drifted.routes[0].status, Status::Drifted);
+    assert!(drifted.next.reason.contains("another TTL or another target"), "{drifted:?}");
+    let mut of_before = cutover.clone();
+    of_before.routes[0].shapes.clear();
+    assert_eq!(check(&of_before, vec![8], last).routes[0].status, Status::Active);
+    // One side has its original weight again: everything goes back.
+    let original = cutover.routes[0].original;
+    for live in [Weights { old: original.old, ..last }, Weights { new: original.new, ..last }] {
+        let reverted = check(&cutover, vec![7], live);
+        assert_eq!(reverted.routes[0].status, Status::RollingBack, "{live}");
+        assert!(reverted.rollback_moves(&[])[0].from.contains(&live));
+    }
+    let other = check(&cutover, vec![7], Weights { old: 1, new: 2 });
+    assert_eq!(other.routes[0].status, Status::Drifted);
+    // A record of one side alone has appeared beside what cutover moved: that can go back.
+    let halved = |whole| {
+        let (route, live) = (cutover.routes[0].name.clone(), Err("half".to_owned()));
+        let splits = Ok(vec![Split { route, live, whole, shapes: vec![7] }]);
+        let observed = Ok(world.observed(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover.clone().after_check(&checked, at(60)).routes[0].status
+    };
+    assert_eq!(halved(Some(last)), Status::RollingBack);
+    assert_eq!(halved(None), Status::Drifted);
+    assert_eq!(halved(Some(Weights { old: 1, new: 2 })), Status::Drifted);
+    // The same of weights that the shift finds, before a check does.
+    let mut shifting = cutover.clone();
+    shifting.phase = Phase::Shifting;
+    let found = Weights { old: original.old, ..last };
+    let moves = vec![(cutover.routes[0].name.clone(), Moved::Drifted(Ok(found)))];
+    let shifted = Shifted { moves, changes: vec![], unconfirmed: false, ttl_s: 60 };
+    assert_eq!(shifting.after_shift(&shifted, at(60)).routes[0].status, Status::RollingBack);
+}
+
+#[test]
+fn requests_that_stay_on_the_new_side_are_said_first_with_the_command_that_takes_them_back() {
+    let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
+    let cutover = world.obey(accepted(1, two_steps())).give_up(&"it fails ".repeat(300));
+    world.live[0] = Weights { old: 1, new: 3 };
+    let shifted = world.shift(&cutover, &cutover.rollback_moves(&[]));
+    let function = Some("cutover-rollback".to_owned());
+    let done = RollbackDone { function, ..went_back(shifted, world.splits(&cutover)) };
+    let end = cutover.after_rollback(&done);
+    assert_eq!((end.next.action, end.to_release().len()), (Action::Release, 1));
+    assert_eq!(end.clone().after_release().next.action, Action::Drifted);
+    let reason = &end.report.as_ref().expect("an end").reason;
+    for said in [
+        "REQUESTS STAY ON THE NEW SIDE \"green\". To take them back: aws lambda invoke \
+         --function-name cutover-rollback ",
+        "{\"execution_arn\":\"arn:x\",\"force\":true}",
+        "They are 75 % of app-0.example.com.",
+    ] {
+        assert!(reason.contains(said), "{said} is not in {reason}");
+    }
+    assert!(reason.starts_with("REQUESTS"), "{reason}");
+}
+
+#[test]
+fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
+    let failing = |old: u64, new: u64| Verdict {
+        kind: VerdictKind::Healthy,
+        old: Counts { requests: 1000, errors: old },
+        new: Counts { requests: 1000, errors: new },
+        log10_e: Some(0.0),
+        failing: true,
+        reason: "both fail".to_owned(),
+    };
+    let mut at_the_end = accepted(1, two_steps());
+    at_the_end.step = 1;
+    at_the_end.phase = Phase::Baking { since: at(0) };
+    for (verdict, status) in
+        [(failing(400, 400), Status::RollingBack), (failing(1000, 400), Status::Kept)]
+    {
+        let mut cutover = at_the_end.clone();
+        cutover.routes[0].verdict = Some(verdict.clone());
+        let held = cutover.after_verdicts(None, at(300));
+        assert_eq!(held.action, Action::Wait, "{}", held.reason);
+        assert!(held.reason.contains("fail on both sides"), "{}", held.reason);
+        cutover.after_verdicts(None, at(300 + 3600));
+        assert_eq!(cutover.routes[0].status, status, "{:?}", cutover.routes[0].reason);
+        // At any step but the last it goes on.
+        cutover = at_the_end.clone();
+        cutover.step = 0;
+        cutover.routes[0].verdict = Some(verdict);
+        assert_eq!(cutover.after_verdicts(None, at(300)).action, Action::Shift);
+    }
+}
+
+#[test]
+fn e_must_reach_more_the_more_is_tested() {
+    let limit = |cutover: &Cutover| cutover.log10_limit();
+    let mut cutover = accepted(10, two_steps());
+    assert!((limit(&cutover) - 3.0).abs() < 1e-9, "10 pairs / 0.01");
+    for route in &mut cutover.routes {
+        (route.old_lb, route.new_lb) = (0, 1);
+    }
+    assert!((limit(&cutover) - 2.0).abs() < 1e-9, "one pair behind all routes");
+    cutover.health.latency_target_s = Some(0.5);
+    assert!((limit(&cutover) - 200_f64.log10()).abs() < 1e-9, "two signals");
+}
+
+#[test]
+fn a_state_of_before_there_was_an_evidence_test_can_be_rolled_back() {
+    let cutover = accepted(1, two_steps());
+    let mut json = serde_json::to_value(&cutover).expect("JSON");
+    let health = json["health"].as_object_mut().expect("an object");
+    for newer in ["alpha", "tolerated_odds_ratio", "detectable_odds_ratio"] {
+        assert!(health.remove(newer).is_some());
+    }
+    let back: Cutover = serde_json::from_value(json).expect("a cutover");
+    assert_eq!(back.health, cutover.health);
+    assert_eq!(back.give_up("stopped").going_back().count(), 1);
+}
+
+#[test]
+fn the_state_survives_its_own_json() {
+    let mut world = World::of(&accepted(2, two_steps()), &[FINE, BAD]);
+    let mut cutover = accepted(2, two_steps());
+    for _ in 0..9 {
+        let json = serde_json::to_string(&cutover).expect("JSON");
+        let back: Cutover = serde_json::from_str(&json).expect("a cutover");
+        assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
+        if cutover.report.is_none() {
+            cutover = world.obey(cutover);
+        }
+    }
+    assert_eq!(cutover.next.action, Action::RolledBack);
+}
+
+#[test]
+fn every_action_has_its_name() {
+    for (name, action) in Action::NAMES.into_iter().zip([
+        Action::Shift,
+        Action::Wait,
+        Action::Release,
+        Action::Complete,
+        Action::Planned,
+        Action::Ignored,
+        Action::RollBack,
+        Action::RolledBack,
+        Action::Drifted,
+        Action::RollbackFailed,
+    ]) {
+        assert_eq!(serde_json::to_value(action).expect("JSON"), name);
+    }
+}
