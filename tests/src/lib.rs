@@ -539,7 +539,10 @@ impl Case {
             ("Z0123456789EXAMPLE", self.world.zone.id.clone()),
             ("app/k8s-blue/50dc6c495c0c9188", old.load_balancer.clone()),
             ("app/k8s-green/8c5a1d3e7f902b46", new.load_balancer.clone()),
-            ("targetgroup/k8s-green/6d0ecf831eec9f09", new.target_group.clone()),
+            (
+                "k8s-green/6d0ecf831eec9f09",
+                new.target_group.trim_start_matches("targetgroup/").to_owned(),
+            ),
             ("\"blue\"", format!("\"{}\"", old.name)),
             ("\"green\"", format!("\"{}\"", new.name)),
             ("\\\"green\\\"", format!("\\\"{}\\\"", new.name)),

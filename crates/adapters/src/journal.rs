@@ -140,11 +140,11 @@ mod tests {
             status: Status::Active,
             old_lb: 0,
             new_lb: 1,
-            external_dns: false,
+            other_writer: None,
             shapes: Vec::new(),
             supersedes: None,
             forced: false,
-            evaluates_target_health: false,
+            all_or_nothing: false,
             verdict: None,
             reason: None,
         };

@@ -18,6 +18,6 @@ pub mod telemetry;
 pub mod world;
 pub mod zone;
 
-pub use router::{Router, route53::Route53};
+pub use router::{AnyRouter, Router, Splits, route53::Route53};
 pub use targets::Targets;
 pub use telemetry::{Telemetry, cloudwatch::CloudWatch};

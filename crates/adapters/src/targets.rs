@@ -194,7 +194,7 @@ impl Targets {
             let Some((owner, owner_id)) = owner else { continue };
             let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
             if known.insert(arn.to_owned()) {
-                let id = dimension(what, arn, "targetgroup/", "targetgroup/")?;
+                let id = dimension(what, arn, "targetgroup/")?;
                 groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id });
             }
         }
@@ -322,7 +322,7 @@ impl Balancer {
         let state = listed.state().and_then(|state| state.code());
         Ok(Self {
             arn: arn.to_owned(),
-            id: dimension(what, arn, "loadbalancer/", "")?,
+            id: dimension(what, arn, "loadbalancer/")?,
             dns_key: dns_key(listed.dns_name().unwrap_or_default()),
             kind: match listed.r#type() {
                 Some(LoadBalancerTypeEnum::Network) => LoadBalancerKind::Network,
@@ -338,10 +338,10 @@ impl Balancer {
     }
 }
 
-/// CloudWatch's dimension, from the end of an ARN: `prefix` and what comes after `marker`.
-fn dimension(what: &str, arn: &str, marker: &str, prefix: &str) -> Result<String, Failure> {
+/// The end of an ARN after `marker`, as the telemetry names it.
+fn dimension(what: &str, arn: &str, marker: &str) -> Result<String, Failure> {
     match arn.split_once(&format!(":{marker}")) {
-        Some((_, id)) if id.contains('/') => Ok(format!("{prefix}{id}")),
+        Some((_, id)) if id.contains('/') => Ok(id.to_owned()),
         _ => Err(Failure::Internal(format!("{what}: {arn} has no {marker}NAME/ID"))),
     }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clients::Route53Client;
+use crate::router::route53::zone_of;
 use crate::zone::{ZoneLookup, find_zone, records, records_of};
 use crate::{CloudWatch, Targets, Telemetry, clients, executions, parameters};
 
@@ -97,7 +98,7 @@ impl World {
         attempt: &Attempt,
     ) -> Result<(Survey, Facts), Failure> {
         let client = clients::route53(&self.config);
-        let zone = zone(&client, &request.hosted_zone).await?;
+        let zone = zone(&client, zone_of(&request.router.place)?).await?;
         let names = request.routes.as_ref().filter(|_| request.external_dns == ExternalDns::Warn);
         let read = match names {
             Some(names) => records_of(&client, &zone.id, names).await?,

@@ -88,7 +88,7 @@ fn zone(listed: &HostedZone) -> Zone {
 /// A record set, whatever it says: it may be none of ours. A weight that Route 53 does not know is no weight, and
 /// a TTL that cannot be is too long.
 fn record(set: &ResourceRecordSet) -> Record {
-    let weight = set.weight().and_then(|weight| u16::try_from(weight).ok());
+    let weight = set.weight().and_then(|weight| u32::try_from(weight).ok());
     let weight = weight.filter(|weight| *weight <= WEIGHT_MAX);
     let policy = match (weight, set.weight(), set.set_identifier()) {
         (Some(_), _, _) => Policy::Weighted,
@@ -212,11 +212,11 @@ pub(crate) async fn page(
     Ok(Page { sets: reply.resource_record_sets, next })
 }
 
-/// A name as Route 53 writes it: with a dot at the end, and `\052` for `*`. Other escapes are left
+/// Reads a name as Route 53 writes it: with a dot at the end, and `\052` for `*`. Names are compared in lower case. Other escapes are left
 /// alone: a dot or a backslash inside of a label must not become a plain one.
 /// Source: Route 53 developer guide, "DNS domain name format".
 pub(crate) fn name(listed: &str) -> RouteId {
-    RouteId::from(listed.replace(r"\052", "*"))
+    RouteId::from(listed.trim_end_matches('.').to_ascii_lowercase().replace(r"\052", "*"))
 }
 
 #[cfg(test)]

@@ -550,7 +550,8 @@ mod tests {
             cutover.routes.iter().take(kept).map(|route| route.name.clone()).collect();
         let moves = cutover.rollback_moves(&kept);
         let moves = moves.into_iter().map(|m| (m.route, Moved::There)).collect();
-        let shifted = Shifted { moves, changes: vec![], unconfirmed: false, ttl_s: 60 };
+        let shifted =
+            Shifted { moves, receipts: vec![], unconfirmed: false, live_in_s: 60, linger_s: 60 };
         cutover.after_rollback(&RollbackDone {
             kept,
             old_sides: vec![],

@@ -1,6 +1,6 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
-use adapters::{CloudWatch, Route53, Router, Telemetry, clients, journal, runtime};
+use adapters::{AnyRouter, CloudWatch, Splits, Telemetry, clients, journal, runtime};
 use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
 use jiff::Timestamp;
 
@@ -8,12 +8,11 @@ use jiff::Timestamp;
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let config = clients::sdk_config().await;
-    let client = clients::route53(&config);
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
-        let router = Route53::of(&client, &cutover);
-        Box::pin(check(&router, &telemetry, cutover, Timestamp::now())).await
+        let splits = AnyRouter::of(&config, &cutover)?;
+        Box::pin(check(&splits, &telemetry, cutover, Timestamp::now())).await
     })
     .await
 }
@@ -26,7 +25,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// # Errors
 /// `Refused` when the router or the telemetry refused, `Internal` when a reply made no sense.
 async fn check(
-    router: &impl Router,
+    router: &impl Splits,
     telemetry: &impl Telemetry,
     cutover: Cutover,
     now: Timestamp,
@@ -34,7 +33,7 @@ async fn check(
     let names: Vec<RouteId> = cutover.routes.iter().map(|route| route.name.clone()).collect();
     let (splits, propagated, observed) = tokio::join!(
         router.read(&names),
-        router.propagated(cutover.unsettled_changes()),
+        router.is_live(cutover.unsettled_receipts()),
         observe(telemetry, &cutover, now),
     );
     let checked = Checked {

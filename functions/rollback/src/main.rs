@@ -2,7 +2,7 @@
 //! back, those of an execution that was stopped, timed out or crashed and could not do so itself, or
 //! those of any execution that a person names.
 
-use adapters::{CloudWatch, Route53, Router, Targets, clients, executions, journal, runtime};
+use adapters::{AnyRouter, CloudWatch, Router, Targets, clients, executions, journal, runtime};
 use cutover_core::{
     Answer, Cutover, Failure, Fence, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
 };
@@ -14,13 +14,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let state_machine_arn = executions::state_machine_from_env()?;
     let config = clients::sdk_config().await;
-    let client = clients::route53(&config);
     let metrics = CloudWatch::new(clients::cloudwatch(&config));
     let targets = Targets::new(clients::load_balancing(&config), metrics);
     runtime::serve(async |event: Value| {
         let asked = match RollbackStart::read(event, &state_machine_arn)? {
             RollbackStart::Order(order) => {
-                return undo(&client, &targets, *order).await.map(Answer::from);
+                return undo(&config, &targets, *order).await.map(Answer::from);
             }
             RollbackStart::Execution(asked) => asked,
         };
@@ -28,7 +27,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         match past.todo(&asked, Timestamp::now())? {
             Todo::Nothing(reason) => Ok(journal::tell_nothing(&asked, reason)),
             Todo::Undo { order, again } => {
-                undo(&client, &targets, *order).await?.undone(again).map(Answer::from)
+                undo(&config, &targets, *order).await?.undone(again).map(Answer::from)
             }
         }
     })
@@ -37,7 +36,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 
 /// Carries out one order.
 async fn undo(
-    client: &clients::Route53Client,
+    config: &clients::Config,
     targets: &Targets,
     order: Order,
 ) -> Result<Cutover, Failure> {
@@ -47,7 +46,7 @@ async fn undo(
     let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let now = Timestamp::now();
     let fence = cutover.rollback_fence(retake, now);
-    roll_back(&Route53::of(client, &cutover), cutover, (old_sides, kept), fence, now).await
+    roll_back(&AnyRouter::of(config, &cutover)?, cutover, (old_sides, kept), fence, now).await
 }
 
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.

@@ -1,6 +1,7 @@
 //! `validate`: reads a request and the world, and gives the cutover, or everything that speaks
 //! against it. It only reads.
 
+use adapters::router::SYNTAXES;
 use adapters::world::World;
 use adapters::{journal, runtime};
 use cutover_core::Attempt;
@@ -58,7 +59,8 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
         }
     };
     let Caller { arn, name, started_at, state_machine_arn, releases } = event.execution;
-    let mut request = Request::parse(&world.defaults().await?, &request, world.period_s_min())?;
+    let mut request =
+        Request::parse(&world.defaults().await?, &request, &SYNTAXES, world.period_s_min())?;
     request.fence &= releases;
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
     let (survey, facts) = world.look(request, &state_machine_arn, &attempt).await?;

@@ -29,7 +29,7 @@ async fn requests_for_which_there_was_no_target_are_counted_beside_the_others() 
 async fn an_old_side_that_was_scaled_down_is_said_during_the_ramp() {
     let case = Given::default().case().await;
     let mut accepted = json!(case.accepted(&case.request()).await);
-    let old = &mut accepted["load_balancers"][0];
+    let old = &mut accepted["meters"][0];
     assert_eq!(old["id"], case.world.old.load_balancer);
     assert_eq!(old["baseline"]["hosts"], 2);
     old["baseline"]["hosts"] = json!(20);
@@ -48,8 +48,7 @@ async fn an_old_side_that_was_scaled_down_is_said_during_the_ramp() {
 async fn an_old_side_of_which_nothing_is_known_any_more_is_said_during_the_ramp() {
     let case = Given::default().case().await;
     let mut accepted = json!(case.accepted(&case.request()).await);
-    accepted["load_balancers"][0]["target_groups"] =
-        json!(["deleted-in-mid-ramp/0123456789abcdef"]);
+    accepted["meters"][0]["hosts"] = json!(["deleted-in-mid-ramp/0123456789abcdef"]);
     let shifted = case.invoke("ShiftWeightFunctionName", &accepted).await.expect("shifted");
     let warning = "warning: nothing is known of the 2 hosts that the old side had";
     tests::until("the warning", async || {

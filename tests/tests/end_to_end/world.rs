@@ -189,7 +189,7 @@ async fn a_target_group_without_a_healthy_target_is_a_reason_where_route_53_eval
     let records = RecordKind::AliasAAndAaaa;
     let case = Given { records, ..Given::default() }.case().await;
     let cutover = case.accepted(&case.request()).await;
-    assert!(cutover.routes.iter().all(|route| route.evaluates_target_health));
+    assert!(cutover.routes.iter().all(|route| route.all_or_nothing));
     add_empty_target_group(&case, case.new_side()).await;
     let expected = ("NotReady".to_owned(), vec!["new_side_out_of_dns".to_owned()]);
     assert_eq!(refused(&case, &case.request()).await, expected);
@@ -201,7 +201,7 @@ async fn a_target_group_without_a_healthy_target_is_a_reason_where_route_53_eval
     let case = Given::default().case().await;
     add_empty_target_group(&case, &case.world.old).await;
     let cutover = case.accepted(&case.request()).await;
-    assert!(!cutover.routes.iter().any(|route| route.evaluates_target_health), "plain records");
+    assert!(!cutover.routes.iter().any(|route| route.all_or_nothing), "plain records");
 }
 
 #[tokio::test]

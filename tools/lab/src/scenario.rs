@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn request(plan: &Plan) -> Request {
-        let parsed = Request::parse(&json!({}), &plan.request, 1);
+        let parsed = Request::parse(&json!({}), &plan.request, &adapters::router::SYNTAXES, 1);
         parsed.unwrap_or_else(|failure| panic!("{}: {failure}", plan.summary))
     }
 

@@ -1,16 +1,17 @@
-//! Who splits a route's traffic. The plan in `core` knows nothing of DNS.
+//! Who splits a route's requests. `core` knows routes and weights, and none of the services.
 
 pub mod route53;
 
-use cutover_core::{Failure, Fence, Move, Propagation, RouteId, Shifted, Split};
+use cutover_core::{
+    Cutover, Failure, Fence, Move, Propagation, RouteId, RouterRef, RouterSyntax, Shifted, Split,
+};
 
-/// Splits a route's requests between its two sides.
-///
-/// A router is asked and answers; it never waits. How long a shift takes to be seen in traffic is
-/// reckoned in `core`, which is given the time: from [`Shifted::ttl_s`] and whether the changes
-/// have [propagated](Router::propagated).
+use crate::clients;
+use crate::router::route53::Route53;
+
+/// Sees how routes are split now. It cannot write: this is all that a check of health is given.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
-pub trait Router {
+pub trait Splits {
     /// What is live now: one [`Split`] a route, in the order asked.
     ///
     /// # Errors
@@ -18,19 +19,34 @@ pub trait Router {
     /// refuses, `Internal` when its reply makes no sense.
     async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure>;
 
+    /// Whether every change with these [receipts](Shifted::receipts) is live on all of the service's servers.
+    ///
+    /// # Errors
+    /// As [`read`](Splits::read).
+    async fn is_live(&self, receipts: &[String]) -> Result<Propagation, Failure>;
+}
+
+/// Splits a route's requests between its two sides.
+///
+/// A router is asked and answers; it never waits for traffic. How long a shift takes to be seen is
+/// reckoned in `core`, which is given the time: from [`Shifted::linger_s`] and whether the changes
+/// [are live](Splits::is_live).
+#[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
+pub trait Router: Splits {
     /// Moves each route from a split that it may have now to the one it shall have, in as few
     /// calls as the service allows. A route whose live split is neither has drifted and is left
     /// untouched.
     ///
     /// With a `fence`, each write replaces the mark of the write before it beside the route, in the same
     /// transaction: a route whose mark is not this cutover's, or that of a later write, is
-    /// [`Moved::Superseded`](cutover_core::Moved) and untouched.
+    /// [`Moved::Superseded`](cutover_core::Moved) and untouched. A router whose writes are not
+    /// [atomic](cutover_core::Behaviour::atomic) is given none.
     ///
     /// An error may come after some of the routes have moved. A repeat of the same moves is the
     /// remedy: it finds those routes there and moves the others.
     ///
     /// # Errors
-    /// As [`read`](Router::read), but for a route that is refused by itself: that is
+    /// As [`read`](Splits::read), but for a route that is refused by itself: that is
     /// [`Moved::Refused`](cutover_core::Moved), and the others move. `Internal` as well for moves that
     /// must never be made: to weights that are all 0 or too high, or two of the same route.
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure>;
@@ -38,12 +54,100 @@ pub trait Router {
     /// Removes the fences of these routes that are of this holder, and touches nothing else.
     ///
     /// # Errors
-    /// As [`read`](Router::read).
+    /// As [`read`](Splits::read).
     async fn release(&self, routes: &[RouteId], holder: &str) -> Result<(), Failure>;
+}
 
-    /// Whether every change of these ids is live on all of the service's servers.
+/// How requests name each router. The first is meant when a request names none.
+pub const SYNTAXES: [RouterSyntax; 1] = [route53::SYNTAX];
+
+/// The router of one cutover, whichever it is.
+#[derive(Clone, Debug)]
+pub enum AnyRouter {
+    /// Weighted records.
+    Route53(Route53),
+}
+
+/// The one `match` over routers.
+macro_rules! each {
+    ($router:expr, $of:ident => $do:expr) => {
+        match $router {
+            AnyRouter::Route53($of) => $do,
+        }
+    };
+}
+
+impl AnyRouter {
+    /// The router that the state of a cutover names.
     ///
     /// # Errors
-    /// As [`read`](Router::read).
-    async fn propagated(&self, changes: &[String]) -> Result<Propagation, Failure>;
+    /// `InvalidInput` (`unknown_router`) when this version has no such router; `unreadable_state` when its
+    /// place lacks something.
+    pub fn of(config: &clients::Config, cutover: &Cutover) -> Result<Self, Failure> {
+        let RouterRef { kind, place } = &cutover.router;
+        match kind.as_str() {
+            route53::KIND => {
+                let zone_id = route53::zone_of(place)?;
+                let client = clients::route53(config);
+                Ok(Self::Route53(Route53::new(client, zone_id, cutover.sides.clone())))
+            }
+            unknown => {
+                let known = SYNTAXES.map(|syntax| format!("{:?}", syntax.kind)).join(", ");
+                let message = format!(
+                    "the state names the router {unknown:?}; these functions know {known}: deploy the version \
+                     that began this cutover"
+                );
+                Err(Failure::invalid("unknown_router", message))
+            }
+        }
+    }
+}
+
+impl Splits for AnyRouter {
+    async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure> {
+        each!(self, router => router.read(routes).await)
+    }
+
+    async fn is_live(&self, receipts: &[String]) -> Result<Propagation, Failure> {
+        each!(self, router => router.is_live(receipts).await)
+    }
+}
+
+impl Router for AnyRouter {
+    async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
+        each!(self, router => router.shift(moves, fence).await)
+    }
+
+    async fn release(&self, routes: &[RouteId], holder: &str) -> Result<(), Failure> {
+        each!(self, router => router.release(routes, holder).await)
+    }
+}
+
+/// Reads a host name as a route: lower case, no dot at the end; `None` for what can be none in DNS. It has
+/// letters, digits, `-`, `_` and labels of 1 to 63, and a `*` only as the whole first label.
+pub(crate) fn host_name(text: &str) -> Option<RouteId> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let is_name = name.len() <= 253 && rest.split('.').all(label_ok);
+    is_name.then(|| RouteId::from(name.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_told_from_other_text() {
+        for good in ["chat.example.com", "*.example.com", "_x.example.com.", "a"] {
+            assert!(host_name(good).is_some(), "{good}");
+        }
+        for bad in ["", ".", "a..b", "a b", "ä.example", "a.*.b", "-/x", &"a".repeat(64)] {
+            assert_eq!(host_name(bad), None, "{bad}");
+        }
+        assert_eq!(host_name("Chat.Example.COM."), Some(RouteId::from("chat.example.com")));
+    }
 }

@@ -258,9 +258,9 @@ impl Query<'_> {
             Name::Slow(statistic) => ("TargetResponseTime", statistic, None),
             Name::Percentile => ("TargetResponseTime", "p95", None),
         };
-        let dimension = |name, value| Dimension::builder().name(name).value(value).build();
+        let dimension = |name, value: &str| Dimension::builder().name(name).value(value).build();
         let dimensions = group
-            .map(|group| dimension("TargetGroup", group))
+            .map(|group| dimension("TargetGroup", &format!("targetgroup/{group}")))
             .into_iter()
             .chain([dimension("LoadBalancer", self.load_balancer)])
             .collect();

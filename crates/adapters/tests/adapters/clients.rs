@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use adapters::clients::{self, Config};
-use adapters::{Route53, Router};
+use adapters::{Route53, Splits};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_route53::config::Credentials;
@@ -132,7 +132,7 @@ async fn failure(sts: Sts) -> Failure {
     let config = Aws { sts, ..Aws::default() }.config(Some(ROLE)).await;
     let sides = Sides { old: "blue".to_owned(), new: "green".to_owned() };
     let route53 = Route53::new(clients::route53(&config), "Z1", sides);
-    route53.propagated(&["C1".to_owned()]).await.expect_err("it has no credentials")
+    route53.is_live(&["C1".to_owned()]).await.expect_err("it has no credentials")
 }
 
 #[tokio::test]

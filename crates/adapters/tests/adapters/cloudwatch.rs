@@ -139,13 +139,9 @@ async fn hosts_of_many_target_groups_take_a_call_for_250_and_what_is_not_told_is
         ("app/c/1 targetgroup/v/1 HealthyHostCount", &[(-1, 5.0)]),
     ]);
     let now = Timestamp::from_second(START_S + 4 * 60 + 42).expect("in range");
-    let mut groups = vec![
-        ("app/a/1", "targetgroup/x/1"),
-        ("app/a/1", "targetgroup/y/1"),
-        ("app/b/1", "targetgroup/w/1"),
-        ("app/c/1", "targetgroup/v/1"),
-    ];
-    let many: Vec<String> = (0..300).map(|i| format!("targetgroup/many-{i}/1")).collect();
+    let mut groups =
+        vec![("app/a/1", "x/1"), ("app/a/1", "y/1"), ("app/b/1", "w/1"), ("app/c/1", "v/1")];
+    let many: Vec<String> = (0..300).map(|i| format!("many-{i}/1")).collect();
     groups.extend(many.iter().map(|group| ("app/d/1", group.as_str())));
     let hosts = cloudwatch.hosts(&groups, now).await.expect("told");
     let of = |healthy, unhealthy| Some(Hosts { healthy, unhealthy });
@@ -166,8 +162,8 @@ async fn hosts_that_were_asked_for_in_vain_for_a_while_are_missing() {
         let series = cloudwatch.series(&of, window(periods), &Health::default()).await;
         series.expect("told")[0].hosts_are_missing
     };
-    assert!(missing(&["targetgroup/x/1"], 3).await);
-    assert!(!missing(&["targetgroup/x/1"], 2).await, "they may be late");
+    assert!(missing(&["x/1"], 3).await);
+    assert!(!missing(&["x/1"], 2).await, "they may be late");
     assert!(!missing(&[], 3).await, "nobody asked");
 }
 
@@ -179,9 +175,9 @@ async fn healthy_hosts_are_the_newest_of_each_target_group_added_up() {
         ("app/b/1 targetgroup/w/1 HealthyHostCount", &[(0, 0.0)]),
     ]);
     let asked = [
-        balancer("app/a/1", &["targetgroup/x/1", "targetgroup/y/1", "targetgroup/z/1"]),
-        balancer("app/b/1", &["targetgroup/w/1"]),
-        balancer("app/c/1", &["targetgroup/v/1"]),
+        balancer("app/a/1", &["x/1", "y/1", "z/1"]),
+        balancer("app/b/1", &["w/1"]),
+        balancer("app/c/1", &["v/1"]),
     ];
     let series = cloudwatch.series(&asked, window(2), &Health::default()).await.expect("told");
     let hosts: Vec<_> = series.iter().map(|series| series.healthy_hosts).collect();
@@ -191,11 +187,8 @@ async fn healthy_hosts_are_the_newest_of_each_target_group_added_up() {
 #[tokio::test]
 async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
     let (cloudwatch, asked) = cloudwatch(&[("app/a/1 RequestCount", &[(0, 1.0)])]);
-    let of = [
-        balancer("app/a/1", &["targetgroup/x/1"]),
-        balancer("app/b/1", &[]),
-        balancer("app/a/1", &["targetgroup/x/1"]),
-    ];
+    let of =
+        [balancer("app/a/1", &["x/1"]), balancer("app/b/1", &[]), balancer("app/a/1", &["x/1"])];
     let series = cloudwatch.series(&of, window(1), &Health::default()).await.expect("told");
     assert_eq!(series.len(), 3);
     assert_eq!(series[0], series[2]);
@@ -337,7 +330,7 @@ async fn latency_that_is_not_judged_is_not_asked_for() {
 #[tokio::test]
 async fn a_window_without_periods_takes_no_call() {
     let (cloudwatch, asked) = cloudwatch(&[]);
-    let of = [balancer("app/a/1", &["targetgroup/x/1"])];
+    let of = [balancer("app/a/1", &["x/1"])];
     let series = cloudwatch.series(&of, window(0), &Health::default()).await.expect("told");
     assert_eq!(series, [Series::default()]);
     assert!(asked.lock().expect("whole").is_empty());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adapters::{Route53, Router};
+use adapters::{Route53, Router, Splits};
 use aws_sdk_route53::types::{Change, ResourceRecordSet};
 use cutover_core::{Fence, Move, Moved, RouteId, Shifted, Sides, Way, Weights};
 use jiff::Timestamp;
@@ -84,7 +84,7 @@ async fn the_first_shift_takes_the_fence_and_each_write_replaces_it() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
     let shifted = shift(&zone, onward(CHAT, OLD, HALF), &fence("a", 1)).await;
     assert_eq!((moved(&shifted), shifted.unconfirmed), (&Moved::There, false));
-    assert_eq!(shifted.changes, ["C2"], "taking the fence moves no traffic: nobody waits for it");
+    assert_eq!(shifted.receipts, ["C2"], "taking the fence moves no traffic: nobody waits for it");
     assert_eq!(mark(&zone).as_deref(), Some("\"cutover 1 2027-01-15T08:00:01Z cutover:a\""));
     assert_eq!(zone.state().batches.iter().map(Vec::len).collect::<Vec<_>>(), [1, 10]);
 
@@ -178,7 +178,7 @@ async fn a_repeat_of_a_shift_or_of_an_undo_writes_nothing() {
     let zone = FakeZone::new(aliases(CHAT, 100, 0));
     shift(&zone, onward(CHAT, OLD, HALF), &fence("a", 1)).await;
     let again = shift(&zone, onward(CHAT, OLD, HALF), &fence("a", 1)).await;
-    assert_eq!((moved(&again), again.unconfirmed, again.ttl_s), (&Moved::There, true, 60));
+    assert_eq!((moved(&again), again.unconfirmed, again.linger_s), (&Moved::There, true, 60));
     assert_eq!(zone.state().batches.len(), 2);
     shift(&zone, back(&[HALF]), &last("a", 3)).await;
     let again = shift(&zone, back(&[HALF]), &last("a", 3)).await;

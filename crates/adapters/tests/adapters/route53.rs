@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use adapters::{Route53, Router};
+use adapters::{Route53, Router, Splits};
 use aws_sdk_route53::operation::get_change::{GetChangeInput, GetChangeOutput};
 use aws_sdk_route53::operation::list_resource_record_sets::{
     ListResourceRecordSetsInput, ListResourceRecordSetsOutput,
@@ -30,7 +30,7 @@ fn routes<S: AsRef<str>>(names: &[S]) -> Vec<RouteId> {
     names.iter().map(|name| RouteId::from(name.as_ref())).collect()
 }
 
-const fn weights(old: u16, new: u16) -> Weights {
+const fn weights(old: u32, new: u32) -> Weights {
     Weights { old, new }
 }
 
@@ -209,7 +209,7 @@ async fn a_shift_replaces_all_types_of_both_sides_and_keeps_everything_but_the_w
     let shifted =
         router(&zone).shift(&[step("b.example.com"), step(CHAT)], None).await.expect("shifted");
     assert_eq!(shifted.moves, [there("b.example.com"), there(CHAT)]);
-    assert_eq!(shifted.changes, ["C1"]);
+    assert_eq!(shifted.receipts, ["C1"]);
     assert!(!shifted.unconfirmed);
 
     let state = zone.state();
@@ -235,7 +235,7 @@ async fn routes_of_250_names_move_in_2_change_calls() {
     let moves: Vec<Move> = names.iter().map(|name| step(name)).collect();
     let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     assert_eq!(shifted.moves, names.iter().map(|name| there(name)).collect::<Vec<_>>());
-    assert_eq!(shifted.changes, ["C1", "C2"]);
+    assert_eq!(shifted.receipts, ["C1", "C2"]);
     let sizes: Vec<usize> = zone.state().batches.iter().map(Vec::len).collect();
     assert_eq!(sizes, [1000, 1000]);
 }
@@ -275,7 +275,7 @@ async fn the_ttl_to_wait_for_is_the_longest_of_the_routes_moved() {
         let zone = FakeZone::new(sets.concat());
         let moves = [CHAT, "b.example.com"].map(step);
         let shifted = router(&zone).shift(&moves[..sets.len()], None).await.expect("shifted");
-        assert_eq!(shifted.ttl_s, ttl_s);
+        assert_eq!(shifted.linger_s, ttl_s);
     }
 }
 
@@ -309,7 +309,7 @@ async fn a_route_cannot_be_moved_twice_at_once() {
 async fn nothing_to_move_takes_no_call() {
     let zone = FakeZone::new([]);
     let shifted = router(&zone).shift(&[], None).await.expect("shifted");
-    assert!(shifted.moves.is_empty() && shifted.changes.is_empty() && !shifted.unconfirmed);
+    assert!(shifted.moves.is_empty() && shifted.receipts.is_empty() && !shifted.unconfirmed);
     assert_eq!(zone.state().calls(), 0);
 }
 
@@ -319,8 +319,8 @@ async fn a_repeated_shift_changes_nothing() {
     router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
     let again = router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
     assert_eq!(again.moves, [there(CHAT)]);
-    assert!(again.changes.is_empty() && again.unconfirmed, "its change id is not known");
-    assert_eq!(again.ttl_s, 60);
+    assert!(again.receipts.is_empty() && again.unconfirmed, "its change id is not known");
+    assert_eq!(again.linger_s, 60);
     assert_eq!(zone.state().batches.len(), 1);
 }
 
@@ -368,7 +368,7 @@ async fn a_lost_reply_is_no_drift() {
         zone.state().after_change = Box::new(move |_| replies.pop().map(|lost| lost()));
         let shifted = router(&zone).shift(&[step(CHAT)], None).await.expect("shifted");
         assert_eq!(shifted.moves, [there(CHAT)]);
-        assert!(shifted.changes.is_empty() && shifted.unconfirmed);
+        assert!(shifted.receipts.is_empty() && shifted.unconfirmed);
         assert_eq!(zone.state().batches.len(), 2, "the SDK's retry was refused");
         assert_eq!(zone.weights(CHAT, "A"), (90, 10));
     }
@@ -407,7 +407,7 @@ async fn a_second_writer_in_the_middle_of_a_shift_stops_its_route_only() {
         assert_eq!(shifted.moves[0], there(names[0]));
         assert_eq!(shifted.moves[1], (RouteId::from(names[1]), drifted));
         assert_eq!(shifted.moves[2], there(names[2]));
-        assert_eq!(shifted.changes, ["C2"]);
+        assert_eq!(shifted.receipts, ["C2"]);
         assert_eq!(zone.weights("b.example.com", "A"), (100, 77), "untouched");
         assert_eq!(zone.weights("c.example.com", "AAAA"), (90, 10));
     }
@@ -422,7 +422,7 @@ async fn routes_that_are_there_that_move_and_that_drifted_can_be_in_one_shift() 
     let shifted = router(&zone).shift(&names.map(step), None).await.expect("shifted");
     assert_eq!(shifted.moves[..2], [there(names[0]), there(names[1])]);
     assert_eq!(shifted.moves[2].1, Moved::Drifted(Ok(weights(1, 2))));
-    assert_eq!((shifted.changes.len(), shifted.unconfirmed), (1, true));
+    assert_eq!((shifted.receipts.len(), shifted.unconfirmed), (1, true));
     assert_eq!(zone.state().batches[0].len(), 8, "only the route that has to move");
 }
 
@@ -478,7 +478,7 @@ async fn a_shift_that_failed_half_way_is_finished_by_a_repeat() {
     zone.state().before_change = Box::new(NOTHING);
     let shifted = router(&zone).shift(&moves, None).await.expect("shifted");
     assert!(shifted.moves.iter().all(|(_, moved)| *moved == Moved::There));
-    assert_eq!((shifted.changes.len(), shifted.unconfirmed), (1, true));
+    assert_eq!((shifted.receipts.len(), shifted.unconfirmed), (1, true));
     assert_eq!(zone.state().batches[2].len(), 75 * 8, "what the first one did not move");
 }
 
@@ -512,7 +512,7 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
             .on(move |_: &GetChangeInput| answer());
         let router = Route53::new(client!(aws_sdk_route53, fake), "Z1", sides());
         let read = router.read(&routes(&[CHAT])).await.expect_err(name);
-        let propagated = router.propagated(&["C1".to_owned()]).await.expect_err(name);
+        let propagated = router.is_live(&["C1".to_owned()]).await.expect_err(name);
         let zone = FakeZone::new(aliases(CHAT, 100, 0));
         zone.state().before_change = Box::new(move |_| Some(answer()));
         let shift = self::router(&zone).shift(&[step(CHAT)], None).await.expect_err(name);
@@ -545,7 +545,7 @@ async fn changes_have_propagated_once_none_is_pending() {
         (&["C1", "C2", "C3"], Propagation::Pending),
     ] {
         let ids: Vec<String> = ids.iter().map(|&id| id.to_owned()).collect();
-        assert_eq!(router.propagated(&ids).await, Ok::<_, Failure>(propagated));
+        assert_eq!(router.is_live(&ids).await, Ok::<_, Failure>(propagated));
     }
     let asked = asked.lock().expect("whole");
     assert_eq!(*asked, ["C1", "C1", "C3", "C1", "C2"], "no question after the first PENDING");

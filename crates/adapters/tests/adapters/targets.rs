@@ -204,8 +204,8 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
     ]);
     let found = targets.find(&asked).await.expect("found");
     // The one that is being deregistered gets no requests.
-    let web = Group { id: "targetgroup/lb11-0/1".to_owned(), healthy: 2, registered: 2 };
-    let idle = Group { id: "targetgroup/lb11-1/1".to_owned(), healthy: 0, registered: 0 };
+    let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2 };
+    let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0 };
     let lb11 = FoundLoadBalancer {
         id: "app/lb11/1".to_owned(),
         kind: LoadBalancerKind::Application,

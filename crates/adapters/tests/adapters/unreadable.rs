@@ -2,7 +2,7 @@
 //! status of a success or of an error. Something between us and AWS sends them; the next try may be fine.
 
 use adapters::zone::{find_zone, records};
-use adapters::{CloudWatch, Route53, Router, Targets, Telemetry, executions, parameters};
+use adapters::{CloudWatch, Route53, Router, Splits, Targets, Telemetry, executions, parameters};
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsInput;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataInput;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersInput;
@@ -104,7 +104,7 @@ async fn of_route_53() {
         is_transient("ListResourceRecordSets", records(&client, "Z1").await);
         let router = Route53::new(client, "Z1", sides());
         is_transient("read", router.read(&[chat()]).await);
-        is_transient("GetChange", router.propagated(&["C1".to_owned()]).await);
+        is_transient("GetChange", router.is_live(&["C1".to_owned()]).await);
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use adapters::Telemetry;
+use adapters::router::SYNTAXES;
 use adapters::world::history;
 use cutover_core::Request;
 use cutover_core::{Attempt, Outlook, Survey, Zone};
@@ -38,7 +39,7 @@ impl Telemetry for Counting {
     }
 }
 
-fn alias(side: &str, weight: u16) -> Record {
+fn alias(side: &str, weight: u32) -> Record {
     Record {
         name: RouteId::from("chat.example.com"),
         kind: "A".to_owned(),
@@ -56,14 +57,14 @@ fn alias(side: &str, weight: u16) -> Record {
 }
 
 fn found(side: &str, kind: LoadBalancerKind) -> (String, FoundLoadBalancer) {
-    let groups = vec![Group { id: format!("targetgroup/{side}/1"), healthy: 3, registered: 3 }];
+    let groups = vec![Group { id: format!("{side}/1"), healthy: 3, registered: 3 }];
     let balancer = FoundLoadBalancer { id: format!("app/{side}/1"), kind, active: true, groups };
     (format!("{side}.elb.example"), balancer)
 }
 
 /// What was asked for a request, ids and number of periods, and of which there is a history.
 async fn asked(request: Value, new: LoadBalancerKind) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
-    let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request, 60);
+    let request = Request::parse(&json!({"hosted_zone": "example.com"}), &request, &SYNTAXES, 60);
     let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
     let records = [alias("blue", 100), alias("green", 0)];
     let survey = Survey::of(request.expect("a good request"), zone, &records);

@@ -4,6 +4,7 @@
 //! Transitions take the state and what an adapter observed, and give the next state. The same
 //! arguments give the same state, so a function that is run twice does no harm.
 
+mod schema_1;
 pub mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,13 @@ use crate::percent::Percent;
 use crate::report::Report;
 use crate::request::health::{Health, OnNoData};
 use crate::request::ramp::{INSYNC_S, RETRY_EVENTS, ROLLBACK_EVENTS, Ramp, Step, history_is_full};
+use crate::router::survey::RouterRef;
 use crate::router::{
     Fence, Move, Moved, Propagation, RouteId, Settling, Shifted, Sides, Split, Way, Weights,
 };
 
 /// Version of the state's JSON.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// How long a change may take to be live everywhere, in seconds, before the cutover gives up.
 /// Route 53 is "generally" in sync within 60 s.
@@ -148,12 +150,14 @@ pub struct Route {
     /// How it stands.
     pub status: Status,
     /// Index of its old side's load balancer in [`Cutover::load_balancers`].
+    #[serde(rename = "old_meter")]
     pub old_lb: usize,
     /// Index of its new side's load balancer.
+    #[serde(rename = "new_meter")]
     pub new_lb: usize,
-    /// Whether external-dns owns its records and may write their weights back.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub external_dns: bool,
+    /// Who else may write its weights back: a name in [`Cutover::other_writers`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_writer: Option<String>,
     /// Fingerprints of its records, but for the weights, as [`Split::shapes`] has them. A state of before there
     /// were any has none, and then they are not compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -164,10 +168,10 @@ pub struct Route {
     /// Whether a person insists that it goes back, whatever it has become.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
-    /// Whether a record of its old side evaluates the target's health: Route 53 then answers with it only while
-    /// every target group behind it has a healthy target.
+    /// Whether its router sends nothing to the old side while any group of that side's targets has no healthy
+    /// one, whatever the weights.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub evaluates_target_health: bool,
+    pub all_or_nothing: bool,
     /// The latest verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -179,6 +183,9 @@ pub struct Route {
 /// Longest reason kept per route, in characters: 250 of them must fit into the state.
 pub const REASON_CHARS_MAX: usize = 160;
 
+/// Who else may write weights back, by name, and what to do about each: the end of a sentence.
+type Writers = BTreeMap<String, String>;
+
 /// The whole state of one cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
@@ -189,8 +196,8 @@ pub struct Cutover {
     /// The set identifiers of the two sides.
     #[serde(flatten)]
     pub sides: Sides,
-    /// Id of the hosted zone.
-    pub hosted_zone: String,
+    /// The router of the routes, and where it finds them.
+    pub router: RouterRef,
     /// The steps.
     pub ramp: Ramp,
     /// Index of the current step in the ramp.
@@ -227,7 +234,11 @@ pub struct Cutover {
     #[serde(default, skip_serializing)]
     pub retry_count: u32,
     /// Every load balancer of the routes, once.
+    #[serde(rename = "meters")]
     pub load_balancers: Vec<LoadBalancer>,
+    /// Who else may write weights back, by name, and what to do about each: the end of a sentence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_writers: Writers,
     /// The routes.
     pub routes: Vec<Route>,
     /// What validation found worth saying.
@@ -273,7 +284,7 @@ impl RollbackDone {
     /// What a person must know about a route that has gone back.
     fn warning(&self, route: &Route) -> Option<&'static str> {
         let (_, old_side) = self.old_sides.iter().find(|(name, _)| name == &route.name)?;
-        old_side.warning(route.evaluates_target_health)
+        old_side.warning(route.all_or_nothing)
     }
 }
 
@@ -384,18 +395,19 @@ impl Cutover {
             match moved {
                 Moved::There => route.last = to,
                 Moved::Refused(why) | Moved::MustGoBack(why) => route.must_go_back(why),
-                Moved::Drifted(live) => route.differs(live),
+                Moved::Drifted(live) => route.differs(live, &self.other_writers),
                 Moved::Superseded(why) => route.superseded(why),
                 // Only said of a roll-back.
-                Moved::Partly(why) => route.drifted(&Err(why.clone())),
+                Moved::Partly(why) => route.drifted(&Err(why.clone()), &self.other_writers),
             }
         }
         self.writes = self.writes.saturating_add(1);
         self.first_shift_at = self.first_shift_at.or(Some(now));
         self.phase = Phase::Settling(Settling {
-            changes: shifted.changes.clone(),
+            receipts: shifted.receipts.clone(),
             unconfirmed: shifted.unconfirmed,
-            ttl_s: shifted.ttl_s,
+            live_in_s: shifted.live_in_s,
+            linger_s: shifted.linger_s,
             shifted_at: now,
         });
         if !self.fail_or_go_on() {
@@ -422,9 +434,9 @@ impl Cutover {
 
     /// The ids of the changes whose propagation the next check must ask about.
     #[must_use]
-    pub fn unsettled_changes(&self) -> &[String] {
+    pub fn unsettled_receipts(&self) -> &[String] {
         match &self.phase {
-            Phase::Settling(settling) => &settling.changes,
+            Phase::Settling(settling) => &settling.receipts,
             Phase::Shifting | Phase::Baking { .. } => &[],
         }
     }
@@ -446,7 +458,7 @@ impl Cutover {
         for split in checked.splits.iter().flatten() {
             let route = self.routes.iter_mut().find(|route| route.name == split.route);
             if let Some(route) = route.filter(|route| route.status == Status::Active) {
-                route.compare(split);
+                route.compare(split, &self.other_writers);
             }
         }
         self.settle(checked.propagated, now);
@@ -481,12 +493,12 @@ impl Cutover {
     /// From settling to baking, once every change is live everywhere and the TTL's end is known.
     fn settle(&mut self, propagated: Propagation, now: Timestamp) {
         let Phase::Settling(settling) = &self.phase else { return };
-        let ttl_s = i64::from(settling.ttl_s);
+        let ttl_s = i64::from(settling.linger_s);
         if propagated != Propagation::Pending {
             // A change whose id was lost with its reply, or is not known to the service, cannot be asked
             // about: it gets the time that the service generally takes.
             let live_at = if settling.unconfirmed || propagated == Propagation::Unknown {
-                now.max(later(settling.shifted_at, i64::from(INSYNC_S)))
+                now.max(later(settling.shifted_at, i64::from(settling.live_in_s)))
             } else {
                 now
             };
@@ -735,11 +747,11 @@ impl Cutover {
                     }
                 }
                 Some((_, Moved::Refused(why))) => route.kept(why),
-                Some((_, Moved::Drifted(live))) => route.drifted(live),
+                Some((_, Moved::Drifted(live))) => route.drifted(live, &self.other_writers),
                 Some((_, Moved::Superseded(why) | Moved::MustGoBack(why))) => route.superseded(why),
                 Some((_, Moved::Partly(why))) => {
                     route.last = route.original;
-                    route.drifted(&Err(why.clone()));
+                    route.drifted(&Err(why.clone()), &self.other_writers);
                 }
                 None => {}
             }
@@ -956,37 +968,43 @@ impl Route {
     }
 
     /// Compares what is live with what cutover wrote last.
-    fn compare(&mut self, split: &Split) {
+    fn compare(&mut self, split: &Split, writers: &Writers) {
         let same_shape = self.shapes.is_empty() || split.shapes == self.shapes;
         match &split.live {
             Ok(live) if *live == self.last && same_shape => {}
-            Ok(live) if *live == self.last => self.drifted(&Err(
-                "they have the weights that cutover wrote, but another TTL or another target, or a health \
-                 check was changed"
-                    .to_owned(),
-            )),
-            Ok(live) if !same_shape => self.drifted(&Ok(*live)),
+            Ok(live) if *live == self.last => {
+                let why = "it has the weights that cutover wrote, but where its requests go, or for how long, was \
+                           changed";
+                self.drifted(&Err(why.to_owned()), writers);
+            }
+            Ok(live) if !same_shape => self.drifted(&Ok(*live), writers),
             // What cutover has moved is as it left it: beside it, a part of one side alone has appeared.
             Err(why) if split.whole == Some(self.last) && same_shape => {
-                self.must_go_back(&format!("somebody else changed its records: {why}"));
+                self.must_go_back(&format!("somebody else changed it: {why}"));
             }
-            live => self.differs(live),
+            live => self.differs(live, writers),
         }
     }
 
     /// Weights, with everything else as it was, that are not those that cutover wrote.
-    fn differs(&mut self, live: &Result<Weights, String>) {
+    fn differs(&mut self, live: &Result<Weights, String>, writers: &Writers) {
         match live {
             Ok(live) if self.is_half_reverted(*live) => {
                 let side = if live.old == self.original.old { "old" } else { "new" };
-                let who = if self.external_dns { "external-dns" } else { "somebody" };
+                let (who, advice) = self.writer(writers).unwrap_or(("somebody", ""));
+                let to_do = if advice.is_empty() { "" } else { ": " };
                 self.must_go_back(&format!(
-                    "{who} wrote the weight of its {side} record back ({live}): run external-dns with \
-                     --policy=create-only"
+                    "{who} wrote the weight of its {side} side back ({live}){to_do}{advice}"
                 ));
             }
-            live => self.drifted(live),
+            live => self.drifted(live, writers),
         }
+    }
+
+    /// Who else may write its weights back, and what to do about it.
+    fn writer<'a>(&'a self, writers: &'a Writers) -> Option<(&'a str, &'a str)> {
+        let name = self.other_writer.as_deref()?;
+        Some((name, writers.get(name)?))
     }
 
     /// Whether one side has its original weight again and the other still the one that cutover wrote.
@@ -997,18 +1015,17 @@ impl Route {
                 || live == Weights { new: original.new, ..last })
     }
 
-    fn drifted(&mut self, live: &Result<Weights, String>) {
-        self.status = Status::Drifted;
-        let reason = match live {
-            Err(why) => format!("somebody else changed its records: {why}"),
-            Ok(live) if *live == self.original && self.external_dns => format!(
-                "external-dns wrote the weights back ({live}): run it with --policy=create-only \
-                 or set the weights in the Ingress annotations"
-            ),
-            Ok(live) => {
+    fn drifted(&mut self, live: &Result<Weights, String>, writers: &Writers) {
+        let reason = match (live, self.writer(writers)) {
+            (Err(why), _) => format!("somebody else changed it: {why}"),
+            (Ok(live), Some((who, advice))) if *live == self.original => {
+                format!("{who} wrote the weights back ({live}): {advice}")
+            }
+            (Ok(live), _) => {
                 format!("somebody else changed its weights to {live}; cutover wrote {}", self.last)
             }
         };
+        self.status = Status::Drifted;
         self.say(&reason);
     }
 }

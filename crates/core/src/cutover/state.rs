@@ -10,7 +10,7 @@
 
 use serde_json::Value;
 
-use crate::cutover::{Cutover, SCHEMA};
+use crate::cutover::{Cutover, SCHEMA, schema_1};
 use crate::failure::Failure;
 use crate::request::fields::shown;
 
@@ -37,6 +37,7 @@ impl Cutover {
                     Failure::invalid("unreadable_state", message)
                 })
             }
+            Some(1) => Self::read(schema_1::upgrade(state)),
             Some(newer) if newer > u64::from(SCHEMA) => refuse(format!(
                 "a newer version of cutover wrote this state: its schema is {newer}, and these functions know up to \
                  {SCHEMA}. Deploy the newer version of the functions again, or roll the execution back with it"

@@ -18,7 +18,7 @@ fn name(index: usize) -> RouteId {
 fn accepted(routes: usize, ramp: Ramp) -> Cutover {
     let lb = |index: usize| LoadBalancer {
         id: format!("app/k8s-cluster-{index}/0123456789abcdef"),
-        target_groups: vec![format!("targetgroup/k8s-app-{index}/0123456789abcdef")],
+        target_groups: vec![format!("k8s-app-{index}/0123456789abcdef")],
         baseline: None,
     };
     let original = Weights { old: 255, new: 0 };
@@ -29,11 +29,11 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         status: Status::Active,
         old_lb: 2 * index,
         new_lb: 2 * index + 1,
-        external_dns: false,
+        other_writer: None,
         shapes: vec![7],
         supersedes: None,
         forced: false,
-        evaluates_target_health: false,
+        all_or_nothing: false,
         verdict: None,
         reason: None,
     };
@@ -41,7 +41,11 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         schema: SCHEMA,
         execution: Execution { arn: "arn:x".to_owned(), name: "x".to_owned() },
         sides: Sides { old: "blue".to_owned(), new: "green".to_owned() },
-        hosted_zone: "Z0123456789ABCDEFGHIJ".to_owned(),
+        router: RouterRef { kind: "memory".to_owned(), place: serde_json::Value::Null },
+        other_writers: BTreeMap::from([(
+            "external-dns".to_owned(),
+            "run it with --policy=create-only".to_owned(),
+        )]),
         ramp,
         step: 0,
         phase: Phase::Shifting,
@@ -109,7 +113,13 @@ impl World {
         };
         let moves = moves.iter().map(outcome).collect();
         self.writes.push(self.live.clone());
-        Shifted { moves, changes: vec!["C1".into()], unconfirmed: false, ttl_s: TTL_S }
+        Shifted {
+            moves,
+            receipts: vec!["C1".into()],
+            unconfirmed: false,
+            live_in_s: 60,
+            linger_s: TTL_S,
+        }
     }
 
     fn splits(&self, cutover: &Cutover) -> Vec<Split> {
@@ -290,7 +300,7 @@ fn isolated_a_regressed_route_goes_back_alone_and_the_others_complete() {
     let mut world = World::of(&cutover, &[FINE, BAD, FINE]);
     let end = world.run(cutover);
     assert_eq!(end.next.action, Action::Complete);
-    let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+    let live: Vec<u32> = world.live.iter().map(|live| live.new).collect();
     assert_eq!(live, [100, 0, 100]);
     let report = end.report.expect("an end");
     let failed = report.routes.iter().find(|r| r.route == name(1)).expect("listed");
@@ -344,7 +354,7 @@ fn broken_metrics_hold_and_never_advance() {
 #[test]
 fn drift_stops_the_route_and_leaves_it_untouched() {
     let mut cutover = accepted(2, two_steps());
-    cutover.routes[0].external_dns = true;
+    cutover.routes[0].other_writer = Some("external-dns".to_owned());
     let mut world = World::of(&cutover, &[FINE, FINE]);
     cutover = world.obey(cutover);
     world.live[0] = Weights { old: 255, new: 0 };
@@ -390,7 +400,7 @@ fn a_route_that_went_back_to_an_unhealthy_old_side_says_so_first() {
     for (old_side, evaluates, warning) in table {
         let mut cutover = accepted(3, two_steps());
         for route in &mut cutover.routes {
-            route.evaluates_target_health = evaluates;
+            route.all_or_nothing = evaluates;
         }
         let mut world = World::of(&cutover, &[FINE; 3]);
         let cutover = world.obey(cutover).give_up(&"CheckHealth could not go on ".repeat(60));
@@ -432,7 +442,7 @@ fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
     let end = world.run(cutover.after_rollback(&went_back(shifted, splits)));
     assert_eq!(end.next.action, Action::RollbackFailed);
     assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);
-    let live: Vec<u16> = world.live.iter().map(|live| live.new).collect();
+    let live: Vec<u32> = world.live.iter().map(|live| live.new).collect();
     assert_eq!(live, [100, 10, 100]);
 }
 
@@ -473,7 +483,7 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
         let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
         cutover.after_check(&Checked { propagated, splits, observed }, at(now))
     };
-    assert_eq!(cutover.unsettled_changes(), ["C1"]);
+    assert_eq!(cutover.unsettled_receipts(), ["C1"]);
     cutover = check(cutover, &world, Propagation::Pending, 30);
     assert!(matches!(cutover.phase, Phase::Settling(_)));
     cutover = check(cutover, &world, Propagation::Done, 45);
@@ -556,8 +566,8 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     for (index, route) in cutover.routes.iter_mut().enumerate() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
         route.shapes = vec![u32::MAX; 2];
-        route.evaluates_target_health = true;
-        route.evaluates_target_health = true;
+        route.all_or_nothing = true;
+        route.all_or_nothing = true;
         let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
         route.verdict = Some(Verdict {
             kind: VerdictKind::NotEnoughData,
@@ -676,7 +686,8 @@ fn a_record_that_changed_in_more_than_its_weight_is_drift() {
     shifting.phase = Phase::Shifting;
     let found = Weights { old: original.old, ..last };
     let moves = vec![(cutover.routes[0].name.clone(), Moved::Drifted(Ok(found)))];
-    let shifted = Shifted { moves, changes: vec![], unconfirmed: false, ttl_s: 60 };
+    let shifted =
+        Shifted { moves, receipts: vec![], unconfirmed: false, live_in_s: 60, linger_s: 60 };
     assert_eq!(shifting.after_shift(&shifted, at(60)).routes[0].status, Status::RollingBack);
 }
 

@@ -10,7 +10,7 @@ use crate::failure::Problem;
 
 /// The fields of one object that have not been read yet: those that somebody gave, and beneath them
 /// those of the defaults. Both are checked, a default that is overridden as well.
-pub(crate) struct Fields<'p> {
+pub struct Fields<'p> {
     given: Layer,
     defaults: Layer,
     known: Vec<&'static str>,
@@ -57,7 +57,7 @@ impl<'p> Fields<'p> {
     }
 
     /// The fields of an object inside of this one, given ones over defaults. Empty when it is in neither.
-    pub(crate) fn object(&mut self, name: &'static str) -> Fields<'_> {
+    pub fn object(&mut self, name: &'static str) -> Fields<'_> {
         self.known.push(name);
         let [defaults, given] = [&mut self.defaults, &mut self.given].map(|layer| {
             let value = layer.left.remove(name).unwrap_or_else(|| Value::Object(Map::new()));
@@ -68,7 +68,7 @@ impl<'p> Fields<'p> {
 
     /// A field that `read` makes something of, out of its value and its name with the path; what it
     /// refuses is `None`, with a problem.
-    pub(crate) fn read<T>(
+    pub fn read<T>(
         &mut self,
         name: &'static str,
         read: impl Fn(&Value, &str, &mut Vec<Problem>) -> Option<T>,
@@ -83,8 +83,28 @@ impl<'p> Fields<'p> {
         effective
     }
 
+    /// Whether somebody gave the field, in the request or in the defaults.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        [&self.given, &self.defaults].iter().any(|layer| layer.left.contains_key(name))
+    }
+
+    /// Leaves fields unread, wherever they stand.
+    pub(crate) fn pass_over(&mut self, names: &[&str]) {
+        for name in names {
+            self.given.left.remove(*name);
+            self.defaults.left.remove(*name);
+        }
+    }
+
+    /// Leaves fields of the defaults unread: in the request itself they are refused as unknown.
+    pub(crate) fn pass_over_defaults(&mut self, names: &[&str]) {
+        for name in names {
+            self.defaults.left.remove(*name);
+        }
+    }
+
     /// The field if it is there and allowed; a problem, and `None`, if it is there and is not.
-    pub(crate) fn optional<T: DeserializeOwned>(
+    pub fn optional<T: DeserializeOwned>(
         &mut self,
         name: &'static str,
         allowed: &str,
@@ -99,8 +119,13 @@ impl<'p> Fields<'p> {
         })
     }
 
+    /// The field whatever it is; null when it is absent.
+    pub fn anything(&mut self, name: &'static str) -> Value {
+        self.read(name, |value, _, _| Some(value.clone())).unwrap_or_default()
+    }
+
     /// The field, or its default when it is absent (or refused: the problem is kept).
-    pub(crate) fn or<T: DeserializeOwned>(
+    pub fn or<T: DeserializeOwned>(
         &mut self,
         name: &'static str,
         default: T,
@@ -111,13 +136,13 @@ impl<'p> Fields<'p> {
     }
 
     /// A field that must be there.
-    pub(crate) fn required<T: DeserializeOwned>(
+    pub fn required<T: DeserializeOwned>(
         &mut self,
         name: &'static str,
         allowed: &str,
         ok: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        if [&self.given, &self.defaults].iter().all(|layer| !layer.left.contains_key(name)) {
+        if !self.has(name) {
             let field = self.label(name);
             let message = format!("{field} is missing; it must be {allowed}");
             self.problems.push(Problem::new("missing_field", message));
@@ -126,7 +151,7 @@ impl<'p> Fields<'p> {
     }
 
     /// A list of texts, each of which `read`s as something else. Every entry that does not has a problem.
-    pub(crate) fn list<T: Ord + Clone>(
+    pub fn list<T: Ord + Clone>(
         &mut self,
         name: &'static str,
         lengths: &RangeInclusive<usize>,
@@ -159,14 +184,14 @@ impl<'p> Fields<'p> {
 
     /// How messages call the field whose value counts: the given one, or that of the defaults. To be
     /// asked before the field is read.
-    pub(crate) fn label(&self, name: &str) -> String {
+    pub fn label(&self, name: &str) -> String {
         let layers = [&self.given, &self.defaults];
         let counts = layers.into_iter().find(|layer| layer.left.contains_key(name));
         format!("{}{name}", counts.unwrap_or(&self.given).path)
     }
 
     /// Keeps a problem of a field that has been read.
-    pub(crate) fn refuse(&mut self, label: &str, value: &Value, allowed: &str) {
+    pub fn refuse(&mut self, label: &str, value: &Value, allowed: &str) {
         self.problems.push(refused(label, value, allowed));
     }
 

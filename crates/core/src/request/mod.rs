@@ -3,6 +3,7 @@
 pub mod fields;
 pub mod health;
 pub mod ramp;
+pub mod router;
 pub mod start;
 
 use serde_json::{Value, json};
@@ -12,8 +13,10 @@ use crate::percent::Percent;
 use crate::request::fields::Fields;
 use crate::request::health::{Health, LatencyBy, OnNoData};
 use crate::request::ramp::Ramp;
+use crate::request::router::RouterSyntax;
 use crate::router::RouteId;
 use crate::router::lumps::{RESOLVERS, RESOLVERS_MAX};
+use crate::router::survey::RouterRef;
 
 /// What to do with routes that external-dns owns, whose weights it may write back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -29,13 +32,13 @@ pub enum ExternalDns {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a field of the request by itself")]
 pub struct Request {
-    /// Set identifier of the new side.
+    /// Name of the new side.
     pub new: String,
-    /// Set identifier of the old side; without one, the one that carries all weight today.
+    /// Name of the old side; without one, the one that carries all weight today.
     pub old: Option<String>,
-    /// Name or id of the hosted zone.
-    pub hosted_zone: String,
-    /// The routes; without any, every name of the zone that has records of both sides.
+    /// The router that splits the routes, and its place as the request names it.
+    pub router: RouterRef,
+    /// The routes; without any, every one that both sides have.
     pub routes: Option<Vec<RouteId>>,
     /// The steps.
     pub ramp: Ramp,
@@ -79,12 +82,18 @@ impl Request {
     /// Reads a request over its defaults: a field of `request` stands before the same one of
     /// `defaults`, and so do the fields in `health`. A default that is overridden must be allowed as well.
     ///
+    /// `routers` are those that there are; the first one is meant when the request names none.
     /// `period_s_min` is the shortest period that the metrics have, in seconds:
     /// [`PERIOD_S_MIN`](crate::request::health::PERIOD_S_MIN) on AWS, less at a desk or on an emulator.
     ///
     /// # Errors
     /// `InvalidInput` with every problem: unknown, missing and out-of-range fields, and `null`.
-    pub fn parse(defaults: &Value, request: &Value, period_s_min: u32) -> Result<Self, Failure> {
+    pub fn parse(
+        defaults: &Value,
+        request: &Value,
+        routers: &[RouterSyntax],
+        period_s_min: u32,
+    ) -> Result<Self, Failure> {
         let mut problems = vec![];
         let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
             for (value, code, what) in [
@@ -100,7 +109,7 @@ impl Request {
             return Err(Failure::InvalidInput(problems));
         };
         let fields = Fields::over(defaults.clone(), request.clone(), &mut problems);
-        let parsed = Self::read(fields, period_s_min);
+        let parsed = Self::read(fields, routers, period_s_min);
         match parsed {
             Some(request) if problems.is_empty() => {
                 Ok(Self { defaults: Value::Object(defaults.clone()), ..request })
@@ -126,7 +135,7 @@ impl Request {
         history.err().into_iter().chain(duration).collect()
     }
 
-    fn read(mut fields: Fields<'_>, period_s_min: u32) -> Option<Self> {
+    fn read(mut fields: Fields<'_>, routers: &[RouterSyntax], period_s_min: u32) -> Option<Self> {
         let identifier = "the name of a cluster (a set identifier of 1 to 128 characters)";
         let is_identifier =
             |id: &String| (1..=SET_IDENTIFIER_CHARS_MAX).contains(&id.chars().count());
@@ -137,23 +146,20 @@ impl Request {
             let allowed = "another name than that of new: no cluster is cut over to itself";
             fields.refuse(&old_label, &json!(old), allowed);
         }
-        let hosted_zone = fields.required(
-            "hosted_zone",
-            "the name or id of a Route 53 hosted zone",
-            |zone: &String| !zone.is_empty() && zone.len() <= 255,
-        );
+        let (syntax, router) = match router::read(&mut fields, routers) {
+            Some((syntax, router)) => (Some(syntax), router),
+            None => (None, None),
+        };
+        let route_allowed = syntax.map_or("a text", |syntax| syntax.route_allowed);
         let routes: Option<Vec<RouteId>> = fields.list(
             "routes",
             &(1..=ROUTES_MAX),
             [
-                "a list of 1 to 1000 host names, or nothing to take all that have both sides",
-                "a host name: letters, digits, - and _, with * only as the whole first label",
+                "a list of 1 to 1000 routes, or nothing to take all that have both sides",
+                route_allowed,
             ],
-            |name| is_host_name(name).then(|| RouteId::from(name)),
+            |name| syntax.map_or_else(|| Some(RouteId::from(name)), |syntax| (syntax.route)(name)),
         );
-        let _: String = fields.or("router", "route53".to_owned(), "\"route53\"", |router| {
-            router.as_str() == "route53"
-        });
         let ramp = fields
             .read("ramp", Ramp::parse)
             .or_else(|| Percent::from_halves(20).and_then(|stride| Ramp::linear(stride, 300)));
@@ -188,7 +194,7 @@ impl Request {
         Some(Self {
             new: new?,
             old,
-            hosted_zone: hosted_zone?,
+            router: router?,
             routes,
             ramp: ramp?,
             health,
@@ -340,27 +346,39 @@ pub(crate) fn overlaid(defaults: &Value, request: &Value) -> Value {
     Value::Object(merged)
 }
 
-/// Whether a text can be a host name in DNS: letters, digits, `-`, `_`, labels of 1 to 63, a `*`
-/// only as the whole first label.
-fn is_host_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let rest = name.strip_prefix("*.").unwrap_or(name);
-    let label_ok = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    name.len() <= 253 && rest.split('.').all(label_ok)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::request::health::PERIOD_S_MIN;
 
+    /// Two routers: one whose name may stand alone, and one that takes fields.
+    pub(crate) const ROUTERS: [RouterSyntax; 2] = [
+        RouterSyntax {
+            kind: "names",
+            own_fields: &["place"],
+            place: |fields| {
+                let place: Option<String> = fields.required("place", "a name", |_| true);
+                place.map(|place| json!({ "place": place }))
+            },
+            route: |name| (!name.contains(' ')).then(|| RouteId::from(name.to_lowercase())),
+            route_allowed: "a name without spaces",
+        },
+        RouterSyntax {
+            kind: "rules",
+            own_fields: &[],
+            place: |fields| {
+                let of: Option<String> = fields.required("of", "whose rules", |_| true);
+                of.map(|of| json!({ "of": of }))
+            },
+            route: |name| Some(RouteId::from(name)),
+            route_allowed: "a rule",
+        },
+    ];
+
     fn messages(defaults: &Value, request: &Value) -> Vec<String> {
-        match Request::parse(defaults, request, PERIOD_S_MIN) {
+        match Request::parse(defaults, request, &ROUTERS, PERIOD_S_MIN) {
             Err(Failure::InvalidInput(problems)) => {
                 problems.into_iter().map(|problem| problem.message).collect()
             }
@@ -370,9 +388,9 @@ mod tests {
 
     #[test]
     fn every_field_but_new_and_the_zone_has_a_default() {
-        let defaults = json!({"hosted_zone": "example.com"});
-        let request =
-            Request::parse(&defaults, &json!({"new": "green"}), PERIOD_S_MIN).expect("enough");
+        let defaults = json!({"place": "example.com"});
+        let request = Request::parse(&defaults, &json!({"new": "green"}), &ROUTERS, PERIOD_S_MIN)
+            .expect("enough");
         assert_eq!(request.ramp.steps().len(), 10);
         assert_eq!(request.health, Health::default());
         assert_eq!((request.old, request.routes), (None, None));
@@ -382,7 +400,7 @@ mod tests {
     #[test]
     fn the_request_stands_before_the_defaults_field_by_field() {
         let defaults = json!({
-            "hosted_zone": "example.com", "isolate": true, "old": "green",
+            "place": "example.com", "isolate": true, "old": "green",
             "health": {"period_s": 60, "requests_min": 7},
             "ramp": {"linear": {"step_percent": 50, "bake_s": 1}}
         });
@@ -390,7 +408,7 @@ mod tests {
             "new": "green", "old": "blue", "health": {"period_s": 120},
             "ramp": {"canary": {"percent": 5, "bake_s": 9}}
         });
-        let request = Request::parse(&defaults, &request, PERIOD_S_MIN).expect("allowed");
+        let request = Request::parse(&defaults, &request, &ROUTERS, PERIOD_S_MIN).expect("allowed");
         assert!(request.isolate);
         assert_eq!((request.health.period_s, request.health.requests_min), (120, 7));
         assert_eq!(request.ramp.steps()[0].percent.halves(), 10);
@@ -410,7 +428,7 @@ mod tests {
         );
         for expected in [
             "new is missing",
-            "hosted_zone is missing",
+            "place is missing",
             "old is \"\"; allowed:",
             "\"routs\" is not a field; known are new, old,",
             "routes[0] is \"a b\"; allowed: a host name",
@@ -433,7 +451,7 @@ mod tests {
     fn problems_of_the_defaults_are_told_as_theirs_even_of_fields_that_the_request_overrides() {
         let said = messages(
             &json!({
-                "hosted_zone": "example.com", "isolte": true, "isolate": null, "resolvers": 0,
+                "place": "example.com", "isolte": true, "isolate": null, "resolvers": 0,
                 "ramp": [{"percent": 50, "bake_s": 1}, {"percent": 100, "bake_s": 1, "x": 1}],
                 "health": {"requests_min": 0, "on_no_dat": "advance"},
             }),
@@ -457,7 +475,7 @@ mod tests {
 
     #[test]
     fn null_is_no_way_to_say_nothing() {
-        let good = json!({"new": "green", "hosted_zone": "example.com"});
+        let good = json!({"new": "green", "place": "example.com"});
         for field in FIELDS {
             let mut request = good.clone();
             request[field] = Value::Null;
@@ -480,7 +498,7 @@ mod tests {
         let said = messages(
             &json!({}),
             &json!({
-                "new": "green", "hosted_zone": "example.com", "health": {"alarms": ["a", "b", "a"]},
+                "new": "green", "place": "example.com", "health": {"alarms": ["a", "b", "a"]},
                 "routes": ["a.example.com", "b.example.com", "A.Example.com."]
             }),
         );
@@ -491,9 +509,8 @@ mod tests {
     #[test]
     fn periods_shorter_than_a_minute_are_for_metrics_that_have_them() {
         let request = |period_s: u32| {
-            let request =
-                json!({"new": "green", "hosted_zone": "z", "health": {"period_s": period_s}});
-            move |period_s_min| Request::parse(&json!({}), &request, period_s_min).is_ok()
+            let request = json!({"new": "green", "place": "z", "health": {"period_s": period_s}});
+            move |period_s_min| Request::parse(&json!({}), &request, &ROUTERS, period_s_min).is_ok()
         };
         for (period_s, on_aws, elsewhere) in [
             (0, false, false),
@@ -510,7 +527,7 @@ mod tests {
         }
         let by_default = messages(
             &json!({"health": {"period_s": 1}}),
-            &json!({"new": "green", "hosted_zone": "z", "health": {"period_s": 60}}),
+            &json!({"new": "green", "place": "z", "health": {"period_s": 60}}),
         );
         assert_eq!(by_default.len(), 1, "{by_default:?}");
         assert!(
@@ -524,10 +541,10 @@ mod tests {
 
     #[test]
     fn a_cluster_cannot_be_cut_over_to_itself() {
-        let said = messages(&json!({"hosted_zone": "z"}), &json!({"new": "green", "old": "green"}));
+        let said = messages(&json!({"place": "z"}), &json!({"new": "green", "old": "green"}));
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("old is \"green\""), "{said:?}");
-        let defaults = json!({"hosted_zone": "z", "old": "green"});
+        let defaults = json!({"place": "z", "old": "green"});
         let said = messages(&defaults, &json!({"new": "green"}));
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("in the defaults, old is \"green\""), "{said:?}");
@@ -535,9 +552,10 @@ mod tests {
 
     #[test]
     fn what_must_be_detectable_is_more_than_what_is_tolerated() {
-        let request = json!({"new": "green", "hosted_zone": "z",
+        let request = json!({"new": "green", "place": "z",
             "health": {"tolerated_odds_ratio": 4}});
-        let health = Request::parse(&json!({}), &request, PERIOD_S_MIN).expect("allowed").health;
+        let health =
+            Request::parse(&json!({}), &request, &ROUTERS, PERIOD_S_MIN).expect("allowed").health;
         assert!((health.detectable_odds_ratio - 8.0).abs() < 1e-9);
         let said = messages(&json!({"health": {"detectable_odds_ratio": 3}}), &request);
         let expected = "in the defaults, health.detectable_odds_ratio is 3.0; allowed: a number \
@@ -553,20 +571,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn host_names_are_told_from_other_text() {
-        for good in ["chat.example.com", "*.example.com", "_x.example.com.", "a"] {
-            assert!(is_host_name(good), "{good}");
-        }
-        for bad in ["", ".", "a..b", "a b", "ä.example", "a.*.b", "-/x", &"a".repeat(64)] {
-            assert!(!is_host_name(bad), "{bad}");
-        }
-    }
-
     const FIELDS: [&str; 16] = [
         "new",
         "old",
-        "hosted_zone",
+        "place",
         "routes",
         "router",
         "ramp",
@@ -601,7 +609,7 @@ mod tests {
     /// Every field with a value that is allowed.
     fn full() -> Value {
         json!({
-            "new": "green", "old": "blue", "hosted_zone": "example.com",
+            "new": "green", "old": "blue", "place": "example.com",
             "routes": ["a.example.com", "*.example.com"], "router": "route53",
             "ramp": [{"percent": 5.5, "bake_s": 60}, {"percent": 100, "bake_s": 0}],
             "health": {
@@ -621,8 +629,7 @@ mod tests {
     fn every_field_is_read() {
         let full = full();
         // The request says itself which fields it reads.
-        let said =
-            messages(&json!({}), &json!({"new": "green", "hosted_zone": "z", "no_field": 1}));
+        let said = messages(&json!({}), &json!({"new": "green", "place": "z", "no_field": 1}));
         let known = said[0].split_once("known are ").expect("the fields").1;
         assert_eq!(known.split(", ").collect::<Vec<_>>(), FIELDS);
         let said = messages(&full, &json!({"health": {"no_field": 1}}));
@@ -637,8 +644,8 @@ mod tests {
             names.sort_unstable();
             assert_eq!(object.as_object().expect("an object").keys().collect::<Vec<_>>(), names);
         }
-        Request::parse(&json!({}), &full, PERIOD_S_MIN).expect("allowed");
-        Request::parse(&full, &json!({}), PERIOD_S_MIN).expect("allowed as defaults");
+        Request::parse(&json!({}), &full, &ROUTERS, PERIOD_S_MIN).expect("allowed");
+        Request::parse(&full, &json!({}), &ROUTERS, PERIOD_S_MIN).expect("allowed as defaults");
     }
 
     /// The places of a request's fields, as JSON pointers and as messages call them.
@@ -689,10 +696,10 @@ mod tests {
     proptest! {
         #[test]
         fn junk_in_place_of_a_request_or_its_defaults_is_refused(junk in junk()) {
-            let good = json!({"new": "green", "hosted_zone": "example.com"});
+            let good = json!({"new": "green", "place": "example.com"});
             let nothing = json!({});
-            prop_assert!(Request::parse(&good, &junk, PERIOD_S_MIN).is_err() || junk == nothing);
-            prop_assert!(Request::parse(&junk, &good, PERIOD_S_MIN).is_err() || junk == nothing);
+            prop_assert!(Request::parse(&good, &junk, &ROUTERS, PERIOD_S_MIN).is_err() || junk == nothing);
+            prop_assert!(Request::parse(&junk, &good, &ROUTERS, PERIOD_S_MIN).is_err() || junk == nothing);
             prop_assert!(Health::parse(&junk).is_err() || junk == nothing);
         }
 
@@ -737,7 +744,7 @@ mod tests {
         fn what_is_accepted_is_in_range(junk in junk(), place in prop::sample::select(places())) {
             let mut request = full();
             *request.pointer_mut(&place.0).expect("a field") = junk;
-            if let Ok(read) = Request::parse(&json!({}), &request, PERIOD_S_MIN) {
+            if let Ok(read) = Request::parse(&json!({}), &request, &ROUTERS, PERIOD_S_MIN) {
                 prop_assert!(read.health.period_s.is_multiple_of(60) && read.health.period_s > 0);
                 prop_assert!((0.0..=1.0).contains(&read.health.error_rate_max));
                 prop_assert!((1e-6..=0.5).contains(&read.health.alpha));

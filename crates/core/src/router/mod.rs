@@ -1,6 +1,7 @@
 //! How a route's traffic is split, and what is asked of a router.
 
 pub mod lumps;
+pub mod survey;
 
 use std::fmt;
 
@@ -9,13 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::percent::Percent;
 
-/// One hostname whose traffic can be split: lower case, no dot at the end.
+/// What has one split of its own, as its router names it: a host name, a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "String")]
 pub struct RouteId(String);
 
 impl RouteId {
-    /// The name as text, `chat.example.com`.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -24,7 +24,7 @@ impl RouteId {
 
 impl From<String> for RouteId {
     fn from(name: String) -> Self {
-        Self(name.trim_end_matches('.').to_ascii_lowercase())
+        Self(name)
     }
 }
 
@@ -59,17 +59,16 @@ pub struct Sides {
     pub new: String,
 }
 
-/// The highest weight that every router can write. Source: Route 53 API reference,
-/// `ResourceRecordSet` (`Weight`, 0–255).
-pub const WEIGHT_MAX: u16 = 255;
+/// The highest weight that every router can write: Route 53's.
+pub const WEIGHT_MAX: u32 = 255;
 
 /// The weights of a route's two sides. In JSON `{"old":90,"new":10}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {
     /// Weight of the old side.
-    pub old: u16,
+    pub old: u32,
     /// Weight of the new side.
-    pub new: u16,
+    pub new: u32,
 }
 
 /// What the weights of a whole ramp sum to.
@@ -87,7 +86,7 @@ impl Weights {
     /// [`Scale::Half`]. They never sum to 0, and a share above 0 never gets weight 0.
     #[must_use]
     pub const fn of(share: Percent, scale: Scale) -> Self {
-        let halves = share.halves() as u16;
+        let halves = share.halves() as u32;
         match scale {
             Scale::Half => Self { old: 200 - halves, new: halves },
             Scale::Whole => {
@@ -243,23 +242,27 @@ pub struct Shifted {
     /// What became of each move, in the order asked.
     pub moves: Vec<(RouteId, Moved)>,
     /// The service's ids of the changes made, to ask later whether they are live everywhere.
-    pub changes: Vec<String>,
+    pub receipts: Vec<String>,
     /// Whether some route was at its target without a change of ours to ask about (an earlier
     /// try whose reply was lost): its propagation can only be waited for.
     pub unconfirmed: bool,
-    /// How long resolvers may go on with the former answer, in seconds.
-    pub ttl_s: u32,
+    /// Seconds until a change without a receipt is live, generally.
+    pub live_in_s: u32,
+    /// How long requests may go on to the former side once the changes are live, in seconds: a TTL, or stickiness.
+    pub linger_s: u32,
 }
 
 /// A settle that has begun: the changes to ask about and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settling {
     /// Ids of the changes, as the router gave them.
-    pub changes: Vec<String>,
+    pub receipts: Vec<String>,
     /// Whether a change without an id must be waited for as well.
     pub unconfirmed: bool,
-    /// Seconds that resolvers may cache the former answer.
-    pub ttl_s: u32,
+    /// As [`Shifted::live_in_s`].
+    pub live_in_s: u32,
+    /// As [`Shifted::linger_s`].
+    pub linger_s: u32,
     /// When the weights were written.
     pub shifted_at: Timestamp,
 }
@@ -279,7 +282,7 @@ mod tests {
                 prop_assert_eq!(weights.old + weights.new, total);
                 prop_assert_eq!(weights.new == 0, share == Percent::ZERO);
             }
-            prop_assert_eq!(Weights::of(share, Scale::Half).new, u16::from(halves));
+            prop_assert_eq!(Weights::of(share, Scale::Half).new, u32::from(halves));
         }
     }
 
@@ -299,10 +302,5 @@ mod tests {
         for odd in ["", "v=spf1 -all", "cutover x 2025 a:b", "cutover 1 2025 ", "cutover 1"] {
             assert_eq!(Mark::read(odd), None, "{odd}");
         }
-    }
-
-    #[test]
-    fn a_route_is_named_as_dns_compares_names() {
-        assert_eq!(RouteId::from("Chat.Example.COM."), RouteId::from("chat.example.com"));
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::evidence::Series;
 use crate::router::RouteId;
+use crate::router::survey::Group;
 
 /// How Route 53 answers for a record set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct Record {
     /// Its set identifier; a simple one has none.
     pub set_identifier: Option<String>,
     /// Its weight, when it is weighted.
-    pub weight: Option<u16>,
+    pub weight: Option<u32>,
     /// How Route 53 answers for it.
     pub policy: Policy,
     /// Its TTL in seconds; an alias has none.
@@ -68,17 +69,6 @@ impl Record {
     pub const fn evaluates_health(&self) -> bool {
         matches!(self.target, Target::Alias { evaluates_health: true, .. })
     }
-}
-
-/// A target group of a load balancer that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The `TargetGroup` dimension, `targetgroup/NAME/ID`.
-    pub id: String,
-    /// Its targets that are healthy.
-    pub healthy: u32,
-    /// All of its targets.
-    pub registered: u32,
 }
 
 /// What a load balancer balances.

@@ -31,6 +31,9 @@ use crate::validate::facts::{
 use crate::validate::ownership::{Ownership, Registry};
 use crate::validate::rivals::Claim;
 
+const EXTERNAL_DNS: &str = "external-dns";
+const EXTERNAL_DNS_ADVICE: &str =
+    "run it with --policy=create-only or set the weights in the Ingress annotations";
 /// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
 pub const TTL_S_MAX: u32 = 300;
 /// TTL of an alias to a load balancer, in seconds.
@@ -1141,8 +1144,9 @@ impl Survey {
                 status: Status::Active,
                 old_lb: index_of(old, false),
                 new_lb: index_of(new, true),
-                external_dns: candidate.ownership == Ownership::Owned,
-                evaluates_target_health: candidate.old_evaluates_health,
+                other_writer: (candidate.ownership == Ownership::Owned)
+                    .then(|| EXTERNAL_DNS.to_owned()),
+                all_or_nothing: candidate.old_evaluates_health,
                 shapes: candidate.shapes.clone(),
                 supersedes: match &candidate.fence {
                     Standing::Mark(mark) => Some(mark.holder.clone()),
@@ -1161,7 +1165,10 @@ impl Survey {
             schema: SCHEMA,
             execution: attempt.execution.clone(),
             sides,
-            hosted_zone: self.zone.id.clone(),
+            router: crate::router::survey::RouterRef {
+                kind: request.router.kind.clone(),
+                place: serde_json::json!({ "hosted_zone": self.zone.id }),
+            },
             ramp: request.ramp.clone(),
             step: first_step,
             phase: Phase::Shifting,
@@ -1177,6 +1184,10 @@ impl Survey {
             released: false,
             extra_events: 0,
             retry_count: 0,
+            other_writers: BTreeMap::from([(
+                EXTERNAL_DNS.to_owned(),
+                EXTERNAL_DNS_ADVICE.to_owned(),
+            )]),
             load_balancers,
             routes,
             warnings: self.warnings.clone(),

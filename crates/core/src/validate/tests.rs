@@ -2,13 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::evidence::{Counts, Series};
-use crate::validate::facts::Group;
+use crate::request::tests::ROUTERS;
+use crate::router::survey::Group;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
 }
 
-fn alias(name: &str, kind: &str, id: &str, weight: u16) -> Record {
+fn alias(name: &str, kind: &str, id: &str, weight: u32) -> Record {
     Record {
         name: RouteId::from(name),
         kind: kind.to_owned(),
@@ -36,7 +37,7 @@ fn load_balancer(id: &str, healthy: u32) -> FoundLoadBalancer {
         id: format!("app/k8s-{id}/1"),
         kind: LoadBalancerKind::Application,
         active: true,
-        groups: vec![Group { id: format!("targetgroup/{id}/1"), healthy, registered: 3 }],
+        groups: vec![Group { id: format!("{id}/1"), healthy, registered: 3 }],
     }
 }
 
@@ -76,7 +77,7 @@ impl Given {
         let history = BTreeMap::from([("app/k8s-blue/1".to_owned(), a_day())]);
         let region = "us-east-1".to_owned();
         Self {
-            defaults: json!({"hosted_zone": "example.com"}),
+            defaults: json!({"place": "example.com"}),
             request: json!({"new": "green"}),
             records,
             facts: Facts { region, load_balancers, history, ..Facts::default() },
@@ -90,7 +91,8 @@ impl Given {
     }
 
     fn survey(&self) -> Survey {
-        let request = Request::parse(&self.defaults, &self.request, 60).expect("a good request");
+        let request =
+            Request::parse(&self.defaults, &self.request, &ROUTERS, 60).expect("a good request");
         let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
         Survey::of(request, zone, &self.records)
     }
@@ -130,11 +132,11 @@ fn routes_and_the_old_side_are_discovered() {
     let names: Vec<&str> = cutover.routes.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["chat.example.com", "shop.example.com"]);
     assert_eq!(cutover.sides, Sides { old: "blue".to_owned(), new: "green".to_owned() });
-    assert_eq!(cutover.hosted_zone, "Z1");
+    assert_eq!(cutover.router.place, json!({"hosted_zone": "Z1"}));
     assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
     assert_eq!(cutover.load_balancers.len(), 2, "shared ones are listed once");
-    assert_eq!(cutover.load_balancers[0].target_groups, ["targetgroup/blue/1"]);
-    assert_eq!(cutover.load_balancers[1].target_groups, ["targetgroup/green/1"]);
+    assert_eq!(cutover.load_balancers[0].target_groups, ["blue/1"]);
+    assert_eq!(cutover.load_balancers[1].target_groups, ["green/1"]);
     assert_eq!(cutover.next.action, Action::Shift);
     assert_eq!(cutover.warnings[0].code, "left_out");
     assert!(cutover.warnings[0].message.contains("only-old.example.com"));
@@ -390,16 +392,13 @@ fn of_two_executions_the_one_that_started_first_has_the_route() {
         (running("a", 999, r#"{"new":"green","routes":["chat.example.com"]}"#), true),
         (running("a", 999, r#"{"new":"green","routes":["else.example.com"]}"#), false),
         (running("a", 999, r#"{"new":"green"}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"example.com."}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"EXAMPLE.COM"}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"/hostedzone/Z1"}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"/hostedzone/Z2"}"#), false),
+        (running("a", 999, r#"{"new":"green","place":"example.com."}"#), true),
+        (running("a", 999, r#"{"new":"green","place":"EXAMPLE.COM"}"#), true),
+        (running("a", 999, r#"{"new":"green","place":"/hostedzone/Z1"}"#), true),
+        (running("a", 999, r#"{"new":"green","place":"/hostedzone/Z2"}"#), false),
         (running("a", 999, r#"{"new":"green","routes":["CHAT.example.com."]}"#), true),
         (running("a", 999, r#"{"new":"red","routes":["chat.example.com"]}"#), true),
-        (
-            running("a", 999, r#"{"new":"red","routes":["chat.example.com"],"hosted_zone":"Z2"}"#),
-            false,
-        ),
+        (running("a", 999, r#"{"new":"red","routes":["chat.example.com"],"place":"Z2"}"#), false),
         (running("a", 999, r#"{"routes":"chat.example.com","new":"red"}"#), true),
         (running("a", 999, r#"{"new":7}"#), true),
         (
@@ -411,8 +410,8 @@ fn of_two_executions_the_one_that_started_first_has_the_route() {
             true,
         ),
         (running("a", 999, r#"{"new":"green","ramp":"of an older version"}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"Z1"}"#), true),
-        (running("a", 999, r#"{"new":"green","hosted_zone":"example.org"}"#), false),
+        (running("a", 999, r#"{"new":"green","place":"Z1"}"#), true),
+        (running("a", 999, r#"{"new":"green","place":"example.org"}"#), false),
         (running("a", 999, r#"{"new":"red"}"#), false),
         (running("a", 999, r#"{"new":"green","dry_run":true}"#), false),
         (running("a", 999, "not JSON"), true),
@@ -442,12 +441,12 @@ fn another_executions_input_is_read_over_the_same_defaults() {
         (json!({"new": "green", "dry_run": true}), "{}", false),
         (json!({"new": "green", "routes": ["else.example.com"]}), "{}", false),
         (json!({"new": "green", "routes": ["Chat.Example.com."]}), "{}", true),
-        (json!({"new": "green"}), r#"{"hosted_zone":"Z2"}"#, false),
+        (json!({"new": "green"}), r#"{"place":"Z2"}"#, false),
     ];
     for (defaults, input, refused) in table {
         let mut given = Given::fine();
         given.facts.running = vec![other(input)];
-        given.request = json!({"new": "green", "old": "blue", "hosted_zone": "Z1", "dry_run": true,
+        given.request = json!({"new": "green", "old": "blue", "place": "Z1", "dry_run": true,
                                "routes": ["chat.example.com"]});
         given.defaults = defaults;
         assert_eq!(given.validate().is_err(), refused, "{input} over {}", given.defaults);
@@ -515,11 +514,11 @@ fn a_side_that_route_53_takes_out_of_its_answers_is_refused_or_waited_for() {
         given
     };
     let cutover = evaluating().validate().expect("all groups have healthy targets");
-    assert!(cutover.routes.iter().all(|route| route.evaluates_target_health));
+    assert!(cutover.routes.iter().all(|route| route.all_or_nothing));
     let cutover = Given::fine().validate().expect("accepted");
-    assert!(!cutover.routes.iter().any(|route| route.evaluates_target_health));
+    assert!(!cutover.routes.iter().any(|route| route.all_or_nothing));
 
-    let group = |healthy, registered| Group { id: "targetgroup/b/2".into(), healthy, registered };
+    let group = |healthy, registered| Group { id: "b/2".into(), healthy, registered };
     for extra in [group(0, 0), group(0, 2)] {
         for (key, name, code) in [
             ("k8s-blue.elb.example", "InvalidInput", "old_side_out_of_dns"),
@@ -561,7 +560,7 @@ fn where_ownership_is_unknown_one_warning_says_so_or_it_is_refused() {
     assert_eq!(cutover.warnings.len(), 1);
     assert_eq!(cutover.warnings[0].code, "external_dns_unknown");
     assert!(cutover.warnings[0].message.contains("2 route(s): chat.example.com, shop."));
-    assert!(cutover.routes.iter().all(|route| !route.external_dns));
+    assert!(cutover.routes.iter().all(|route| route.other_writer.is_none()));
     let (name, codes) = given.with("external_dns", json!("refuse")).refused();
     let expected = BTreeSet::from(["external_dns_unknown".to_owned()]);
     assert_eq!((name, codes), ("InvalidInput", expected));
@@ -573,7 +572,7 @@ fn records_that_external_dns_owns_are_warned_about_or_refused() {
     given.records.push(ownership("xdns-aaaa-chat.example.com", "blue"));
     let cutover = given.validate().expect("warned");
     assert_eq!(cutover.warnings[0].code, "external_dns");
-    assert!(cutover.routes[0].external_dns && !cutover.routes[1].external_dns);
+    assert!(cutover.routes[0].other_writer.is_some() && cutover.routes[1].other_writer.is_none());
     let (name, codes) = given.with("external_dns", json!("refuse")).refused();
     assert_eq!((name, codes), ("InvalidInput", BTreeSet::from(["external_dns".to_owned()])));
 }

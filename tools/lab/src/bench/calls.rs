@@ -258,7 +258,7 @@ impl Bench {
         let mut settling = cutover(&shifted.0)?;
         let past = Timestamp::now() - SignedDuration::from_mins(10);
         settling.first_shift_at = Some(past);
-        self.see_changes(settling.unsettled_changes()).await?;
+        self.see_changes(settling.unsettled_receipts()).await?;
         let settled = self.invoke("CheckHealth", &json!(settling)).await?;
         let mut baking = cutover(&settled.0)?;
         baking.phase = Phase::Baking { since: past };

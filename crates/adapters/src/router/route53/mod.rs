@@ -14,8 +14,10 @@ use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
 use cutover_core::CHANGES_AT_ONCE;
 use cutover_core::WEIGHT_MAX;
 use cutover_core::{
-    Cutover, Failure, Fence, Move, Moved, Propagation, RouteId, Shifted, Sides, Split, Way, Weights,
+    Failure, Fence, Move, Moved, Propagation, RouteId, RouterSyntax, Shifted, Sides, Split, Way,
+    Weights,
 };
+use serde_json::{Value, json};
 
 use self::change::{Pace, Swap, batches, refusal};
 use self::fence::Standing;
@@ -23,7 +25,44 @@ pub(crate) use self::listing::{Listed, listing};
 pub(crate) use self::record::shape;
 use self::record::{Pair, Pairs, no_third};
 use crate::errors::{failure, incomplete};
-use crate::router::Router;
+use crate::router::{Router, Splits, host_name};
+
+/// Its name in requests and in the state.
+pub(crate) const KIND: &str = "route53";
+/// The field of a request and of the place that names the zone.
+const HOSTED_ZONE: &str = "hosted_zone";
+/// Seconds until a change is live on all servers, generally. Source: Route 53 developer guide, "How long does it
+/// take for changes to propagate".
+const LIVE_IN_S: u32 = 60;
+
+/// `"router": "route53"`, with `hosted_zone` beside it.
+pub const SYNTAX: RouterSyntax = RouterSyntax {
+    kind: KIND,
+    own_fields: &[HOSTED_ZONE],
+    place: |fields| {
+        let allowed = "the name or id of a Route 53 hosted zone";
+        let is_name = |zone: &String| !zone.is_empty() && zone.len() <= 255;
+        Some(place(&fields.required::<String>(HOSTED_ZONE, allowed, is_name)?))
+    },
+    route: host_name,
+    route_allowed: "a host name: letters, digits, - and _, with * only as the whole first label",
+};
+
+/// What the state holds to find the routes again: `{"hosted_zone": "Z…"}`.
+pub(crate) fn place(zone: &str) -> Value {
+    json!({ HOSTED_ZONE: zone })
+}
+
+/// The zone that a place names.
+///
+/// # Errors
+/// `InvalidInput` (`unreadable_state`) when it names none.
+pub(crate) fn zone_of(place: &Value) -> Result<&str, Failure> {
+    place.get(HOSTED_ZONE).and_then(Value::as_str).ok_or_else(|| {
+        let message = format!("the place of router {KIND} has no {HOSTED_ZONE}: {place}");
+        Failure::invalid("unreadable_state", message)
+    })
+}
 
 /// `ResourceRecord` elements of one batch, round by round: an alias is one, another record set has
 /// one a value. 1,000 are allowed. A refused batch is sent once more after a second look, which settles
@@ -53,12 +92,6 @@ impl Route53 {
     #[must_use]
     pub fn unpaced(self) -> Self {
         Self { changes_at_once: u64::MAX, ..self }
-    }
-
-    /// The routes of one cutover.
-    #[must_use]
-    pub fn of(client: &Client, cutover: &Cutover) -> Self {
-        Self::new(client.clone(), cutover.hosted_zone.clone(), cutover.sides.clone())
     }
 
     async fn list(&self, routes: BTreeSet<&RouteId>) -> Result<HashMap<RouteId, Listed>, Failure> {
@@ -333,9 +366,10 @@ impl<'m> Run<'m> {
         let names = self.moves.iter().map(|asked| asked.route.clone());
         Shifted {
             moves: names.zip(self.outcome.into_values()).collect(),
-            changes: self.changes,
+            receipts: self.changes,
             unconfirmed: self.unconfirmed,
-            ttl_s: self.ttl_s,
+            live_in_s: LIVE_IN_S,
+            linger_s: self.ttl_s,
         }
     }
 }
@@ -401,7 +435,7 @@ fn hold(asked: &Move, stands: Option<&Standing>, fence: Option<&Fence>) -> Resul
     }
 }
 
-impl Router for Route53 {
+impl Splits for Route53 {
     async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure> {
         let mut found = self.list(routes.iter().collect()).await?;
         // Pages that are read during a change may disagree, and a page may be incomplete.
@@ -416,6 +450,30 @@ impl Router for Route53 {
         Ok(routes.iter().map(|route| self.split(route, found.get(route))).collect())
     }
 
+    async fn is_live(&self, receipts: &[String]) -> Result<Propagation, Failure> {
+        let mut all = Propagation::Done;
+        for id in receipts {
+            let what = format!("GetChange {id}");
+            let reply = match self.client.get_change().id(id).send().await {
+                Ok(reply) => reply,
+                Err(error)
+                    if error.as_service_error().is_some_and(GetChangeError::is_no_such_change) =>
+                {
+                    all = Propagation::Unknown;
+                    continue;
+                }
+                Err(error) => return Err(failure(&what, &error)),
+            };
+            let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
+            if *change.status() != ChangeStatus::Insync {
+                return Ok(Propagation::Pending);
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Router for Route53 {
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
         refuse_moves_never_made(moves)?;
         let mut run = Run::new(moves, fence, Pace::new(self.changes_at_once));
@@ -452,28 +510,6 @@ impl Router for Route53 {
             }
         }
         Err(Failure::Refused(format!("the fences of {holder} could not all be removed")))
-    }
-
-    async fn propagated(&self, changes: &[String]) -> Result<Propagation, Failure> {
-        let mut all = Propagation::Done;
-        for id in changes {
-            let what = format!("GetChange {id}");
-            let reply = match self.client.get_change().id(id).send().await {
-                Ok(reply) => reply,
-                Err(error)
-                    if error.as_service_error().is_some_and(GetChangeError::is_no_such_change) =>
-                {
-                    all = Propagation::Unknown;
-                    continue;
-                }
-                Err(error) => return Err(failure(&what, &error)),
-            };
-            let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
-            if *change.status() != ChangeStatus::Insync {
-                return Ok(Propagation::Pending);
-            }
-        }
-        Ok(all)
     }
 }
 

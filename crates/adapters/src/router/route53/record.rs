@@ -170,7 +170,7 @@ pub(crate) fn is_routing(set: &ResourceRecordSet) -> bool {
     matches!(set.r#type(), RrType::A | RrType::Aaaa | RrType::Cname)
 }
 
-fn weight(set: &ResourceRecordSet) -> Result<u16, String> {
+fn weight(set: &ResourceRecordSet) -> Result<u32, String> {
     let weight = set.weight().unwrap_or_default();
-    u16::try_from(weight).map_err(|_| format!("{weight} is not a weight"))
+    u32::try_from(weight).map_err(|_| format!("{weight} is not a weight"))
 }
