@@ -15,6 +15,7 @@ const ROUTERS: [RouterSyntax; 1] = [RouterSyntax {
     place: |fields| Some(fields.anything("hosted_zone")),
     route: |name| Some(RouteId::from(name)),
     route_allowed: "a text",
+    meets: |_, _| true,
 }];
 
 /// What a request does not say and only AWS knows.

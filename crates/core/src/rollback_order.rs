@@ -685,7 +685,7 @@ mod tests {
     #[test]
     fn a_last_state_of_a_newer_version_is_refused_and_no_older_one_is_taken_for_it() {
         let mut newer = baking();
-        newer["schema"] = json!(2);
+        newer["schema"] = json!(3);
         let failure = stopped().past(recorded(newer)).expect_err("refused");
         assert!(failure.to_string().contains("unknown_schema"), "{failure}");
     }

@@ -180,8 +180,8 @@ async fn a_history_without_the_state_of_what_was_shifted_is_an_error() {
 
 #[tokio::test]
 async fn a_state_that_cannot_be_read_is_an_error_and_no_older_one_is_taken() {
-    let newer = baking(2).replace("\"schema\":1", "\"schema\":2");
-    for (newest, name) in [(newer.as_str(), "InvalidInput"), ("{\"schema\":1", "Internal")] {
+    let newer = baking(2).replace("\"schema\":2", "\"schema\":3");
+    for (newest, name) in [(newer.as_str(), "InvalidInput"), ("{\"schema\":2", "Internal")] {
         let history = vec![exited("CheckHealth", newest), exited("CheckHealth", &baking(1))];
         let failure = past(stopped(history, 100), BY_HAND).await.expect_err("an error");
         assert_eq!(failure.name(), name, "{failure}");

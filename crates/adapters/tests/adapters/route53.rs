@@ -67,7 +67,7 @@ async fn reads_the_split_of_each_route_in_the_order_asked() {
         ]
         .concat(),
     );
-    let splits = router(&zone).read(&routes(&["b.example.com", "A.example.com."])).await;
+    let splits = router(&zone).read(&routes(&["b.example.com", "a.example.com"])).await;
     let live: Vec<_> = splits.expect("read").into_iter().map(|split| split.live).collect();
     assert_eq!(live, [Ok(weights(90, 10)), Ok(weights(255, 0))]);
 }

@@ -392,8 +392,8 @@ fn a_route_whose_old_side_is_dead_is_kept_and_said_so() {
 fn a_route_that_went_back_to_an_unhealthy_old_side_says_so_first() {
     let table: [(OldSide, bool, Option<&str>); 5] = [
         (OldSide::Unhealthy, false, Some("its old side has no healthy target, and serves")),
-        (OldSide::Unhealthy, true, Some("its old side is unhealthy for Route 53")),
-        (OldSide::PartlyUnhealthy, true, Some("its old side is unhealthy for Route 53")),
+        (OldSide::Unhealthy, true, Some("its old side is left out by its router")),
+        (OldSide::PartlyUnhealthy, true, Some("its old side is left out by its router")),
         (OldSide::PartlyUnhealthy, false, None),
         (OldSide::Dead, false, Some("its old side has no registered target")),
     ];
@@ -657,7 +657,7 @@ fn a_record_that_changed_in_more_than_its_weight_is_drift() {
     assert_eq!(check(&cutover, vec![7], last).routes[0].status, Status::Active);
     let drifted = check(&cutover, vec![8], last);
     assert_eq!(drifted.routes[0].status, Status::Drifted);
-    assert!(drifted.next.reason.contains("another TTL or another target"), "{drifted:?}");
+    assert!(drifted.next.reason.contains("or for how long, was changed"), "{drifted:?}");
     let mut of_before = cutover.clone();
     of_before.routes[0].shapes.clear();
     assert_eq!(check(&of_before, vec![8], last).routes[0].status, Status::Active);

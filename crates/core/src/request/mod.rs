@@ -364,6 +364,7 @@ pub(crate) mod tests {
             },
             route: |name| (!name.contains(' ')).then(|| RouteId::from(name.to_lowercase())),
             route_allowed: "a name without spaces",
+            meets: |place, scopes| scopes.iter().any(|scope| place["place"] == scope.as_str()),
         },
         RouterSyntax {
             kind: "rules",
@@ -374,6 +375,7 @@ pub(crate) mod tests {
             },
             route: |name| Some(RouteId::from(name)),
             route_allowed: "a rule",
+            meets: |place, scopes| scopes.iter().any(|scope| place["of"] == scope.as_str()),
         },
     ];
 
@@ -420,7 +422,7 @@ pub(crate) mod tests {
         let said = messages(
             &json!({}),
             &json!({
-                "old": "", "routs": ["a.example.com"], "routes": ["a b"], "router": "nginx",
+                "old": "", "routs": ["a.example.com"], "router": "nginx",
                 "health": {"period_s": 7, "error_rate_max": 1.5, "colour": "green"},
                 "ramp": {"linear": {"step_percent": 0.3, "bake_s": 1}},
                 "isolate": "yes", "external_dns": "ignore", "dry_run": 1, "resolvers": 1.5
@@ -428,11 +430,9 @@ pub(crate) mod tests {
         );
         for expected in [
             "new is missing",
-            "place is missing",
             "old is \"\"; allowed:",
             "\"routs\" is not a field; known are new, old,",
-            "routes[0] is \"a b\"; allowed: a host name",
-            "router is \"nginx\"; allowed: \"route53\"",
+            "router is \"nginx\"; allowed: \"names\", {\"names\": {…}}, {\"rules\": {…}}",
             "health.period_s is 7; allowed: a multiple of 60 up to 3600",
             "health.error_rate_max is 1.5; allowed: a number from 0 to 1",
             "health.\"colour\" is not a field",
@@ -444,7 +444,12 @@ pub(crate) mod tests {
         ] {
             assert!(said.iter().any(|m| m.starts_with(expected)), "{expected} not in {said:#?}");
         }
-        assert_eq!(said.len(), 14);
+        assert_eq!(said.len(), 12);
+        let said = messages(&json!({}), &json!({"new": "green", "routes": ["a b"]}));
+        let expected = ["place is missing", "routes[0] is \"a b\"; allowed: a name without spaces"];
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.starts_with(expected), "{said}");
+        }
     }
 
     #[test]
@@ -499,11 +504,56 @@ pub(crate) mod tests {
             &json!({}),
             &json!({
                 "new": "green", "place": "example.com", "health": {"alarms": ["a", "b", "a"]},
-                "routes": ["a.example.com", "b.example.com", "A.Example.com."]
+                "routes": ["a.example.com", "b.example.com", "A.Example.com"]
             }),
         );
-        let twice = "routes[2] is \"A.Example.com.\", the same as routes[0]";
+        let twice = "routes[2] is \"A.Example.com\", the same as routes[0]";
         assert_eq!(said, [twice, "health.alarms[2] is \"a\", the same as health.alarms[0]"]);
+    }
+
+    #[test]
+    fn a_router_is_named_alone_or_with_its_fields_and_the_request_stands_before_the_defaults() {
+        let parse = |defaults: Value, request: Value| {
+            let request = Request::parse(&defaults, &request, &ROUTERS, PERIOD_S_MIN)?;
+            Ok::<_, Failure>((request.router.kind, request.router.place))
+        };
+        let names = |place: &str| ("names".to_owned(), json!({ "place": place }));
+        let rules = ("rules".to_owned(), json!({"of": "x"}));
+        let stack = json!({"place": "the stack's"});
+        for (defaults, router, expected) in [
+            (stack.clone(), json!({}), names("the stack's")),
+            (stack.clone(), json!({"router": "names", "place": "z"}), names("z")),
+            (stack.clone(), json!({"router": {"names": {"place": "z"}}}), names("z")),
+            (stack.clone(), json!({"router": {"rules": {"of": "x"}}}), rules.clone()),
+            (json!({"router": {"rules": {"of": "x"}}}), json!({}), rules),
+            (
+                json!({"router": {"rules": {"of": "x"}}}),
+                json!({"router": "names", "place": "z"}),
+                names("z"),
+            ),
+        ] {
+            let mut request = json!({"new": "green"});
+            let fields = request.as_object_mut().expect("an object");
+            fields.extend(router.as_object().expect("an object").clone());
+            assert_eq!(parse(defaults, request).expect("allowed"), expected, "{router}");
+        }
+        for (router, problem) in [
+            (json!({"router": "rules"}), "router is \"rules\"; allowed: \"names\", {"),
+            (json!({"router": {"names": {}, "rules": {}}}), "router is {"),
+            (json!({"router": {"rules": {}}}), "router.rules.of is missing"),
+            (
+                json!({"router": {"rules": {"of": "x", "port": 1}}}),
+                "router.rules.\"port\" is not a field",
+            ),
+            (json!({"router": {"rules": {"of": 7}}}), "router.rules.of is 7"),
+            (json!({"router": {"rules": {"of": "x"}}, "place": "z"}), "\"place\" is not a field"),
+        ] {
+            let mut request = json!({"new": "green"});
+            let fields = request.as_object_mut().expect("an object");
+            fields.extend(router.as_object().expect("an object").clone());
+            let said = messages(&stack, &request);
+            assert!(said.len() == 1 && said[0].starts_with(problem), "{router}: {said:?}");
+        }
     }
 
     #[test]
@@ -574,9 +624,9 @@ pub(crate) mod tests {
     const FIELDS: [&str; 16] = [
         "new",
         "old",
+        "router",
         "place",
         "routes",
-        "router",
         "ramp",
         "health",
         "capacity_min_percent",
@@ -610,7 +660,7 @@ pub(crate) mod tests {
     fn full() -> Value {
         json!({
             "new": "green", "old": "blue", "place": "example.com",
-            "routes": ["a.example.com", "*.example.com"], "router": "route53",
+            "routes": ["a.example.com", "*.example.com"], "router": "names",
             "ramp": [{"percent": 5.5, "bake_s": 60}, {"percent": 100, "bake_s": 0}],
             "health": {
                 "period_s": 60, "metrics_delay_s": 1, "check_interval_s": 1, "requests_min": 1,

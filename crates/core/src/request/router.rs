@@ -21,6 +21,8 @@ pub struct RouterSyntax {
     pub route: fn(&str) -> Option<RouteId>,
     /// What an entry of `routes` may be, for people.
     pub route_allowed: &'static str,
+    /// Whether a request with this place may mean the place of a survey with these scopes.
+    pub meets: fn(&Value, &[String]) -> bool,
 }
 
 /// A router as `"router"` names it: by its name alone, or with its fields.

@@ -46,6 +46,14 @@ pub const SYNTAX: RouterSyntax = RouterSyntax {
     },
     route: host_name,
     route_allowed: "a host name: letters, digits, - and _, with * only as the whole first label",
+    meets: |place, scopes| {
+        // A request that names no zone may mean any.
+        let named = zone_of(place).map(|named| named.trim_start_matches('/'));
+        named.map_or(true, |named| {
+            let named = named.strip_prefix("hostedzone/").unwrap_or(named).trim_end_matches('.');
+            scopes.iter().any(|scope| scope.eq_ignore_ascii_case(named))
+        })
+    },
 };
 
 /// What the state holds to find the routes again: `{"hosted_zone": "Z…"}`.
