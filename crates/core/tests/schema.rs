@@ -58,9 +58,10 @@ fn fields_that_were_added_later_do_not_keep_a_state_from_being_read() {
     for (file, state) in all() {
         let plain = read(&file, state.clone());
         let mut later = state;
-        for pointer in
-            ["", "/execution", "/health", "/ramp/0", "/load_balancers/0", "/routes/0", "/next"]
-        {
+        let meters = ["/meters/0", "/load_balancers/0"];
+        let meters = meters.into_iter().find(|pointer| later.pointer(pointer).is_some());
+        let meters = meters.expect("what counts");
+        for pointer in ["", "/execution", "/health", "/ramp/0", meters, "/routes/0", "/next"] {
             let object = later.pointer_mut(pointer).and_then(Value::as_object_mut);
             let object = object.unwrap_or_else(|| panic!("{file} has no {pointer}"));
             object.insert("added_later".to_owned(), json!({"a": [1]}));
