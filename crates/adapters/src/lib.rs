@@ -5,6 +5,7 @@
 //! **Invariant:** SDK types are named here and nowhere else. A function gets its clients from
 //! [`clients`], and builds only those that it uses: each costs time in a cold start.
 
+pub mod alarms;
 pub mod clients;
 mod errors;
 pub mod executions;
@@ -18,6 +19,7 @@ pub mod telemetry;
 pub mod world;
 pub mod zone;
 
+pub use alarms::Alarms;
 pub use router::{AnyRouter, Router, Splits, route53::Route53};
 pub use targets::Targets;
 pub use telemetry::{Telemetry, cloudwatch::CloudWatch};

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::clients::Route53Client;
 use crate::router::route53::zone_of;
 use crate::zone::{ZoneLookup, find_zone, records, records_of};
-use crate::{CloudWatch, Targets, Telemetry, clients, executions, parameters};
+use crate::{Alarms, CloudWatch, Targets, Telemetry, clients, executions, parameters};
 
 /// The services that validation reads, and where the defaults of this installation stand.
 ///
@@ -134,7 +134,7 @@ impl World {
         let fence_holders = survey.fence_holders(attempt);
         let (load_balancers, alarms, running) = tokio::try_join!(
             targets.find(&dns_names),
-            telemetry.alarms(&survey.request().health.alarms),
+            telemetry.in_alarm(&survey.request().health.alarms),
             executions::running(
                 &step_functions,
                 state_machine_arn,

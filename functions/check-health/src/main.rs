@@ -1,6 +1,6 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
-use adapters::{AnyRouter, CloudWatch, Splits, Telemetry, clients, journal, runtime};
+use adapters::{Alarms, AnyRouter, CloudWatch, Splits, Telemetry, clients, journal, runtime};
 use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// `Refused` when the router or the telemetry refused, `Internal` when a reply made no sense.
 async fn check(
     router: &impl Splits,
-    telemetry: &impl Telemetry,
+    telemetry: &(impl Telemetry + Alarms),
     cutover: Cutover,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
@@ -55,14 +55,14 @@ fn within_reach<T>(read: Result<T, Failure>) -> Result<Result<T, String>, Failur
 }
 
 async fn observe(
-    telemetry: &impl Telemetry,
+    telemetry: &(impl Telemetry + Alarms),
     cutover: &Cutover,
     now: Timestamp,
 ) -> Result<Observed, Failure> {
     let window = cutover.evidence_window(now);
     let (series, alarms) = tokio::try_join!(
         telemetry.series(&cutover.load_balancers, window, &cutover.health),
-        telemetry.alarms(&cutover.health.alarms),
+        telemetry.in_alarm(&cutover.health.alarms),
     )?;
     // An alarm that is gone tells nothing any more; it may come back.
     let gone = cutover.health.alarms.iter().find(|n| alarms.iter().all(|(name, _)| name != *n));

@@ -1,6 +1,9 @@
 //! Who splits a route's requests. `core` knows routes and weights, and none of the services.
 
+pub mod memory;
 pub mod route53;
+
+use std::collections::BTreeSet;
 
 use cutover_core::{
     Cutover, Failure, Fence, Move, Propagation, RouteId, RouterRef, RouterSyntax, Shifted, Split,
@@ -134,6 +137,30 @@ pub(crate) fn host_name(text: &str) -> Option<RouteId> {
     };
     let is_name = name.len() <= 253 && rest.split('.').all(label_ok);
     is_name.then(|| RouteId::from(name.to_ascii_lowercase()))
+}
+
+/// Refuses weights that are all 0, which give every side the same share, or none; weights that are too high; and a
+/// route that is in two moves, which would drift from itself. All are defects of the caller, found before anything
+/// is touched.
+///
+/// # Errors
+/// `Internal`.
+fn refuse_moves_never_made(moves: &[Move], weight_max: u32) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for Move { route, to, .. } in moves {
+        if to.old == 0 && to.new == 0 {
+            return Err(Failure::Internal(format!("{route} would get weight 0 on both sides")));
+        }
+        if to.old.max(to.new) > weight_max {
+            return Err(Failure::Internal(format!(
+                "{route} would get {to}: {weight_max} is the most"
+            )));
+        }
+        if !seen.insert(route) {
+            return Err(Failure::Internal(format!("{route} is to be moved twice at once")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::types::{
-    AlarmType, Dimension, MessageData, Metric, MetricDataQuery, MetricDataResult, MetricStat,
-    ScanBy, StateValue, StatusCode,
+    Dimension, MessageData, Metric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy,
+    StatusCode,
 };
 use aws_smithy_types::DateTime;
 use cutover_core::queries_per_call;
@@ -23,8 +23,6 @@ const FRESH_PERIODS: usize = 3;
 /// How far back a number of hosts is looked for, beside a check: CloudWatch tells it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
 const HOSTS_PERIOD_S: i64 = 60;
-/// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
-const ALARM_NAMES_MAX: usize = 100;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
 const PAGES_MAX: usize = 50;
@@ -71,7 +69,7 @@ type Points = Vec<Option<f64>>;
 /// CloudWatch's metrics and alarms.
 #[derive(Clone, Debug)]
 pub struct CloudWatch {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl CloudWatch {
@@ -214,34 +212,6 @@ impl Telemetry for CloudWatch {
         let counts_slow = points.iter().any(tells);
         let one = |of| series(of, window, latency, counts_slow, &points);
         Ok(load_balancers.iter().map(one).collect())
-    }
-
-    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure> {
-        let names: BTreeSet<&String> = names.iter().collect();
-        let names: Vec<String> = names.into_iter().cloned().collect();
-        let mut alarms = Vec::new();
-        for asked in names.chunks(ALARM_NAMES_MAX) {
-            let what = format!("DescribeAlarms of {}", asked.join(", "));
-            let mut pages = self
-                .client
-                .describe_alarms()
-                .set_alarm_names(Some(asked.to_vec()))
-                // Left out, only metric alarms are found.
-                .alarm_types(AlarmType::MetricAlarm)
-                .alarm_types(AlarmType::CompositeAlarm)
-                .into_paginator()
-                .send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| failure(&what, &error))?;
-                let metric = page.metric_alarms().iter().map(|a| (a.alarm_name(), a.state_value()));
-                let composite =
-                    page.composite_alarms().iter().map(|a| (a.alarm_name(), a.state_value()));
-                alarms.extend(metric.chain(composite).filter_map(|(name, state)| {
-                    Some((name?.to_owned(), state == Some(&StateValue::Alarm)))
-                }));
-            }
-        }
-        Ok(alarms)
     }
 }
 

@@ -4,7 +4,7 @@ pub mod cloudwatch;
 
 use cutover_core::{Failure, Health, LoadBalancer, Series, Window};
 
-/// Tells what load balancers counted, and what alarms say.
+/// Says what each side's meters counted.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
 pub trait Telemetry {
     /// What was counted in each period of the window: one [`Series`] a load balancer, in the order
@@ -20,10 +20,4 @@ pub trait Telemetry {
         window: Window,
         health: &Health,
     ) -> Result<Vec<Series>, Failure>;
-
-    /// Those of the named alarms that exist, and whether each is in ALARM.
-    ///
-    /// # Errors
-    /// As [`series`](Telemetry::series).
-    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, bool)>, Failure>;
 }

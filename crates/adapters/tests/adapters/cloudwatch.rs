@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use adapters::telemetry::cloudwatch::Hosts;
-use adapters::{CloudWatch, Telemetry};
+use adapters::{Alarms, CloudWatch, Telemetry};
 use aws_sdk_cloudwatch::operation::describe_alarms::{DescribeAlarmsInput, DescribeAlarmsOutput};
 use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataInput, GetMetricDataOutput};
 use aws_sdk_cloudwatch::types::{
@@ -432,7 +432,7 @@ async fn each_class_of_error_has_its_name() {
         let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
         let series =
             cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &Health::default()).await;
-        let alarms = cloudwatch.alarms(&["a".to_owned()]).await;
+        let alarms = cloudwatch.in_alarm(&["a".to_owned()]).await;
         assert_eq!(series.expect_err(name).name(), name);
         assert_eq!(alarms.expect_err(name).name(), name);
     }
@@ -460,9 +460,9 @@ async fn alarms_of_both_kinds_are_found_by_name_100_a_call() {
     });
     let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
     let names: Vec<String> = (0..150).map(|i| format!("a{i:03}")).collect();
-    let alarms = cloudwatch.alarms(&names).await.expect("told");
+    let alarms = cloudwatch.in_alarm(&names).await.expect("told");
     assert_eq!(alarms, [("a000".to_owned(), true), ("a001".to_owned(), false)]);
     assert_eq!(*asked.lock().expect("whole"), [(100, false), (100, true), (50, false)]);
-    assert_eq!(cloudwatch.alarms(&[]).await, Ok(Vec::new()));
+    assert_eq!(cloudwatch.in_alarm(&[]).await, Ok(Vec::new()));
     assert_eq!(asked.lock().expect("whole").len(), 3, "no names, no call");
 }

@@ -8,6 +8,7 @@
 
 mod clients;
 mod cloudwatch;
+mod contract;
 mod fake;
 mod fence;
 mod history;

@@ -2,7 +2,9 @@
 //! status of a success or of an error. Something between us and AWS sends them; the next try may be fine.
 
 use adapters::zone::{find_zone, records};
-use adapters::{CloudWatch, Route53, Router, Splits, Targets, Telemetry, executions, parameters};
+use adapters::{
+    Alarms, CloudWatch, Route53, Router, Splits, Targets, Telemetry, executions, parameters,
+};
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsInput;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataInput;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersInput;
@@ -193,7 +195,7 @@ async fn of_cloudwatch() {
         let cloudwatch = CloudWatch::new(client!(aws_sdk_cloudwatch, fake));
         let series = cloudwatch.series(std::slice::from_ref(&balancer), window, &health).await;
         is_transient("GetMetricData", series);
-        is_transient("DescribeAlarms", cloudwatch.alarms(&alarms).await);
+        is_transient("DescribeAlarms", cloudwatch.in_alarm(&alarms).await);
     }
     // {"MetricDataResults": []}
     let reply = [b"\xa1\x71".as_slice(), b"MetricDataResults", b"\x80"].concat();

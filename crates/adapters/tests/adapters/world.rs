@@ -33,10 +33,6 @@ impl Telemetry for Counting {
         let series = Series { counts, ..Series::default() };
         Ok(vec![series; load_balancers.len()])
     }
-
-    async fn alarms(&self, _: &[String]) -> Result<Vec<(String, bool)>, Failure> {
-        Ok(Vec::new())
-    }
 }
 
 fn alias(side: &str, weight: u32) -> Record {

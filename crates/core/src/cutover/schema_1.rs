@@ -32,7 +32,9 @@ pub(super) fn upgrade(mut state: Value) -> Value {
     }
     let mut is_owned = false;
     for route in objects(fields.get_mut("routes")) {
-        ROUTE.iter().for_each(|(old, new)| rename(route, old, new));
+        for (old, new) in ROUTE {
+            rename(route, old, new);
+        }
         if route.remove("external_dns") == Some(json!(true)) {
             is_owned = true;
             route.insert("other_writer".to_owned(), json!("external-dns"));
@@ -44,7 +46,9 @@ pub(super) fn upgrade(mut state: Value) -> Value {
     }
     let settling = fields.get_mut("phase").and_then(|phase| phase.get_mut("settling"));
     if let Some(settling) = settling.and_then(Value::as_object_mut) {
-        SETTLING.iter().for_each(|(old, new)| rename(settling, old, new));
+        for (old, new) in SETTLING {
+            rename(settling, old, new);
+        }
         settling.insert("live_in_s".to_owned(), json!(LIVE_IN_S));
     }
     fields.insert("schema".to_owned(), json!(2));

@@ -184,6 +184,7 @@ impl<'p> Fields<'p> {
 
     /// How messages call the field whose value counts: the given one, or that of the defaults. To be
     /// asked before the field is read.
+    #[must_use]
     pub fn label(&self, name: &str) -> String {
         let layers = [&self.given, &self.defaults];
         let counts = layers.into_iter().find(|layer| layer.left.contains_key(name));

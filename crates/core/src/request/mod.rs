@@ -82,7 +82,7 @@ impl Request {
     /// Reads a request over its defaults: a field of `request` stands before the same one of
     /// `defaults`, and so do the fields in `health`. A default that is overridden must be allowed as well.
     ///
-    /// `routers` are those that there are; the first one is meant when the request names none.
+    /// `syntaxes` are those of the routers that there are; the first one is meant when the request names none.
     /// `period_s_min` is the shortest period that the metrics have, in seconds:
     /// [`PERIOD_S_MIN`](crate::request::health::PERIOD_S_MIN) on AWS, less at a desk or on an emulator.
     ///
@@ -91,7 +91,7 @@ impl Request {
     pub fn parse(
         defaults: &Value,
         request: &Value,
-        routers: &[RouterSyntax],
+        syntaxes: &[RouterSyntax],
         period_s_min: u32,
     ) -> Result<Self, Failure> {
         let mut problems = vec![];
@@ -109,7 +109,7 @@ impl Request {
             return Err(Failure::InvalidInput(problems));
         };
         let fields = Fields::over(defaults.clone(), request.clone(), &mut problems);
-        let parsed = Self::read(fields, routers, period_s_min);
+        let parsed = Self::read(fields, syntaxes, period_s_min);
         match parsed {
             Some(request) if problems.is_empty() => {
                 Ok(Self { defaults: Value::Object(defaults.clone()), ..request })
@@ -135,7 +135,7 @@ impl Request {
         history.err().into_iter().chain(duration).collect()
     }
 
-    fn read(mut fields: Fields<'_>, routers: &[RouterSyntax], period_s_min: u32) -> Option<Self> {
+    fn read(mut fields: Fields<'_>, syntaxes: &[RouterSyntax], period_s_min: u32) -> Option<Self> {
         let identifier = "the name of a cluster (a set identifier of 1 to 128 characters)";
         let is_identifier =
             |id: &String| (1..=SET_IDENTIFIER_CHARS_MAX).contains(&id.chars().count());
@@ -146,12 +146,12 @@ impl Request {
             let allowed = "another name than that of new: no cluster is cut over to itself";
             fields.refuse(&old_label, &json!(old), allowed);
         }
-        let (syntax, router) = match router::read(&mut fields, routers) {
+        let (syntax, router) = match router::read(&mut fields, syntaxes) {
             Some((syntax, router)) => (Some(syntax), router),
             None => (None, None),
         };
         let route_allowed = syntax.map_or("a text", |syntax| syntax.route_allowed);
-        let routes: Option<Vec<RouteId>> = fields.list(
+        let named: Option<Vec<RouteId>> = fields.list(
             "routes",
             &(1..=ROUTES_MAX),
             [
@@ -195,7 +195,7 @@ impl Request {
             new: new?,
             old,
             router: router?,
-            routes,
+            routes: named,
             ramp: ramp?,
             health,
             capacity_min_percent,

@@ -48,7 +48,9 @@ pub(crate) fn read(
     let (syntax, named) = match named {
         Some(named) => named,
         None if is_named => {
-            routers.iter().for_each(|router| fields.pass_over(router.own_fields));
+            for router in routers {
+                fields.pass_over(router.own_fields);
+            }
             return None;
         }
         None => (*routers.first()?, Named::Alone),

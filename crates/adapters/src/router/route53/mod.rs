@@ -25,7 +25,7 @@ pub(crate) use self::listing::{Listed, listing};
 pub(crate) use self::record::shape;
 use self::record::{Pair, Pairs, no_third};
 use crate::errors::{failure, incomplete};
-use crate::router::{Router, Splits, host_name};
+use crate::router::{Router, Splits, host_name, refuse_moves_never_made};
 
 /// Its name in requests and in the state.
 pub(crate) const KIND: &str = "route53";
@@ -483,7 +483,7 @@ impl Splits for Route53 {
 
 impl Router for Route53 {
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
-        refuse_moves_never_made(moves)?;
+        refuse_moves_never_made(moves, WEIGHT_MAX)?;
         let mut run = Run::new(moves, fence, Pace::new(self.changes_at_once));
         for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
             let routes = run.open().map(|(_, asked)| &asked.route).collect();
@@ -519,24 +519,4 @@ impl Router for Route53 {
         }
         Err(Failure::Refused(format!("the fences of {holder} could not all be removed")))
     }
-}
-
-/// Weights that are all 0 would give every record the same share, or none; and a route that is in two
-/// moves would drift from itself. Both are defects of the caller, found before anything is touched.
-fn refuse_moves_never_made(moves: &[Move]) -> Result<(), Failure> {
-    let mut seen = BTreeSet::new();
-    for Move { route, to, .. } in moves {
-        if to.old == 0 && to.new == 0 {
-            return Err(Failure::Internal(format!("{route} would get weight 0 on both sides")));
-        }
-        if to.old.max(to.new) > WEIGHT_MAX {
-            return Err(Failure::Internal(format!(
-                "{route} would get {to}: {WEIGHT_MAX} is the most"
-            )));
-        }
-        if !seen.insert(route) {
-            return Err(Failure::Internal(format!("{route} is to be moved twice at once")));
-        }
-    }
-    Ok(())
 }
