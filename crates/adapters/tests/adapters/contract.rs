@@ -103,8 +103,8 @@ pub async fn a_way_back_is_made_from_any_split_that_cutover_may_have_left<B: Ben
     let bench = B::with(&[START, STEP, weights(30, 70)]);
     let moves = [0, 1, 2].map(|index| back(&bench, index));
     let shifted = bench.router().shift(&moves, None).await.expect("told");
-    let moved: Vec<Moved> = shifted.moves.into_iter().map(|(_, moved)| moved).collect();
-    assert_eq!(moved, [Moved::There, Moved::There, Moved::Drifted(Ok(weights(30, 70)))]);
+    let told: Vec<Moved> = shifted.moves.into_iter().map(|(_, told)| told).collect();
+    assert_eq!(told, [Moved::There, Moved::There, Moved::Drifted(Ok(weights(30, 70)))]);
     let forced = Move { way: Way::Forced, ..back(&bench, 2) };
     let shifted = bench.router().shift(&[forced], None).await.expect("told");
     assert_eq!(shifted.moves[0].1, Moved::There, "a person insists");
