@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_core::EXECUTION_S_MAX;
 use cutover_core::SHIFT_S_MAX;
+use cutover_core::limits::{EXECUTION_S_MAX, RETRY_EVENTS, ROUND_EVENTS, TASK_EVENTS};
 use cutover_core::{Action, Failure};
 use cutover_core::{FAIL_STATES, FIRST_STATE, HARMLESS_STATES, SHIFT_STATE};
 use cutover_core::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
-    RETRY_EVENTS, ROLLBACK_EVENTS, ROUND_EVENTS, TASK_EVENTS, not_ready_retries,
+    ROLLBACK_EVENTS, not_ready_retries,
 };
 use serde_json::{Map, Value};
 

@@ -52,11 +52,6 @@ impl Config {
         };
         Self { own, zone }
     }
-
-    /// The region of everything but Route 53, which has none; empty when it is not set.
-    pub(crate) fn region(&self) -> String {
-        self.own.region().map(ToString::to_string).unwrap_or_default()
-    }
 }
 
 /// Region, credentials and endpoint from the environment, and the role for the zone. With

@@ -1,12 +1,14 @@
 //! The outside world behind ports: who splits a route's traffic ([`router`]), who counts it
-//! ([`telemetry`]), what stands behind a record ([`zone`], [`targets`]), and how a function meets
+//! ([`telemetry`]), what stands behind it ([`capacity`]), and how a function meets
 //! Lambda ([`runtime`]).
 //!
 //! **Invariant:** SDK types are named here and nowhere else. A function gets its clients from
 //! [`clients`], and builds only those that it uses: each costs time in a cold start.
 
 pub mod alarms;
+pub mod capacity;
 pub mod clients;
+mod endpoint;
 mod errors;
 pub mod executions;
 pub mod journal;
@@ -14,12 +16,11 @@ pub mod parameters;
 pub mod replies;
 pub mod router;
 pub mod runtime;
-pub mod targets;
 pub mod telemetry;
 pub mod world;
-pub mod zone;
 
 pub use alarms::Alarms;
+pub use capacity::{Capacity, Targets};
 pub use router::{AnyRouter, Router, Splits, route53::Route53};
-pub use targets::Targets;
+
 pub use telemetry::{Telemetry, cloudwatch::CloudWatch};

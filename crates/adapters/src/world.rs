@@ -1,19 +1,17 @@
 //! Everything that validation asks the world.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use cutover_core::BASELINE_PERIODS;
-use cutover_core::PERIOD_S_MIN;
-use cutover_core::{Attempt, Outlook, Survey, TRAFFIC_PERIODS, Zone};
-use cutover_core::{ExternalDns, Failure, LoadBalancer, Request, Series, Side, Window};
-use cutover_core::{Facts, LoadBalancerKind};
+use cutover_core::{
+    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, LoadBalancer, Outlook,
+    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::clients::Route53Client;
-use crate::router::route53::zone_of;
-use crate::zone::{ZoneLookup, find_zone, records, records_of};
-use crate::{Alarms, CloudWatch, Targets, Telemetry, clients, executions, parameters};
+use crate::router::SYNTAXES;
+use crate::{
+    Alarms, AnyRouter, Capacity, CloudWatch, Router, Targets, Telemetry, clients, executions,
+    parameters,
+};
 
 /// The services that validation reads, and where the defaults of this installation stand.
 ///
@@ -81,99 +79,70 @@ impl World {
         Ok(defaults)
     }
 
-    /// Looks at everything that a request depends on: the zone's records, then what they point at, alarms and
-    /// other executions, and last the traffic.
+    /// Looks at everything that a request depends on and lets core decide: the routes, then what stands behind them,
+    /// alarms and other executions, and last what is costly.
     ///
-    /// While the new side is waited for, this is done again and again. Then only the names that the request
-    /// gives are read, and not the traffic. The whole zone is read when there is nothing to wait for, or when
-    /// routes that external-dns owns are to be refused: its ownership records may stand anywhere.
+    /// While the new side is waited for, this is done again and again. Then who else writes the weights is not asked,
+    /// and not the traffic.
     ///
     /// # Errors
-    /// `InvalidInput` (`zone_missing`, `zone_ambiguous`) when there is no such zone or there are several;
+    /// `InvalidInput` with every problem, `NotReady` when all of them may pass by waiting;
     /// `Unreachable` and `Refused` of the services asked.
-    pub async fn look(
+    pub async fn validate(
         &self,
         request: Request,
         state_machine_arn: &str,
-        attempt: &Attempt,
-    ) -> Result<(Survey, Facts), Failure> {
-        let client = clients::route53(&self.config);
-        let zone = zone(&client, zone_of(&request.router.place)?).await?;
-        let names = request.routes.as_ref().filter(|_| request.external_dns == ExternalDns::Warn);
-        let read = match names {
-            Some(names) => records_of(&client, &zone.id, names).await?,
-            None => records(&client, &zone.id).await?,
-        };
-        let is_partial = names.is_some();
-        let mut survey = Survey::of(request.clone(), zone.clone(), &read);
-        let mut facts = self.facts(&survey, state_machine_arn, attempt).await?;
-        let outlook = survey.outlook(&facts, attempt);
+        attempt: Attempt,
+    ) -> Result<Cutover, Failure> {
+        let old = request.old.clone().unwrap_or_default();
+        let sides = Sides { old, new: request.new.clone() };
+        let router = AnyRouter::of(&self.config, &request.router, sides)?;
+        let survey = router.survey(&request).await?;
+        let facts = self.facts(&request, &survey, state_machine_arn, &attempt).await?;
+        let now = attempt.now;
+        let mut validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
+        let outlook = validation.outlook();
         if outlook == Outlook::NotReady {
-            return Ok((survey, facts));
+            return validation.conclude(&History::new());
         }
-        if is_partial {
-            let all = records(&client, &zone.id).await?;
-            survey = Survey::of(request, zone, &all);
+        let (request, survey) = validation.request_and_survey();
+        if !survey.writers_are_known {
+            router.find_writers(request, survey).await?;
         }
         let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
-        facts.history = history(&telemetry, &survey, &facts, outlook, attempt.now).await?;
-        Ok((survey, facts))
+        let history = history(&telemetry, &validation, outlook, now).await?;
+        validation.conclude(&history)
     }
 
-    /// What stands behind the records, alarms and other executions.
+    /// What stands behind the endpoints, alarms and other executions.
     async fn facts(
         &self,
+        request: &Request,
         survey: &Survey,
         state_machine_arn: &str,
         attempt: &Attempt,
     ) -> Result<Facts, Failure> {
-        let dns_names = &survey.dns_names(Side::Old) | &survey.dns_names(Side::New);
-        let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
-        let targets = Targets::new(clients::load_balancing(&self.config), telemetry.clone());
+        let endpoints = survey.routes.iter().flat_map(|found| [&found.old.id, &found.new.id]);
+        let endpoints = endpoints.cloned().collect();
+        let metrics = CloudWatch::new(clients::cloudwatch(&self.config));
+        let targets = Targets::new(clients::load_balancing(&self.config), metrics.clone());
         let step_functions = clients::step_functions(&self.config);
-        let fence_holders = survey.fence_holders(attempt);
-        let (load_balancers, alarms, running) = tokio::try_join!(
-            targets.find(&dns_names),
-            telemetry.in_alarm(&survey.request().health.alarms),
+        let mark_holders = mark_holders(survey, attempt);
+        let (behind, alarms, running) = tokio::try_join!(
+            targets.behind(&endpoints),
+            metrics.in_alarm(&request.health.alarms),
             executions::running(
                 &step_functions,
                 state_machine_arn,
                 &attempt.execution.arn,
-                &fence_holders,
+                &mark_holders,
             ),
         )?;
-        let region = self.config.region();
-        Ok(Facts { region, load_balancers, history: BTreeMap::new(), alarms, running })
+        Ok(Facts { behind, alarms, running })
     }
 }
 
-/// The zone of this name or id.
-async fn zone(client: &Route53Client, name_or_id: &str) -> Result<Zone, Failure> {
-    match find_zone(client, name_or_id).await? {
-        ZoneLookup::Found(zone) => Ok(zone),
-        ZoneLookup::None => {
-            let message = format!(
-                "there is no hosted zone {name_or_id:?} in the account of the functions, or in that of \
-                 HostedZoneRoleArn if it is set: look at the spelling and at that role"
-            );
-            Err(Failure::invalid("zone_missing", message))
-        }
-        ZoneLookup::Many(zones) => {
-            let kind = |private: bool| if private { "private" } else { "public" };
-            let ids: Vec<String> = zones
-                .iter()
-                .map(|(zone, private)| format!("{} ({})", zone.id, kind(*private)))
-                .collect();
-            let message = format!(
-                "several hosted zones are named {name_or_id:?}: {}; name one by its id",
-                ids.join(", ")
-            );
-            Err(Failure::invalid("zone_ambiguous", message))
-        }
-    }
-}
-
-/// What the load balancers counted up to now, by their id: the old side's over a day, for its baseline.
+/// What the meters counted up to now: those of the old side over a day, for its baseline.
 /// Of the new side it only matters whether it has traffic, and that only when the cutover is resumed.
 ///
 /// A request that is refused anyway needs no day: a few periods tell whether the traffic is a reason as well.
@@ -182,34 +151,24 @@ async fn zone(client: &Route53Client, name_or_id: &str) -> Result<Zone, Failure>
 /// As [`Telemetry::series`].
 pub async fn history(
     telemetry: &impl Telemetry,
-    survey: &Survey,
-    facts: &Facts,
+    validation: &Validation,
     outlook: Outlook,
     now: Timestamp,
-) -> Result<BTreeMap<String, Series>, Failure> {
+) -> Result<History, Failure> {
     let old_periods = match outlook {
         Outlook::Accepted => BASELINE_PERIODS,
         Outlook::NotReady | Outlook::Refused => TRAFFIC_PERIODS,
     };
-    let resumed = survey.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
-    let mut history = BTreeMap::new();
+    let health = &validation.request().health;
+    let resumed = validation.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
+    let mut history = History::new();
     for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
-        let ids: BTreeSet<String> = survey
-            .dns_names(side)
-            .iter()
-            .filter_map(|name| facts.load_balancers.get(name))
-            .filter(|load_balancer| load_balancer.kind == LoadBalancerKind::Application)
-            .map(|load_balancer| load_balancer.id.clone())
-            .filter(|id| !history.contains_key(id))
-            .collect();
-        let load_balancers: Vec<LoadBalancer> = ids
-            .into_iter()
-            .map(|id| LoadBalancer { id, target_groups: Vec::new(), baseline: None })
-            .collect();
-        let health = &survey.request().health;
-        let window = Window::newest(periods, now, health);
-        let series = telemetry.series(&load_balancers, window, health).await?;
-        history.extend(load_balancers.into_iter().map(|of| of.id).zip(series));
+        let ids = validation.meters(side).into_iter().filter(|id| !history.contains_key(id));
+        let meters: Vec<LoadBalancer> =
+            ids.map(|id| LoadBalancer { id, target_groups: Vec::new(), baseline: None }).collect();
+        let window = Window::newest(periods, now, health, telemetry.limits());
+        let series = telemetry.series(&meters, window, health).await?;
+        history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use cutover_core::Planned;
 use cutover_core::grouped;
+use cutover_core::limits::route53;
 use cutover_core::{Baseline, Baselines};
 use cutover_core::{Failure, LoadBalancer, Plan, Request, RouteId, RouterSyntax};
 use serde_json::{Value, json};
@@ -38,7 +39,8 @@ pub struct Known {
 pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> {
     // Periods may be of any length.
     let request = Request::parse(&json!({}), request, &ROUTERS, 1)?;
-    let too_long = request.too_long(known.ttl_s);
+    let behaviour = route53(request.fence);
+    let too_long = request.too_long(behaviour.live_in_s.saturating_add(known.ttl_s));
     if !too_long.is_empty() {
         return Err(Failure::InvalidInput(too_long));
     }
@@ -58,14 +60,14 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
         [old, new]
     });
     let load_balancers: Vec<LoadBalancer> = pairs.collect();
-    let plan = Plan::of_steps(&Planned {
+    let plan = Plan::of(&Planned {
         steps: request.ramp.steps(),
         scale: request.ramp.scale(),
         health: &request.health,
         routes: request.routes.as_ref().map_or(known.routes.unwrap_or(1), Vec::len),
-        fence: request.fence,
+        behaviour: &behaviour,
         load_balancers: &load_balancers,
-        ttl_s: known.ttl_s,
+        linger_s: known.ttl_s,
         resolvers: request.resolvers,
     });
     Ok((request, plan))
@@ -115,7 +117,7 @@ pub fn table(request: &Request, plan: &Plan) -> String {
     }
     let _ = writeln!(
         out,
-        "calls: {} ChangeResourceRecordSets a shift; {} checks, each {} GetMetricData of {} metrics",
+        "calls: {} to write weights, a shift; {} checks, each {} GetMetricData of {} metrics",
         plan.change_calls_per_shift,
         grouped(plan.checks),
         plan.metric_calls_per_check,

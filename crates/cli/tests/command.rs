@@ -170,7 +170,7 @@ fn a_plan_needs_no_aws() {
     for part in [
         "300 route(s) to green in 2 step(s), 24 min 38 s if nothing holds one",
         "   1        0 s    10 %      90:10    2 min   10 min         80 %  7",
-        "3 ChangeResourceRecordSets a shift",
+        "3 to write weights, a shift",
         "which takes 19 s, because Route 53 takes 100 changes a second",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::CAUSE_BYTES_MAX;
 use crate::router::RouteId;
 
 /// One thing that is wrong, said so that a person can act on it.
@@ -75,11 +76,6 @@ impl Failure {
         Self::InvalidInput(vec![Problem::new(code, message)])
     }
 }
-
-/// Bytes of a text that goes into a Cause, which holds 32,768 characters: Lambda wraps a function's
-/// message into JSON, with every quote of it escaped.
-/// Source: Step Functions API reference, `HistoryEvent` (`cause`).
-pub(crate) const CAUSE_BYTES_MAX: usize = 30 * 1024;
 
 /// Bytes that a text takes as a JSON string.
 pub(crate) fn escaped_bytes(text: &str) -> usize {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cutover::{Action, Cutover, Status};
-use crate::failure::{CAUSE_BYTES_MAX, escaped_bytes};
+use crate::failure::escaped_bytes;
+use crate::limits::CAUSE_BYTES_MAX;
 use crate::plan::Plan;
 use crate::router::{RouteId, Split, Weights};
 

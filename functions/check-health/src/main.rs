@@ -11,7 +11,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
-        let splits = AnyRouter::of(&config, &cutover)?;
+        let splits = AnyRouter::of_cutover(&config, &cutover)?;
         Box::pin(check(&splits, &telemetry, cutover, Timestamp::now())).await
     })
     .await
@@ -59,7 +59,7 @@ async fn observe(
     cutover: &Cutover,
     now: Timestamp,
 ) -> Result<Observed, Failure> {
-    let window = cutover.evidence_window(now);
+    let window = cutover.evidence_window(telemetry.limits(), now);
     let (series, alarms) = tokio::try_join!(
         telemetry.series(&cutover.load_balancers, window, &cutover.health),
         telemetry.in_alarm(&cutover.health.alarms),

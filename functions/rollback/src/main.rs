@@ -2,7 +2,9 @@
 //! back, those of an execution that was stopped, timed out or crashed and could not do so itself, or
 //! those of any execution that a person names.
 
-use adapters::{AnyRouter, CloudWatch, Router, Targets, clients, executions, journal, runtime};
+use adapters::{
+    AnyRouter, Capacity, CloudWatch, Router, Targets, clients, executions, journal, runtime,
+};
 use cutover_core::{
     Answer, Cutover, Failure, Fence, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
 };
@@ -46,7 +48,8 @@ async fn undo(
     let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let now = Timestamp::now();
     let fence = cutover.rollback_fence(retake, now);
-    roll_back(&AnyRouter::of(config, &cutover)?, cutover, (old_sides, kept), fence, now).await
+    roll_back(&AnyRouter::of_cutover(config, &cutover)?, cutover, (old_sides, kept), fence, now)
+        .await
 }
 
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.

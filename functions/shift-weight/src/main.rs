@@ -11,7 +11,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let config = clients::sdk_config().await;
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
-        let router = AnyRouter::of(&config, &cutover)?;
+        let router = AnyRouter::of_cutover(&config, &cutover)?;
         shift(&router, cutover, Timestamp::now()).await
     })
     .await

@@ -63,8 +63,7 @@ async fn validate(world: &World, event: Event, now: Timestamp) -> Result<Validat
         Request::parse(&world.defaults().await?, &request, &SYNTAXES, world.period_s_min())?;
     request.fence &= releases;
     let attempt = Attempt { execution: Execution { arn, name }, started_at, now };
-    let (survey, facts) = world.look(request, &state_machine_arn, &attempt).await?;
-    let cutover = survey.conclude(&facts, &attempt)?;
+    let cutover = world.validate(request, &state_machine_arn, attempt).await?;
     journal::tell_warnings(&cutover);
     journal::tell(&cutover, now);
     Ok(Validated::Cutover(Box::new(cutover)))

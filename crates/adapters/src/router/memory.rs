@@ -4,13 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cutover_core::{
-    Failure, Fence, Move, Moved, Propagation, RouteId, Shifted, Split, Way, Weights,
+    Behaviour, Endpoint, Failure, Fence, Found, Move, Moved, Propagation, Request, RouteId,
+    Shifted, Sides, Split, Splitting, Survey, Way, Weights,
 };
+use serde_json::Value;
 
 use crate::router::{Router, Splits, refuse_moves_never_made};
 
-/// The highest weight that it takes.
-const WEIGHT_MAX: u32 = 1_000;
+/// Its name.
+const KIND: &str = "memory";
+/// It is as good as a router can be.
+const BEHAVIOUR: Behaviour = Behaviour {
+    live_in_s: 0,
+    splits: Splitting::PerRequest,
+    routes_per_write: u32::MAX,
+    routes_at_once: u32::MAX,
+    routes_per_s: 1.0,
+    weight_max: 1_000,
+    atomic: true,
+};
 /// The one fingerprint of its routes: nothing about them changes but the weights.
 const SHAPE: u32 = 1;
 
@@ -107,8 +119,47 @@ impl Splits for Memory {
 }
 
 impl Router for Memory {
+    /// Takes every route, or those that the request names and that are there.
+    async fn survey(&self, request: &Request) -> Result<Survey, Failure> {
+        let state = self.state();
+        let is_asked = |route: &RouteId| request.routes.as_ref().is_none_or(|r| r.contains(route));
+        let endpoint = |side: &str| Endpoint { id: side.to_owned(), all_or_nothing: None };
+        let sides = Sides {
+            old: request.old.clone().unwrap_or_else(|| "old".to_owned()),
+            new: request.new.clone(),
+        };
+        let found = |(route, live): (&RouteId, &Weights)| Found {
+            route: route.clone(),
+            live: *live,
+            old: endpoint(&sides.old),
+            new: endpoint(&sides.new),
+            linger_s: 0,
+            side_names: [sides.old.clone(), sides.new.clone()].into(),
+            other_writer: None,
+            shapes: vec![SHAPE],
+            mark: None,
+        };
+        let routes = state.live.iter().filter(|(route, _)| is_asked(route)).map(found).collect();
+        Ok(Survey {
+            routes,
+            sides: Some(sides.clone()),
+            left_out: None,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            scopes: vec![KIND.to_owned()],
+            behaviour: BEHAVIOUR,
+            place: Value::Null,
+            other_writers: BTreeMap::new(),
+            writers_are_known: true,
+        })
+    }
+
+    async fn find_writers(&self, _: &Request, _: &mut Survey) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn shift(&self, moves: &[Move], _: Option<&Fence>) -> Result<Shifted, Failure> {
-        refuse_moves_never_made(moves, WEIGHT_MAX)?;
+        refuse_moves_never_made(moves, BEHAVIOUR.weight_max)?;
         let mut state = self.state();
         let moves =
             moves.iter().map(|asked| (asked.route.clone(), state.make(asked))).collect::<Vec<_>>();

@@ -6,7 +6,8 @@ pub mod route53;
 use std::collections::BTreeSet;
 
 use cutover_core::{
-    Cutover, Failure, Fence, Move, Propagation, RouteId, RouterRef, RouterSyntax, Shifted, Split,
+    Cutover, Failure, Fence, Move, Propagation, Request, RouteId, RouterRef, RouterSyntax, Shifted,
+    Sides, Split, Survey,
 };
 
 use crate::clients;
@@ -36,6 +37,19 @@ pub trait Splits {
 /// [are live](Splits::is_live).
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
 pub trait Router: Splits {
+    /// Finds the routes of a request, and everything that only the router can see about them. Who else writes the
+    /// weights may be left to [`find_writers`](Router::find_writers) where that is costly.
+    ///
+    /// # Errors
+    /// As [`read`](Splits::read), and `InvalidInput` when the place of the request is not there.
+    async fn survey(&self, request: &Request) -> Result<Survey, Failure>;
+
+    /// Adds to a survey who else writes the weights of its routes, and what the request says to that.
+    ///
+    /// # Errors
+    /// As [`read`](Splits::read).
+    async fn find_writers(&self, request: &Request, survey: &mut Survey) -> Result<(), Failure>;
+
     /// Moves each route from a split that it may have now to the one it shall have, in as few
     /// calls as the service allows. A route whose live split is neither has drifted and is left
     /// untouched.
@@ -81,18 +95,16 @@ macro_rules! each {
 }
 
 impl AnyRouter {
-    /// The router that the state of a cutover names.
+    /// The router that a request or the state of a cutover names.
     ///
     /// # Errors
-    /// `InvalidInput` (`unknown_router`) when this version has no such router; `unreadable_state` when its
+    /// `InvalidInput`: `unknown_router` when this version has no such router, `unreadable_state` when its
     /// place lacks something.
-    pub fn of(config: &clients::Config, cutover: &Cutover) -> Result<Self, Failure> {
-        let RouterRef { kind, place } = &cutover.router;
-        match kind.as_str() {
+    pub fn of(config: &clients::Config, router: &RouterRef, sides: Sides) -> Result<Self, Failure> {
+        match router.kind.as_str() {
             route53::KIND => {
-                let zone_id = route53::zone_of(place)?;
-                let client = clients::route53(config);
-                Ok(Self::Route53(Route53::new(client, zone_id, cutover.sides.clone())))
+                let zone = route53::zone_of(&router.place)?;
+                Ok(Self::Route53(Route53::new(clients::route53(config), zone, sides)))
             }
             unknown => {
                 let known = SYNTAXES.map(|syntax| format!("{:?}", syntax.kind)).join(", ");
@@ -103,6 +115,14 @@ impl AnyRouter {
                 Err(Failure::invalid("unknown_router", message))
             }
         }
+    }
+
+    /// The router that has the routes of a cutover.
+    ///
+    /// # Errors
+    /// As [`of`](AnyRouter::of).
+    pub fn of_cutover(config: &clients::Config, cutover: &Cutover) -> Result<Self, Failure> {
+        Self::of(config, &cutover.router, cutover.sides.clone())
     }
 }
 
@@ -117,6 +137,14 @@ impl Splits for AnyRouter {
 }
 
 impl Router for AnyRouter {
+    async fn survey(&self, request: &Request) -> Result<Survey, Failure> {
+        each!(self, router => router.survey(request).await)
+    }
+
+    async fn find_writers(&self, request: &Request, survey: &mut Survey) -> Result<(), Failure> {
+        each!(self, router => router.find_writers(request, survey).await)
+    }
+
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
         each!(self, router => router.shift(moves, fence).await)
     }

@@ -9,8 +9,10 @@ use aws_sdk_cloudwatch::types::{
     StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::queries_per_call;
-use cutover_core::{Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
+use cutover_core::limits::{CLOUDWATCH, queries_per_call};
+use cutover_core::{
+    Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, TelemetryLimits, Window,
+};
 use jiff::Timestamp;
 
 use crate::errors::failure;
@@ -187,6 +189,10 @@ impl CloudWatch {
 }
 
 impl Telemetry for CloudWatch {
+    fn limits(&self) -> TelemetryLimits {
+        CLOUDWATCH
+    }
+
     async fn series(
         &self,
         load_balancers: &[LoadBalancer],

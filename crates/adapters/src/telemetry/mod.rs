@@ -2,11 +2,14 @@
 
 pub mod cloudwatch;
 
-use cutover_core::{Failure, Health, LoadBalancer, Series, Window};
+use cutover_core::{Failure, Health, LoadBalancer, Series, TelemetryLimits, Window};
 
 /// Says what each side's meters counted.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
 pub trait Telemetry {
+    /// What it can give.
+    fn limits(&self) -> TelemetryLimits;
+
     /// What was counted in each period of the window: one [`Series`] a load balancer, in the order
     /// asked, each with as many counts as the window has periods. `health` says which requests are
     /// slow; without `latency_target_s`, latency is not asked for.

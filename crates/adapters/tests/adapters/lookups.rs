@@ -1,6 +1,8 @@
 //! What `validate` looks up: the zone, its records, the defaults, other executions.
 
-use adapters::zone::{ZoneLookup, find_zone, records, records_of};
+use adapters::router::route53::zone::{
+    Policy, Record, Target, Zone, ZoneLookup, find_zone, records, records_of,
+};
 use adapters::{executions, parameters};
 use std::collections::BTreeSet;
 
@@ -16,9 +18,7 @@ use aws_sdk_sfn::types::{ExecutionListItem, ExecutionStatus};
 use aws_sdk_ssm::operation::get_parameter::{GetParameterInput, GetParameterOutput};
 use aws_sdk_ssm::types::Parameter;
 use aws_smithy_types::DateTime;
-use cutover_core::RouteId;
-use cutover_core::Zone;
-use cutover_core::{Policy, Record, Running, Target};
+use cutover_core::{RouteId, Running};
 use jiff::Timestamp;
 use serde_json::json;
 

@@ -6,6 +6,7 @@
     reason = "helpers of tests, which clippy does not see as such"
 )]
 
+mod capacity;
 mod clients;
 mod cloudwatch;
 mod contract;
@@ -15,7 +16,6 @@ mod history;
 mod lookups;
 mod route53;
 mod runtime;
-mod targets;
 mod unreadable;
 mod world;
 mod zone;

@@ -1,9 +1,10 @@
 //! Replies that cannot be read, of every service and to every call: HTML, nothing, a part of the reply, with the
 //! status of a success or of an error. Something between us and AWS sends them; the next try may be fine.
 
-use adapters::zone::{find_zone, records};
+use adapters::router::route53::zone::{find_zone, records};
 use adapters::{
-    Alarms, CloudWatch, Route53, Router, Splits, Targets, Telemetry, executions, parameters,
+    Alarms, Capacity, CloudWatch, Route53, Router, Splits, Targets, Telemetry, executions,
+    parameters,
 };
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsInput;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataInput;
@@ -167,7 +168,7 @@ async fn of_elastic_load_balancing() {
             .on(move |_: &DescribeTargetGroupsInput| groups())
             .on(move |_: &DescribeTargetHealthInput| health());
         let targets = targets(fake);
-        is_transient("DescribeLoadBalancers", targets.find(&names).await);
+        is_transient("DescribeLoadBalancers", targets.behind(&names).await);
     }
     let reply = "<DescribeLoadBalancersResponse><DescribeLoadBalancersResult><LoadBalancers/>\
                  </DescribeLoadBalancersResult></DescribeLoadBalancersResponse>";
@@ -176,7 +177,7 @@ async fn of_elastic_load_balancing() {
         let fake =
             Fake::new().on(move |_: &DescribeLoadBalancersInput| Answer::Bytes(part.clone()));
         let targets = targets(fake);
-        is_transient(&what, targets.find(&names).await);
+        is_transient(&what, targets.behind(&names).await);
     }
 }
 

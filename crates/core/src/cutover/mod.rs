@@ -13,14 +13,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::e_process::Test;
-use crate::evidence::judge::{Verdict, VerdictKind, judge};
-use crate::evidence::{Evidence, Observed, Series, Window};
+use crate::evidence::judge::judge;
+use crate::evidence::verdict::{Verdict, VerdictKind};
+use crate::evidence::{Evidence, Observed, Series, TelemetryLimits, Window};
 use crate::failure::{Failure, Problem};
+use crate::limits::RETRY_EVENTS;
 use crate::meter::{LoadBalancer, OldSide};
 use crate::percent::Percent;
 use crate::report::Report;
 use crate::request::health::{Health, OnNoData};
-use crate::request::ramp::{INSYNC_S, RETRY_EVENTS, ROLLBACK_EVENTS, Ramp, Step, history_is_full};
+use crate::request::ramp::{ROLLBACK_EVENTS, Ramp, Step, history_is_full};
 use crate::router::survey::RouterRef;
 use crate::router::{
     Fence, Move, Moved, Propagation, RouteId, Settling, Shifted, Sides, Split, Way, Weights,
@@ -32,6 +34,9 @@ pub const SCHEMA: u32 = 2;
 /// How long a change may take to be live everywhere, in seconds, before the cutover gives up.
 /// Route 53 is "generally" in sync within 60 s.
 pub const SETTLE_S_MAX: i64 = 900;
+
+/// Longest wait until a step that settles is looked at for the first time, in seconds.
+const SETTLING_CHECK_S_MAX: u32 = 60;
 
 /// What the state machine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -411,7 +416,7 @@ impl Cutover {
             shifted_at: now,
         });
         if !self.fail_or_go_on() {
-            let wait_s = self.health.check_interval_s.min(INSYNC_S);
+            let wait_s = self.health.check_interval_s.min(SETTLING_CHECK_S_MAX);
             let reason = format!("{} asked for; settling", self.intended());
             self.next = Next::new(Action::Wait, wait_s, &reason);
         }
@@ -443,8 +448,8 @@ impl Cutover {
 
     /// The periods whose evidence a check at `now` needs.
     #[must_use]
-    pub fn evidence_window(&self, now: Timestamp) -> Window {
-        Window::complete(self.first_shift_at.unwrap_or(now), now, &self.health)
+    pub fn evidence_window(&self, limits: TelemetryLimits, now: Timestamp) -> Window {
+        Window::complete(self.first_shift_at.unwrap_or(now), now, &self.health, limits)
     }
 
     /// After a check: settles, judges every active route, and decides what comes next.
@@ -816,11 +821,7 @@ impl Cutover {
                 match &split.live {
                     Ok(live) => {
                         let share = live.share().filter(|share| *share > 0.0)?;
-                        Some(format!(
-                            "{} of {}",
-                            crate::evidence::judge::percent(share),
-                            route.name
-                        ))
+                        Some(format!("{} of {}", crate::words::percent(share), route.name))
                     }
                     Err(_) => Some(format!("an unknown share of {}", route.name)),
                 }
@@ -835,7 +836,7 @@ impl Cutover {
                     "REQUESTS STAY ON THE NEW SIDE {:?}. {when}: aws lambda invoke --function-name {function} \
                      --cli-binary-format raw-in-base64-out --payload '{order}' /dev/stdout. They are {}.",
                     self.sides.new,
-                    crate::validate::listed(&left),
+                    crate::words::listed(&left),
                 )
             })
         };

@@ -100,7 +100,7 @@ impl World {
     fn shift(&mut self, cutover: &Cutover, moves: &[Move]) -> Shifted {
         let outcome = |asked: &Move| {
             let index = cutover.routes.iter().position(|r| r.name == asked.route).expect("known");
-            assert!(asked.to.old.max(asked.to.new) <= crate::router::WEIGHT_MAX);
+            assert!(asked.to.old.max(asked.to.new) <= crate::limits::ROUTE53_WEIGHT_MAX);
             let live = &mut self.live[index];
             if *live == asked.to {
                 return (asked.route.clone(), Moved::There);
@@ -134,7 +134,7 @@ impl World {
     }
 
     fn observed(&self, cutover: &Cutover) -> Observed {
-        let window = cutover.evidence_window(at(self.now));
+        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(self.now));
         let counts = |c: Counts| vec![Some(c); window.periods as usize];
         let series = (0..cutover.load_balancers.len())
             .map(|lb| match lb % 2 {
@@ -544,8 +544,7 @@ fn retries_and_roll_backs_fill_the_history_as_checks_do() {
     assert!(cutover.next.reason.contains("history is nearly full"), "{}", cutover.next.reason);
     assert_eq!(cutover.extra_events, 90 * u64::from(cutover.checks));
     let written = 99 * u64::from(cutover.checks);
-    let most =
-        crate::request::ramp::HISTORY_EVENTS_MAX - crate::request::ramp::HISTORY_EVENTS_RESERVED;
+    let most = crate::limits::HISTORY_EVENTS_MAX - crate::request::ramp::HISTORY_EVENTS_RESERVED;
     assert!((most - 5_000..=most).contains(&written), "{written} events");
     let json = serde_json::to_value(&cutover).expect("JSON");
     assert!(json.get("retry_count").is_none(), "what is counted is not counted again");

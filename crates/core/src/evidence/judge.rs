@@ -1,115 +1,17 @@
-//! The verdict: what the evidence says about one route.
+//! Decides what the evidence says about one route; [`sentence`](super::sentence) words it.
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::evidence::baseline::Baselines;
-use crate::evidence::e_process::{EProcess, Run, Test};
-use crate::evidence::power;
+use crate::evidence::e_process::{EProcess, Test};
+use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{Counts, Evidence, Latency, Period};
 use crate::request::health::Health;
-
-/// What the evidence says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictKind {
-    /// Enough was seen, and nothing speaks against the new side.
-    Healthy,
-    /// The new side does worse than it may.
-    Regressed,
-    /// Too few requests reached the new side to tell.
-    NotEnoughData,
-    /// The telemetry itself fails: nothing can be said.
-    MetricsBroken,
-}
-
-impl VerdictKind {
-    /// The kind as JSON and logs name it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Regressed => "regressed",
-            Self::NotEnoughData => "not_enough_data",
-            Self::MetricsBroken => "metrics_broken",
-        }
-    }
-
-    /// How bad it is, the worst highest.
-    #[must_use]
-    pub const fn badness(self) -> u8 {
-        match self {
-            Self::Healthy => 0,
-            Self::NotEnoughData => 1,
-            Self::MetricsBroken => 2,
-            Self::Regressed => 3,
-        }
-    }
-
-    /// The kind as people read it.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Regressed => "regressed",
-            Self::NotEnoughData => "not enough data",
-            Self::MetricsBroken => "metrics broken",
-        }
-    }
-}
-
-/// A verdict with its numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// What the evidence says.
-    pub kind: VerdictKind,
-    /// What the old side did since the step has settled.
-    pub old: Counts,
-    /// What the new side did since then.
-    pub new: Counts,
-    /// The decimal logarithm of e, of the signal that speaks most against the new side, −999 to 999;
-    /// `None` when the telemetry failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log10_e: Option<f64>,
-    /// Whether the new side's newest requests fail at more than `error_rate_max` by more than chance,
-    /// whatever the old side does. Over as soon as the errors are.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub failing: bool,
-    /// One plain sentence with the numbers. Not kept in the state that travels: 250 of them
-    /// would fill it.
-    #[serde(skip)]
-    pub reason: String,
-}
-
-impl Verdict {
-    /// Nothing can be said because the telemetry failed.
-    #[must_use]
-    pub fn metrics_broken(why: &str) -> Self {
-        Self {
-            kind: VerdictKind::MetricsBroken,
-            old: Counts::default(),
-            new: Counts::default(),
-            log10_e: None,
-            failing: false,
-            reason: format!("the metrics cannot be read: {why}"),
-        }
-    }
-
-    /// The share of requests that the new side really got in this step, 0–1; `None` without
-    /// requests.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    pub fn measured_share(&self) -> Option<f64> {
-        let all = (self.old + self.new).requests;
-        (all > 0).then(|| self.new.requests as f64 / all as f64)
-    }
-}
 
 /// Stretches that the hard limit on errors looks at, and how many of them must be over it: one bad
 /// period alone never goes back by it. The same of periods for percentiles.
 const LOOKED_AT: usize = 3;
-const OVER: usize = 2;
+pub(super) const OVER: usize = 2;
 /// Standard deviations of chance by which stretches must together be over the limit.
 const CHANCE: f64 = 2.0;
 /// A percentile of the new side is slower when it is over the target and over this multiple of the old
@@ -118,9 +20,6 @@ const PERCENTILE_RATIO: f64 = 1.5;
 /// The hard limit follows the old side's worst stretch before the ramp up to here: an outage of yesterday
 /// must not take the limit away.
 const RAISED_LIMIT_MAX: f64 = 0.5;
-/// With less than this part of the hosts that it had at the start, the old side could not take the traffic
-/// back: each host would get more than twice what it got.
-const OLD_HOSTS_MIN: f64 = 0.5;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -142,23 +41,23 @@ const LOG10_E_MAX: f64 = 999.0;
 /// the limit as a whole is not passed, even if only one period is.
 #[derive(Clone, Debug)]
 pub struct Judge<'a> {
-    health: &'a Health,
-    baseline: Option<&'a Baselines>,
-    errors: EProcess,
-    slow: Option<EProcess>,
+    pub(super) health: &'a Health,
+    pub(super) baseline: Option<&'a Baselines>,
+    pub(super) errors: EProcess,
+    pub(super) slow: Option<EProcess>,
     /// The stretch that is being filled, old and new, and those that were filled last.
     stretch: (Counts, Counts),
-    stretches: VecDeque<(Counts, Counts)>,
+    pub(super) stretches: VecDeque<(Counts, Counts)>,
     /// The newest percentiles, old and new, in seconds.
-    percentiles: VecDeque<(f64, f64)>,
+    pub(super) percentiles: VecDeque<(f64, f64)>,
     /// What was counted since the step has settled.
-    old: Counts,
-    new: Counts,
+    pub(super) old: Counts,
+    pub(super) new: Counts,
     /// All requests of the old and of the new side.
-    seen: (Counts, Counts),
-    periods: u32,
+    pub(super) seen: (Counts, Counts),
+    pub(super) periods: u32,
     /// The period in which the new side got most requests, old and new.
-    busiest: (u64, u64),
+    pub(super) busiest: (u64, u64),
 }
 
 /// What speaks against the new side.
@@ -172,6 +71,33 @@ pub enum Regression {
     Limit,
     /// The percentiles.
     Percentile,
+}
+
+/// What decides about the new side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Ground {
+    /// A named alarm rings.
+    Alarm,
+    /// It has no healthy target.
+    NoHealthyTarget,
+    /// What was counted speaks against it.
+    Regression(Regression),
+    /// It had too few requests since the step has settled.
+    TooFewRequests,
+    /// It is over the limit of errors, but too seldom or by no more than chance.
+    OverTheLimitInDoubt,
+    /// Nothing speaks against it.
+    Nothing,
+}
+
+impl Ground {
+    const fn kind(self) -> VerdictKind {
+        match self {
+            Self::Alarm | Self::NoHealthyTarget | Self::Regression(_) => VerdictKind::Regressed,
+            Self::TooFewRequests | Self::OverTheLimitInDoubt => VerdictKind::NotEnoughData,
+            Self::Nothing => VerdictKind::Healthy,
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -265,7 +191,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The limit of the new side's error rate: raised where the old side was over it by itself.
-    fn error_rate_max(&self) -> f64 {
+    pub(super) fn error_rate_max(&self) -> f64 {
         let worst = self.baseline.map_or(0.0, |baseline| baseline.errors.worst_rate);
         self.health.error_rate_max.max(worst.min(RAISED_LIMIT_MAX))
     }
@@ -278,7 +204,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The latest stretches that are over the limit, old and new, and how many they are.
-    fn over_the_limit(&self) -> (Counts, Counts, usize) {
+    pub(super) fn over_the_limit(&self) -> (Counts, Counts, usize) {
         let over = self.stretches.iter().filter(|(old, new)| self.is_over(*old, *new));
         over.fold(Default::default(), |(old, new, number), stretch| {
             (old + stretch.0, new + stretch.1, number + 1)
@@ -299,7 +225,7 @@ impl<'a> Judge<'a> {
         is_beyond(self.health.error_rate_max, newest)
     }
 
-    fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
+    pub(super) fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
         let target_s = self.health.latency_target_s.unwrap_or(f64::INFINITY);
         let slower =
             move |(old_s, new_s): &&(f64, f64)| *new_s > target_s.max(PERCENTILE_RATIO * old_s);
@@ -309,183 +235,34 @@ impl<'a> Judge<'a> {
     /// The verdict of all that was seen, with what is known of hosts and alarms now.
     #[must_use]
     pub fn verdict(&self, evidence: &Evidence<'_>) -> Verdict {
-        let (kind, mut reason) = self.kind_and_reason(evidence);
-        for warning in self.overload(evidence).into_iter().chain(self.no_way_back(evidence)) {
-            reason = format!("{reason}; warning: {warning}");
-        }
+        let ground = self.ground(evidence);
         let (errors, slow) = self.log_e();
         let log10_e = errors.max(slow.unwrap_or(f64::NEG_INFINITY)) / std::f64::consts::LN_10;
         let log10_e = (log10_e * 1000.0).round() / 1000.0;
         Verdict {
-            kind,
+            kind: ground.kind(),
             old: self.old,
             new: self.new,
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
             failing: self.is_failing(),
-            reason,
+            reason: self.sentence(ground, evidence),
         }
     }
 
-    fn kind_and_reason(&self, evidence: &Evidence<'_>) -> (VerdictKind, String) {
-        if let [alarm, rest @ ..] = evidence.alarms {
-            let more =
-                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            return (VerdictKind::Regressed, format!("alarm {alarm}{more} is in ALARM"));
-        }
-        if evidence.healthy_hosts_new == Some(0) {
-            return (VerdictKind::Regressed, "the new side has no healthy target".to_owned());
-        }
-        if let Some(regression) = self.regression() {
-            return (VerdictKind::Regressed, self.against(regression));
-        }
-        let Self { health, old, new, .. } = *self;
-        let more_needed = self.more_needed().map_or(String::new(), |more| format!("; {more}"));
-        if new.requests < health.requests_min {
-            let reason = format!(
-                "{} of the {} requests needed have been counted on the new side since the step \
-                 settled{more_needed}",
-                grouped(new.requests),
-                grouped(health.requests_min)
-            );
-            return (VerdictKind::NotEnoughData, reason);
-        }
-        let sentence = compared(old, new, "failed");
-        if self.is_over(old, new) {
-            let why = match self.over_the_limit() {
-                (_, _, number) if number < OVER => {
-                    "but in only one period; a second one would decide"
-                }
-                _ => "but by no more than chance; more requests would decide",
-            };
-            let limit = percent(self.error_rate_max());
-            let reason = format!("{sentence}: over the {limit} limit, {why}");
-            return (VerdictKind::NotEnoughData, reason);
-        }
-        let mut reason = format!("{sentence}; {}", self.e_words(&self.errors));
-        if let Some(slow) = &self.slow {
-            reason = format!("{reason}; of slow requests {}", self.e_words(slow));
-        }
-        (VerdictKind::Healthy, reason + &more_needed)
-    }
-
-    /// What speaks against the new side, with the numbers that a person needs.
-    fn against(&self, regression: Regression) -> String {
-        let tested = |test: &EProcess, worst: Option<f64>, what: &str| {
-            if let (Some((old, new)), Some(worst)) = (test.alone(), worst) {
-                return format!(
-                    "{} in one period; the old side's worst of the day before was {}; {}",
-                    compared(old, new, what),
-                    percent(worst),
-                    self.e_words(test)
-                );
-            }
-            let Run { old, new, .. } = test.run();
-            let odds = match odds_ratio(old, new) {
-                Some(ratio) => format!("; odds {ratio:.1} times"),
-                None => String::new(),
-            };
-            format!("{}{odds}; {}", compared(old, new, what), self.e_words(test))
-        };
-        let worst = self.baseline.map(|baseline| baseline.errors.worst_rate);
-        match (regression, &self.slow) {
-            (Regression::Slow, Some(slow)) => {
-                let target_s = self.health.latency_target_s.unwrap_or_default();
-                let worst = self.baseline.and_then(|baseline| baseline.slow);
-                let worst = worst.map(|slow| slow.worst_rate);
-                tested(slow, worst, &format!("took over {target_s} s"))
-            }
-            (Regression::Errors | Regression::Slow, _) => tested(&self.errors, worst, "failed"),
-            (Regression::Limit, _) => {
-                let (old, new, number) = self.over_the_limit();
-                format!(
-                    "{} in {number} of the last {} periods; the limit is {}",
-                    compared(old, new, "failed"),
-                    self.stretches.len(),
-                    percent(self.error_rate_max())
-                )
-            }
-            (Regression::Percentile, _) => {
-                let (old_s, new_s) = self.slower().last().copied().unwrap_or_default();
-                format!(
-                    "95 of 100 requests of new took up to {new_s:.3} s, of old {old_s:.3} s, in {} of \
-                     the last {} periods; the target is {} s",
-                    self.slower().count(),
-                    self.percentiles.len(),
-                    self.health.latency_target_s.unwrap_or_default()
-                )
-            }
-        }
-    }
-
-    fn e_words(&self, test: &EProcess) -> String {
-        format!("e = {}, limit {}", e_shown(test.log_e()), e_shown(self.log_limit()))
-    }
-
-    /// For low traffic: how many more requests it takes to detect an effect of the size that matters.
-    fn more_needed(&self) -> Option<String> {
-        let (old, new) = self.seen;
-        let ratio = self.health.detectable_odds_ratio;
-        let needed = power::requests_needed(
-            old,
-            new,
-            self.health.tolerated_odds_ratio,
-            ratio,
-            self.errors.log_needed(ratio),
-        )?;
-        let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
-        let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1);
-        let periods = periods.saturating_add(1);
-        let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
-        Some(format!(
-            "about {} more new-side requests ({} min) are needed to detect a {} rise",
-            grouped(rounded(more)),
-            grouped(rounded(minutes)),
-            fold(ratio)
-        ))
-    }
-
-    /// Whether a host of the new side got more than it is prepared for, in the busiest period.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    fn overload(&self, evidence: &Evidence<'_>) -> Option<String> {
-        let (old, new) = self.busiest;
-        let per_host = |requests: u64, hosts: Option<u32>| {
-            let hosts = f64::from(hosts.filter(|hosts| *hosts > 0)?);
-            Some(requests as f64 / f64::from(self.health.period_s) / hosts)
-        };
-        let got = per_host(new, evidence.healthy_hosts_new)?;
-        let (limit, whose) = if let Some(limit) = self.health.requests_per_host_max {
-            (limit, "requests_per_host_max")
+    /// What decides, the strongest first.
+    fn ground(&self, evidence: &Evidence<'_>) -> Ground {
+        if !evidence.alarms.is_empty() {
+            Ground::Alarm
+        } else if evidence.healthy_hosts_new == Some(0) {
+            Ground::NoHealthyTarget
+        } else if let Some(regression) = self.regression() {
+            Ground::Regression(regression)
+        } else if self.new.requests < self.health.requests_min {
+            Ground::TooFewRequests
+        } else if self.is_over(self.old, self.new) {
+            Ground::OverTheLimitInDoubt
         } else {
-            let hosts = self.baseline.map(|baseline| baseline.hosts);
-            (
-                per_host(old.saturating_add(new), hosts)?,
-                "what a host of the old side would get with all of them",
-            )
-        };
-        (got > limit).then(|| {
-            let share = new as f64 / (old as f64 + new as f64);
-            format!(
-                "the new side got {} of the requests in one period, {got:.1} a second and healthy host; \
-                 {limit:.1} is {whose}",
-                percent(share)
-            )
-        })
-    }
-
-    /// Whether the old side has lost so many hosts since the start that it could not take the traffic back.
-    fn no_way_back(&self, evidence: &Evidence<'_>) -> Option<String> {
-        let had = self.baseline.map(|baseline| baseline.hosts).filter(|hosts| *hosts > 0)?;
-        match evidence.healthy_hosts_old {
-            Some(has) if f64::from(has) < OLD_HOSTS_MIN * f64::from(had) => Some(format!(
-                "the old side has {} of the {} hosts it had: going back would overload it",
-                grouped(has.into()),
-                grouped(had.into())
-            )),
-            None if evidence.hosts_are_missing_old => Some(format!(
-                "nothing is known of the {} hosts that the old side had: it may have none to go back to",
-                grouped(had.into())
-            )),
-            _ => None,
+            Ground::Nothing
         }
     }
 }
@@ -520,79 +297,6 @@ fn keep<T>(newest: &mut VecDeque<T>, next: T) {
     }
 }
 
-/// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
-fn compared(old: Counts, new: Counts, what: &str) -> String {
-    let part = |counts: Counts, what: &str| match counts.error_rate() {
-        Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
-        None => "had no request".to_owned(),
-    };
-    format!("new {}, old {}", part(new, &format!(" requests {what}")), part(old, ""))
-}
-
-/// The odds to fail of the new side over those of the old one; `None` where one of them has none.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn odds_ratio(old: Counts, new: Counts) -> Option<f64> {
-    let odds = |side: Counts| {
-        let succeeded = side.requests.checked_sub(side.errors).filter(|count| *count > 0)?;
-        Some(side.errors as f64 / succeeded as f64).filter(|odds| *odds > 0.0)
-    };
-    Some(odds(new)? / odds(old)?)
-}
-
-/// How often as much, in a word: `threefold`, `2.5-fold`.
-fn fold(ratio: f64) -> String {
-    match ratio.to_string().as_str() {
-        "2" => "twofold".to_owned(),
-        "3" => "threefold".to_owned(),
-        ratio => format!("{ratio}-fold"),
-    }
-}
-
-/// A number e by its logarithm: `0.41`, `240`, `10^9`.
-#[must_use]
-pub fn e_shown(log_e: f64) -> String {
-    let log10 = log_e / std::f64::consts::LN_10;
-    if log10 >= 6.0 {
-        format!("10^{:.0}", log10.floor())
-    } else if log10 >= 1.0 {
-        format!("{:.0}", log_e.exp())
-    } else if log10 >= -2.0 {
-        let text = format!("{:.2}", log_e.exp());
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        "0.00".to_owned()
-    }
-}
-
-/// To two digits: what an estimate is worth.
-fn rounded(number: u64) -> u64 {
-    let digits = number.checked_ilog10().unwrap_or(0);
-    let unit = 10_u64.pow(digits.saturating_sub(1));
-    number.div_ceil(unit) * unit
-}
-
-/// A rate as a percentage with two decimals at most: `0.31 %`.
-#[must_use]
-pub fn percent(rate: f64) -> String {
-    let text = format!("{:.2}", rate * 100.0);
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text} %")
-}
-
-/// A number with commas between thousands.
-#[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -600,6 +304,7 @@ mod tests {
     use super::*;
     use crate::evidence::Series;
     use crate::request::health::LatencyBy;
+    use crate::words::{e_shown, grouped, percent};
 
     const HEALTH: fn() -> Health = || Health { requests_min: 100, ..Health::default() };
 

@@ -5,23 +5,27 @@ pub mod e_process;
 pub mod hypergeometric;
 pub mod judge;
 pub mod power;
+mod sentence;
+pub mod verdict;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::request::health::Health;
 
-/// How far back evidence is read, in periods. 500 queries of 200 periods stay under the 100,800
-/// data points of one page, so that a check never pages.
-/// Source: Amazon CloudWatch API reference, `GetMetricData`.
-pub const WINDOW_PERIODS_MAX: u32 = 200;
+/// What a source of telemetry can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelemetryLimits {
+    /// Periods that one check reads at most.
+    pub periods_per_check: u32,
+    /// Seconds for which periods shorter than a minute are kept.
+    pub short_periods_kept_s: u32,
+    /// Seconds for which all longer ones are kept.
+    pub periods_kept_s: u32,
+}
 
-/// Seconds for which periods shorter than a minute are kept, and all longer ones.
-/// Source: Amazon CloudWatch API reference, `GetMetricData` (3 hours; 15 days for those of a minute, and
-/// beyond that only what is a multiple of 5 minutes).
-const SHORT_PERIODS_KEPT_S: i64 = 3 * 3600;
-const PERIODS_KEPT_S: i64 = 15 * 86_400;
-/// So much of that is not asked for: a call that is tried again must not ask for what is gone by then.
+/// How much of what is kept is not asked for, in seconds: a call that is tried again must not ask for what is gone by
+/// then.
 const KEPT_MARGIN_S: i64 = 300;
 
 /// Complete periods, one after the other.
@@ -31,7 +35,7 @@ pub struct Window {
     pub start: Timestamp,
     /// Length of a period, in seconds.
     pub period_s: u32,
-    /// Number of periods: up to [`WINDOW_PERIODS_MAX`] in a check, and
+    /// Number of periods: up to [`TelemetryLimits::periods_per_check`] in a check, and
     /// [`BASELINE_PERIODS`](crate::evidence::baseline::BASELINE_PERIODS) in a validation.
     pub periods: u32,
 }
@@ -40,19 +44,25 @@ impl Window {
     /// The periods that have begun at or after the one that holds `since`, and are complete and
     /// counted at `now`: their end is at least `metrics_delay_s` ago.
     #[must_use]
-    pub fn complete(since: Timestamp, now: Timestamp, health: &Health) -> Self {
+    pub fn complete(
+        since: Timestamp,
+        now: Timestamp,
+        health: &Health,
+        limits: TelemetryLimits,
+    ) -> Self {
         let period_s = i64::from(health.period_s.max(1));
         let first_s = since.as_second() - since.as_second().rem_euclid(period_s);
-        Self::since(first_s, WINDOW_PERIODS_MAX, now, health)
+        Self::since(first_s, limits.periods_per_check, now, health)
     }
 
     /// The newest periods that are complete and counted at `now`, `most` of them: fewer, when the source
     /// does not keep so many.
     #[must_use]
-    pub fn newest(most: u32, now: Timestamp, health: &Health) -> Self {
+    pub fn newest(most: u32, now: Timestamp, health: &Health, limits: TelemetryLimits) -> Self {
         let period_s = i64::from(health.period_s.max(1));
-        let kept_s = if period_s < 60 { SHORT_PERIODS_KEPT_S } else { PERIODS_KEPT_S };
-        let kept_from = now.as_second() - kept_s + KEPT_MARGIN_S;
+        let kept_s =
+            if period_s < 60 { limits.short_periods_kept_s } else { limits.periods_kept_s };
+        let kept_from = now.as_second() - i64::from(kept_s) + KEPT_MARGIN_S;
         let first_s = kept_from + (-kept_from).rem_euclid(period_s);
         Self::since(first_s, most, now, health)
     }
@@ -260,6 +270,7 @@ impl Evidence<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CLOUDWATCH;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
@@ -268,7 +279,7 @@ mod tests {
     #[test]
     fn a_period_counts_once_it_is_over_and_its_delay_has_passed() {
         let health = Health { period_s: 60, metrics_delay_s: 120, ..Health::default() };
-        let window = |now| Window::complete(at(6_000), at(now), &health);
+        let window = |now| Window::complete(at(6_000), at(now), &health, CLOUDWATCH);
         assert_eq!(window(6_179).periods, 0);
         assert_eq!(window(6_180).periods, 1);
         assert_eq!(window(6_239).periods, 1);
@@ -288,8 +299,8 @@ mod tests {
     #[test]
     fn a_long_cutover_looks_back_a_bounded_number_of_periods() {
         let health = Health { period_s: 60, metrics_delay_s: 0, ..Health::default() };
-        let window = Window::complete(at(0), at(1_000_000 * 60), &health);
-        assert_eq!(window.periods, WINDOW_PERIODS_MAX);
+        let window = Window::complete(at(0), at(1_000_000 * 60), &health, CLOUDWATCH);
+        assert_eq!(window.periods, CLOUDWATCH.periods_per_check);
         assert_eq!(window.end(), at(1_000_000 * 60));
     }
 
@@ -307,7 +318,7 @@ mod tests {
             (3600, 0, 359),
         ] {
             let health = Health { period_s, metrics_delay_s, ..Health::default() };
-            let window = Window::newest(1440, at(now_s), &health);
+            let window = Window::newest(1440, at(now_s), &health, CLOUDWATCH);
             assert_eq!(window.periods, periods, "{period_s} s");
             assert_eq!(window.start.as_second() % i64::from(period_s), 0);
             let last = now_s - i64::from(metrics_delay_s) - window.end().as_second();
@@ -317,6 +328,6 @@ mod tests {
             );
         }
         let health = Health { period_s: 60, metrics_delay_s: 120, ..Health::default() };
-        assert_eq!(Window::newest(15, at(6_240), &health).start, at(5_220));
+        assert_eq!(Window::newest(15, at(6_240), &health, CLOUDWATCH).start, at(5_220));
     }
 }

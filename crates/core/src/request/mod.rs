@@ -9,6 +9,7 @@ pub mod start;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Problem};
+use crate::limits::{ALARMS_PER_CALL, EXECUTION_S_MAX, SHORT_PERIODS_S, SIDE_NAME_CHARS_MAX};
 use crate::percent::Percent;
 use crate::request::fields::Fields;
 use crate::request::health::{Health, LatencyBy, OnNoData};
@@ -66,18 +67,8 @@ pub struct Request {
     pub defaults: Value,
 }
 
-/// Seconds that an execution may take: the time-out of the state machine.
-pub const EXECUTION_S_MAX: u64 = 1_209_600;
-/// Longest set identifier. Source: Route 53 API reference, `ResourceRecordSet`.
-const SET_IDENTIFIER_CHARS_MAX: usize = 128;
-/// Most alarms of one `DescribeAlarms` call. Source: CloudWatch API reference.
-const ALARMS_MAX: usize = 100;
 /// Most routes that a request may name.
 const ROUTES_MAX: usize = 1000;
-/// Periods below a minute that CloudWatch knows, in seconds, for metrics of high resolution. Those of load
-/// balancers have none. Source: CloudWatch API reference, `MetricStat`.
-const SHORT_PERIODS_S: [u32; 5] = [1, 5, 10, 20, 30];
-
 impl Request {
     /// Reads a request over its defaults: a field of `request` stands before the same one of
     /// `defaults`, and so do the fields in `health`. A default that is overridden must be allowed as well.
@@ -118,11 +109,11 @@ impl Request {
         }
     }
 
-    /// Every reason why its ramp is too long for one execution, with records of this TTL, in seconds.
+    /// Every reason why its ramp is too long for one execution, when a change takes `settle_s` seconds to show.
     #[must_use]
-    pub fn too_long(&self, ttl_s: u32) -> Vec<Problem> {
-        let history = self.ramp.check_history(&self.health, ttl_s, self.ready_timeout_s);
-        let longest_s = self.ramp.duration_s(ttl_s)
+    pub fn too_long(&self, settle_s: u32) -> Vec<Problem> {
+        let history = self.ramp.check_history(&self.health, settle_s, self.ready_timeout_s);
+        let longest_s = self.ramp.duration_s(settle_s)
             + u64::from(self.ready_timeout_s)
             + u64::from(self.health.hold_max_s);
         let duration = (longest_s > EXECUTION_S_MAX).then(|| {
@@ -137,8 +128,7 @@ impl Request {
 
     fn read(mut fields: Fields<'_>, syntaxes: &[RouterSyntax], period_s_min: u32) -> Option<Self> {
         let identifier = "the name of a cluster (a set identifier of 1 to 128 characters)";
-        let is_identifier =
-            |id: &String| (1..=SET_IDENTIFIER_CHARS_MAX).contains(&id.chars().count());
+        let is_identifier = |id: &String| (1..=SIDE_NAME_CHARS_MAX).contains(&id.chars().count());
         let new = fields.required("new", identifier, is_identifier);
         let old_label = fields.label("old");
         let old = fields.optional("old", identifier, is_identifier);
@@ -290,7 +280,7 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
         alarms: fields
             .list(
                 "alarms",
-                &(0..=ALARMS_MAX),
+                &(0..=ALARMS_PER_CALL),
                 [
                     "a list of up to 100 names of CloudWatch alarms",
                     "the name of a CloudWatch alarm (1 to 255 characters)",
@@ -364,7 +354,10 @@ pub(crate) mod tests {
             },
             route: |name| (!name.contains(' ')).then(|| RouteId::from(name.to_lowercase())),
             route_allowed: "a name without spaces",
-            meets: |place, scopes| scopes.iter().any(|scope| place["place"] == scope.as_str()),
+            meets: |place, scopes| {
+                let named = place.get("place");
+                named.is_none_or(|named| scopes.iter().any(|scope| named == scope.as_str()))
+            },
         },
         RouterSyntax {
             kind: "rules",

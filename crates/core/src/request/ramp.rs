@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Problem;
+use crate::limits::{HISTORY_EVENTS_MAX, RETRY_EVENTS, ROUND_EVENTS, TASK_EVENTS};
 use crate::percent::Percent;
 use crate::request::fields::{Fields, refused};
 use crate::request::health::Health;
@@ -19,10 +20,10 @@ pub struct Step {
 }
 
 impl Step {
-    /// Checks that the step takes when nothing holds it.
+    /// Checks that the step takes when nothing holds it and a change takes `settle_s` seconds to show.
     #[must_use]
-    pub fn checks(&self, check_interval_s: u32, ttl_s: u32) -> u64 {
-        let step_s = u64::from(settle_s(ttl_s)) + u64::from(self.bake_s);
+    pub fn checks(&self, check_interval_s: u32, settle_s: u32) -> u64 {
+        let step_s = u64::from(settle_s) + u64::from(self.bake_s);
         step_s.div_ceil(u64::from(check_interval_s.max(1))) + 1
     }
 }
@@ -35,18 +36,9 @@ pub struct Ramp(Vec<Step>);
 /// The longest bake, in seconds: a week.
 pub const BAKE_S_MAX: u32 = 604_800;
 
-/// Events that the history of one execution may hold.
-/// Source: Step Functions developer guide, "Quotas for executions".
-pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 /// Events kept free for what no check has counted yet: retries of the validation, of one shift and one check,
 /// a roll-back with all of its own, and the ends. A test adds them up from the state machine.
 pub const HISTORY_EVENTS_RESERVED: u64 = 1_000;
-/// Events of one round Wait, Task, Choice: entered and exited, and three more for a Task.
-pub const ROUND_EVENTS: u64 = 9;
-/// Events of a Task and the Choice behind it.
-pub const TASK_EVENTS: u64 = 7;
-/// Events of a retried Task: failed, scheduled, started.
-pub const RETRY_EVENTS: u64 = 3;
 /// Events of a roll-back, but for the retries of its last task: its first try with two retries, telling people
 /// with two, and the second try (two more for a way that ends it).
 pub const ROLLBACK_EVENTS: u64 = 5 + 2 * RETRY_EVENTS + 5 + 2 * RETRY_EVENTS + TASK_EVENTS;
@@ -57,9 +49,6 @@ pub const NOT_READY_RETRY_S: f64 = 15.0;
 pub const NOT_READY_RETRY_RATE: f64 = 1.5;
 /// The longest of these waits, in seconds.
 pub const NOT_READY_RETRY_S_MAX: f64 = 60.0;
-/// Seconds for Route 53 to be in sync. Source: Route 53 API reference, `GetChange`
-/// ("generally within 60 seconds").
-pub const INSYNC_S: u32 = 60;
 
 const STEPS_ALLOWED: &str = "steps that rise strictly to 100, each {\"percent\", \"bake_s\"}";
 const ALLOWED: &str = "a list of up to 200 steps {\"percent\", \"bake_s\"} that rises strictly to 100, or one of \
@@ -243,15 +232,20 @@ impl Ramp {
 
     /// Seconds that the ramp takes when nothing holds it: every step settles and bakes.
     #[must_use]
-    pub fn duration_s(&self, ttl_s: u32) -> u64 {
-        self.0.iter().map(|step| u64::from(settle_s(ttl_s)) + u64::from(step.bake_s)).sum()
+    pub fn duration_s(&self, settle_s: u32) -> u64 {
+        self.0.iter().map(|step| u64::from(settle_s) + u64::from(step.bake_s)).sum()
     }
 
     /// Events in the execution's history when nothing holds the ramp and validation has to wait
     /// as long as it may.
     #[must_use]
-    pub fn history_events(&self, check_interval_s: u32, ttl_s: u32, ready_timeout_s: u32) -> u64 {
-        let checks = self.0.iter().map(|step| step.checks(check_interval_s, ttl_s)).sum();
+    pub fn history_events(
+        &self,
+        check_interval_s: u32,
+        settle_s: u32,
+        ready_timeout_s: u32,
+    ) -> u64 {
+        let checks = self.0.iter().map(|step| step.checks(check_interval_s, settle_s)).sum();
         history_events(checks, self.0.len(), ready_timeout_s)
     }
 
@@ -259,11 +253,11 @@ impl Ramp {
     pub(crate) fn check_history(
         &self,
         health: &Health,
-        ttl_s: u32,
+        settle_s: u32,
         ready_timeout_s: u32,
     ) -> Result<(), Problem> {
         let limit = HISTORY_EVENTS_MAX - HISTORY_EVENTS_RESERVED;
-        let events = |interval_s| self.history_events(interval_s, ttl_s, ready_timeout_s);
+        let events = |interval_s| self.history_events(interval_s, settle_s, ready_timeout_s);
         let wanted = events(health.check_interval_s);
         if wanted <= limit {
             return Ok(());
@@ -316,11 +310,6 @@ pub fn not_ready_retries(ready_timeout_s: u32) -> u64 {
         wait_s = (wait_s * NOT_READY_RETRY_RATE).min(NOT_READY_RETRY_S_MAX);
     }
     retries
-}
-
-/// Seconds that a change of weights takes to show: in sync, then the TTL.
-fn settle_s(ttl_s: u32) -> u32 {
-    INSYNC_S.saturating_add(ttl_s)
 }
 
 #[cfg(test)]
@@ -449,11 +438,11 @@ mod tests {
     fn a_ramp_that_history_cannot_hold_is_refused_with_an_interval_that_fits() {
         let ramp = Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp");
         let health = Health { check_interval_s: 10, ..Health::default() };
-        let problem = ramp.check_history(&health, 60, 7200).expect_err("too long");
+        let problem = ramp.check_history(&health, 120, 7200).expect_err("too long");
         assert!(problem.message.contains("39773 events"), "{}", problem.message);
         assert!(problem.message.contains("check_interval_s of 18 or more"), "{}", problem.message);
         let health = Health { check_interval_s: 18, ..Health::default() };
-        ramp.check_history(&health, 60, 7200).expect("what was proposed fits");
+        ramp.check_history(&health, 120, 7200).expect("what was proposed fits");
     }
 
     proptest! {

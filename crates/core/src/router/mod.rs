@@ -59,9 +59,6 @@ pub struct Sides {
     pub new: String,
 }
 
-/// The highest weight that every router can write: Route 53's.
-pub const WEIGHT_MAX: u32 = 255;
-
 /// The weights of a route's two sides. In JSON `{"old":90,"new":10}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {

@@ -29,6 +29,9 @@ pub struct Survey {
     pub place: Value,
     /// Who else may write the weights back, by name, and what to do about each of them: the end of a sentence.
     pub other_writers: BTreeMap<String, String>,
+    /// Whether it is known of every route who else writes its weights. Where that is costly to find out, it is
+    /// asked only when nothing else speaks against a cutover.
+    pub writers_are_known: bool,
 }
 
 /// A route that is as it must be.
@@ -127,11 +130,22 @@ pub struct RouterRef {
 pub enum Behind {
     /// Something that counts requests.
     Found(Backend),
-    /// Nothing that is known; on the new side it may still be made. The sentence says what was looked for.
-    Nothing(String),
-    /// Something that can never be counted here, for the reason that the problem gives; its sentence begins after
-    /// "its old" or "its new".
-    Never(Problem),
+    /// Nothing that is known; on the new side it may still be made.
+    Nothing {
+        /// The problem's code.
+        code: &'static str,
+        /// What was found instead, after "its old side" or "its new side": "points at NAME, which is …".
+        what: String,
+        /// What should stand there: "an application load balancer …".
+        allowed: String,
+    },
+    /// Something that can never be counted here.
+    Never {
+        /// The problem's code.
+        code: &'static str,
+        /// Why, after "its old side" or "its new side".
+        why: String,
+    },
 }
 
 /// What counts requests behind an endpoint, and its targets.

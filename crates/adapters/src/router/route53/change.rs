@@ -6,8 +6,8 @@ use aws_sdk_route53::error::{BuildError, SdkError};
 use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecordSetsError;
 use aws_sdk_route53::types::{Change, ChangeAction, ResourceRecord, ResourceRecordSet};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use cutover_core::CHANGES_PER_S;
 use cutover_core::Weights;
+use cutover_core::limits::ROUTE53_CHANGES_PER_S;
 use tokio::time::Instant;
 
 use super::record::Pair;
@@ -110,7 +110,7 @@ impl Pace {
         let changes: usize = batch.iter().map(|swap| swap.size().0).sum();
         self.sent += u64::try_from(changes).unwrap_or(u64::MAX);
         let over = self.sent.saturating_sub(self.at_once);
-        let due = Duration::from_millis(over.saturating_mul(1000) / CHANGES_PER_S);
+        let due = Duration::from_millis(over.saturating_mul(1000) / ROUTE53_CHANGES_PER_S);
         tokio::time::sleep_until(self.began + due).await;
     }
 }

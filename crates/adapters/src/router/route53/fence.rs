@@ -27,12 +27,15 @@ pub(crate) struct Standing {
 impl Standing {
     /// Reads a TXT record set.
     pub(crate) fn read(set: &ResourceRecordSet) -> Self {
-        let mark = match set.resource_records() {
-            [only] => Mark::read(only.value().trim_matches('"')),
-            _ => None,
-        };
-        Self { set: set.clone(), mark }
+        let values = set.resource_records().iter().map(ResourceRecord::value);
+        Self { set: set.clone(), mark: mark(values) }
     }
+}
+
+/// The mark that the values of a TXT record are; `None` when they are none.
+pub(crate) fn mark<'v>(mut values: impl Iterator<Item = &'v str>) -> Option<Mark> {
+    let (only, more) = (values.next()?, values.next());
+    Mark::read(only.trim_matches('"')).filter(|_| more.is_none())
 }
 
 /// The record set of a fence with this number.

@@ -7,7 +7,7 @@ use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use cutover_core::{Failure, RouteId};
 
 use super::fence::{self, Standing};
-use crate::zone::{self, Cursor};
+use super::zone::{self, Cursor};
 
 /// Pages that a listing may take beyond two a route.
 const PAGES_MAX: usize = 100;

@@ -4,26 +4,28 @@
 mod change;
 pub(crate) mod fence;
 mod listing;
+mod ownership;
 mod record;
+mod survey;
+pub mod zone;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_change::GetChangeError;
 use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
-use cutover_core::CHANGES_AT_ONCE;
-use cutover_core::WEIGHT_MAX;
+use cutover_core::limits::{ROUTE53_CHANGES_AT_ONCE, ROUTE53_WEIGHT_MAX};
 use cutover_core::{
-    Failure, Fence, Move, Moved, Propagation, RouteId, RouterSyntax, Shifted, Sides, Split, Way,
-    Weights,
+    ExternalDns, Failure, Fence, Move, Moved, Propagation, Request, RouteId, RouterSyntax, Shifted,
+    Sides, Split, Survey, Way, Weights,
 };
 use serde_json::{Value, json};
 
 use self::change::{Pace, Swap, batches, refusal};
 use self::fence::Standing;
-pub(crate) use self::listing::{Listed, listing};
-pub(crate) use self::record::shape;
+use self::listing::{Listed, listing};
 use self::record::{Pair, Pairs, no_third};
+use self::zone::{Zone, ZoneLookup, find_zone};
 use crate::errors::{failure, incomplete};
 use crate::router::{Router, Splits, host_name, refuse_moves_never_made};
 
@@ -90,16 +92,44 @@ pub struct Route53 {
 }
 
 impl Route53 {
-    /// The routes of one zone, between the two sets of records named by `sides`.
+    /// The routes of one zone, between the two sets of records named by `sides`. To survey a zone its name does as well
+    /// as its id, and the sides are those of the request.
     #[must_use]
     pub fn new(client: Client, zone_id: impl Into<String>, sides: Sides) -> Self {
-        Self { client, zone_id: zone_id.into(), sides, changes_at_once: CHANGES_AT_ONCE }
+        Self { client, zone_id: zone_id.into(), sides, changes_at_once: ROUTE53_CHANGES_AT_ONCE }
     }
 
     /// Without regard to how many changes a second Route 53 takes: for a stand-in that has no such limit.
     #[must_use]
     pub fn unpaced(self) -> Self {
         Self { changes_at_once: u64::MAX, ..self }
+    }
+
+    /// The zone of this name or id.
+    async fn zone(&self) -> Result<Zone, Failure> {
+        let name_or_id = &self.zone_id;
+        match find_zone(&self.client, name_or_id).await? {
+            ZoneLookup::Found(zone) => Ok(zone),
+            ZoneLookup::None => {
+                let message = format!(
+                    "there is no hosted zone {name_or_id:?} in the account of the functions, or in that of \
+                     HostedZoneRoleArn if it is set: look at the spelling and at that role"
+                );
+                Err(Failure::invalid("zone_missing", message))
+            }
+            ZoneLookup::Many(zones) => {
+                let kind = |private: bool| if private { "private" } else { "public" };
+                let ids: Vec<String> = zones
+                    .iter()
+                    .map(|(zone, private)| format!("{} ({})", zone.id, kind(*private)))
+                    .collect();
+                let message = format!(
+                    "several hosted zones are named {name_or_id:?}: {}; name one by its id",
+                    ids.join(", ")
+                );
+                Err(Failure::invalid("zone_ambiguous", message))
+            }
+        }
     }
 
     async fn list(&self, routes: BTreeSet<&RouteId>) -> Result<HashMap<RouteId, Listed>, Failure> {
@@ -482,8 +512,30 @@ impl Splits for Route53 {
 }
 
 impl Router for Route53 {
+    /// Reads of a request that names its routes only those names, unless routes that external-dns owns are to be
+    /// refused.
+    async fn survey(&self, request: &Request) -> Result<Survey, Failure> {
+        let zone = self.zone().await?;
+        let named = request.routes.as_ref().filter(|_| request.external_dns == ExternalDns::Warn);
+        let records = match named {
+            Some(routes) => zone::records_of(&self.client, &zone.id, routes).await?,
+            None => zone::records(&self.client, &zone.id).await?,
+        };
+        let mut survey = survey::survey(request, &zone, &records);
+        if named.is_none() {
+            survey::tell_owners(&mut survey, request, &records);
+        }
+        Ok(survey)
+    }
+
+    async fn find_writers(&self, request: &Request, survey: &mut Survey) -> Result<(), Failure> {
+        let records = zone::records(&self.client, zone_of(&survey.place)?).await?;
+        survey::tell_owners(survey, request, &records);
+        Ok(())
+    }
+
     async fn shift(&self, moves: &[Move], fence: Option<&Fence>) -> Result<Shifted, Failure> {
-        refuse_moves_never_made(moves, WEIGHT_MAX)?;
+        refuse_moves_never_made(moves, ROUTE53_WEIGHT_MAX)?;
         let mut run = Run::new(moves, fence, Pace::new(self.changes_at_once));
         for (round, elements_max) in BATCH_ELEMENTS_MAX.into_iter().enumerate() {
             let routes = run.open().map(|(_, asked)| &asked.route).collect();

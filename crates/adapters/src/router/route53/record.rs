@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
-use cutover_core::ALIAS_TTL_S;
+use cutover_core::limits::ROUTE53_ALIAS_TTL_S;
 use cutover_core::{Sides, Weights};
 use fnv::FnvHasher;
 
@@ -134,7 +134,7 @@ pub(crate) fn no_third(sets: &[ResourceRecordSet], sides: &Sides) -> Result<(), 
 pub(crate) fn ttl_s(set: &ResourceRecordSet) -> u32 {
     match (set.alias_target(), set.ttl()) {
         (None, Some(ttl)) => u32::try_from(ttl).unwrap_or(u32::MAX),
-        _ => ALIAS_TTL_S,
+        _ => ROUTE53_ALIAS_TTL_S,
     }
 }
 

@@ -27,7 +27,7 @@ const NO_LOAD_BALANCER: [&str; 8] = [
 ];
 
 impl Never {
-    /// Judges a name, as [`dns_key`](crate::validate::facts::dns_key) writes it. `None`: a load balancer of this
+    /// Judges a name, as [`dns_key`](crate::capacity::dns_key) writes it. `None`: a load balancer of this
     /// name may still appear, or its form says nothing.
     ///
     /// Source: Elastic Load Balancing user guides, "DNS name": application and classic load balancers are

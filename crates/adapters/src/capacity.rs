@@ -1,4 +1,4 @@
-//! What stands behind a record: load balancers, their target groups, and how many of their
+//! What stands behind endpoints: load balancers, their target groups, and how many of their
 //! targets are healthy.
 //!
 //! Elastic Load Balancing allows 10 Describe calls a second for a whole account, which the controllers of
@@ -14,12 +14,12 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
     TargetHealthDescription, TargetHealthStateEnum,
 };
-use cutover_core::{Failure, OldSide, RouteId};
-use cutover_core::{FoundLoadBalancer, Group, LoadBalancerKind, dns_key};
+use cutover_core::{Backend, Behind, Failure, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::CloudWatch;
+use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
 
 /// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
@@ -37,6 +37,27 @@ const PACE: Duration = Duration::from_millis(125);
 /// How long a roll-back waits for what is known of the old side's targets.
 const OLD_SIDES_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Says what stands behind endpoints, and how many targets it has.
+#[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
+pub trait Capacity {
+    /// What stands behind each endpoint of these ids.
+    ///
+    /// # Errors
+    /// `Unreachable` when a service could not be reached or throttles, `Refused` when it refuses,
+    /// `Internal` when a reply makes no sense.
+    async fn behind(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Behind>, Failure>;
+
+    /// What is wrong with the old sides of routes that are to go back, each named by its meter. A route whose old
+    /// side is fine, or not known, is absent.
+    ///
+    /// When the targets are not known, or not soon, nothing is: an old side that served a moment ago is a
+    /// better guess than a new one that failed, and traffic waits.
+    async fn old_sides(
+        &self,
+        going_back: impl Iterator<Item = (RouteId, String)>,
+    ) -> Vec<(RouteId, OldSide)>;
+}
+
 /// Load balancers and their targets.
 #[derive(Clone, Debug)]
 pub struct Targets {
@@ -49,60 +70,6 @@ impl Targets {
     #[must_use]
     pub const fn new(client: Client, metrics: CloudWatch) -> Self {
         Self { client, metrics }
-    }
-
-    /// The load balancers of these DNS names, by [`dns_key`]. A name that is none's is absent.
-    ///
-    /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
-    /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
-    ///
-    /// # Errors
-    /// `Unreachable` when Elastic Load Balancing or CloudWatch could not be reached or throttles,
-    /// `Refused` when one of them refuses, `Internal` when a reply makes no sense.
-    pub async fn find(
-        &self,
-        dns_names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, FoundLoadBalancer>, Failure> {
-        let wanted: BTreeSet<String> = dns_names.iter().map(|name| dns_key(name)).collect();
-        if wanted.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let mut found = self.all().await?;
-        found.retain(|balancer| wanted.contains(&balancer.dns_key));
-        let mut groups = self.groups(&found).await?;
-        let described = found.into_iter().map(|Balancer { arn, id, dns_key, kind, active }| {
-            let groups = groups.remove(&arn).unwrap_or_default();
-            let hosts = |Counted { id, hosts }: Counted| {
-                let (healthy, registered) = hosts.unwrap_or_default();
-                Group { id, healthy, registered }
-            };
-            let groups = groups.into_iter().map(hosts).collect();
-            (dns_key, FoundLoadBalancer { id, kind, active, groups })
-        });
-        Ok(described.collect())
-    }
-
-    /// What is wrong with the old sides of routes that are to go back, each named by the id of its load
-    /// balancer (`app/NAME/ID`). A route whose old side is fine, or not known, is absent.
-    ///
-    /// When the targets are not known, or not soon, nothing is: an old side that served a moment ago is a
-    /// better guess than a new one that failed, and traffic waits.
-    pub async fn old_sides(
-        &self,
-        going_back: impl Iterator<Item = (RouteId, String)>,
-    ) -> Vec<(RouteId, OldSide)> {
-        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
-        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&ids)).await;
-        let reason = match known {
-            Ok(Ok(conditions)) => {
-                let both = routes.into_iter().zip(conditions);
-                return both.filter_map(|(route, wrong)| Some((route, wrong?))).collect();
-            }
-            Ok(Err(failure)) => failure.to_string(),
-            Err(_) => format!("no answer within {} s", OLD_SIDES_WAIT_MAX.as_secs()),
-        };
-        tracing::warn!(reason, "the old side's targets are not known: all routes go back");
-        Vec::new()
     }
 
     /// What is wrong with each of these load balancers, in the order asked; `None` when nothing is known to be.
@@ -271,6 +238,104 @@ impl Targets {
     }
 }
 
+impl Capacity for Targets {
+    /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
+    /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
+    async fn behind(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Behind>, Failure> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut found = self.all().await?;
+        found.retain(|balancer| ids.contains(&balancer.dns_key));
+        let mut groups = self.groups(&found).await?;
+        let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
+        let mut behind: BTreeMap<String, Behind> =
+            ids.iter().map(|name| (name.clone(), unknown(name, &region))).collect();
+        for Balancer { arn, id, dns_key, kind, active } in found {
+            let hosts = |Counted { id, hosts }: Counted| {
+                let (healthy, registered) = hosts.unwrap_or_default();
+                Group { id, healthy, registered }
+            };
+            let groups = groups.remove(&arn).unwrap_or_default().into_iter().map(hosts).collect();
+            let found = match kind {
+                Kind::Application => Behind::Found(Backend {
+                    called: format!("load balancer {id}"),
+                    meter: id,
+                    active,
+                    groups,
+                }),
+                Kind::Network => other_type(&dns_key, "network"),
+                Kind::Gateway => other_type(&dns_key, "gateway"),
+            };
+            behind.insert(dns_key, found);
+        }
+        Ok(behind)
+    }
+
+    async fn old_sides(
+        &self,
+        going_back: impl Iterator<Item = (RouteId, String)>,
+    ) -> Vec<(RouteId, OldSide)> {
+        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
+        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&ids)).await;
+        let reason = match known {
+            Ok(Ok(conditions)) => {
+                let both = routes.into_iter().zip(conditions);
+                return both.filter_map(|(route, wrong)| Some((route, wrong?))).collect();
+            }
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("no answer within {} s", OLD_SIDES_WAIT_MAX.as_secs()),
+        };
+        tracing::warn!(reason, "the old side's targets are not known: all routes go back");
+        Vec::new()
+    }
+}
+
+/// A load balancer that counts no requests.
+fn other_type(name: &str, kind: &str) -> Behind {
+    let why = format!(
+        "points at {name}, a {kind} load balancer, which counts no requests; allowed: an application load balancer, \
+         as an Ingress of aws-load-balancer-controller makes one"
+    );
+    Behind::Never { code: "load_balancer_type", why }
+}
+
+/// What may stand behind a name that no load balancer of the account and region has.
+fn unknown(name: &str, region: &str) -> Behind {
+    match Never::of(name, region) {
+        Some(Never::OtherType(kind)) => other_type(name, kind),
+        Some(Never::Elsewhere(what)) => {
+            let why = format!(
+                "points at {name}, which is {what}; allowed: an application load balancer of this account and of \
+                 the region {region}"
+            );
+            Behind::Never { code: "foreign_target", why }
+        }
+        None => Behind::Nothing {
+            code: "no_load_balancer",
+            what: format!("points at {name}, which is no load balancer of this account and region"),
+            allowed: format!("an application load balancer of the region {region}"),
+        },
+    }
+}
+
+/// A load balancer's DNS name as it is compared: lower case, no dot at the end, no `dualstack.`.
+pub(crate) fn dns_key(dns_name: &str) -> String {
+    let name = dns_name.trim_end_matches('.').to_ascii_lowercase();
+    name.strip_prefix("dualstack.").map_or(name.clone(), str::to_owned)
+}
+
+/// What a load balancer balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// HTTP requests: only these are counted.
+    Application,
+    /// Connections.
+    Network,
+    /// Packets.
+    Gateway,
+}
+
 /// Whether a target in this state gets requests, if only when no other is healthy. One that is being
 /// deregistered gets no new ones, and one that is not used none at all.
 /// Source: Elastic Load Balancing user guide, "Health checks for Application Load Balancer target groups".
@@ -312,7 +377,7 @@ struct Balancer {
     arn: String,
     id: String,
     dns_key: String,
-    kind: LoadBalancerKind,
+    kind: Kind,
     active: bool,
 }
 
@@ -325,9 +390,9 @@ impl Balancer {
             id: dimension(what, arn, "loadbalancer/")?,
             dns_key: dns_key(listed.dns_name().unwrap_or_default()),
             kind: match listed.r#type() {
-                Some(LoadBalancerTypeEnum::Network) => LoadBalancerKind::Network,
-                Some(LoadBalancerTypeEnum::Gateway) => LoadBalancerKind::Gateway,
-                _ => LoadBalancerKind::Application,
+                Some(LoadBalancerTypeEnum::Network) => Kind::Network,
+                Some(LoadBalancerTypeEnum::Gateway) => Kind::Gateway,
+                _ => Kind::Application,
             },
             // "Impaired" serves as well: it could not scale up.
             active: matches!(

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::router::{RouteId, Sides};
-use crate::validate::facts::{Record, Target, dns_key};
+use cutover_core::{RouteId, Sides};
+
+use super::zone::{Record, Target};
+use crate::capacity::dns_key;
 
 /// What can be said about whether external-dns owns a route's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +110,8 @@ fn looks_written_by_it(record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::zone::Policy;
     use super::*;
-    use crate::validate::facts::Policy;
 
     const OWNER: &str =
         "\"heritage=external-dns,external-dns/owner=x,external-dns/resource=ingress/default/app\"";

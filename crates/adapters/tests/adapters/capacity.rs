@@ -1,9 +1,9 @@
 //! Load balancers and their targets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use adapters::{CloudWatch, Targets};
+use adapters::{Capacity, CloudWatch, Targets};
 use aws_sdk_cloudwatch::operation::get_metric_data::{GetMetricDataInput, GetMetricDataOutput};
 use aws_sdk_cloudwatch::types::{MetricDataResult, StatusCode};
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::{
@@ -16,11 +16,11 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::{
     DescribeTargetHealthInput, DescribeTargetHealthOutput,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer, LoadBalancerState, LoadBalancerStateEnum, TargetGroup, TargetHealth,
-    TargetHealthDescription, TargetHealthStateEnum,
+    LoadBalancer, LoadBalancerState, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
+    TargetHealth, TargetHealthDescription, TargetHealthStateEnum,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{FoundLoadBalancer, Group, LoadBalancerKind};
+use cutover_core::{Backend, Behind, Failure, Group};
 use cutover_core::{OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -188,6 +188,19 @@ fn all_names(balancers: usize) -> BTreeSet<String> {
     (0..balancers).map(|i| format!("lb{i}.eu-central-1.elb.amazonaws.com")).collect()
 }
 
+/// The load balancers that count requests, by the names asked for.
+async fn find(
+    targets: &Targets,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Backend>, Failure> {
+    let behind = targets.behind(names).await?.into_iter();
+    let found = behind.filter_map(|(name, behind)| match behind {
+        Behind::Found(backend) => Some((name, backend)),
+        Behind::Nothing { .. } | Behind::Never { .. } => None,
+    });
+    Ok(found.collect())
+}
+
 /// What is wrong with the old sides of these load balancers; routes are named as they are.
 async fn old_sides(targets: &Targets, ids: &[&str]) -> Vec<(String, OldSide)> {
     let routes = ids.iter().map(|&id| (RouteId::from(id), id.to_owned()));
@@ -198,17 +211,15 @@ async fn old_sides(targets: &Targets, ids: &[&str]) -> Vec<(String, OldSide)> {
 #[tokio::test]
 async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
     let (targets, calls) = account(12);
-    let asked = names(&[
-        "dualstack.LB11.eu-central-1.elb.amazonaws.com.",
-        "gone.eu-central-1.elb.amazonaws.com",
-    ]);
-    let found = targets.find(&asked).await.expect("found");
+    let asked =
+        names(&["lb11.eu-central-1.elb.amazonaws.com", "gone.eu-central-1.elb.amazonaws.com"]);
+    let found = find(&targets, &asked).await.expect("found");
     // The one that is being deregistered gets no requests.
     let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2 };
     let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0 };
-    let lb11 = FoundLoadBalancer {
-        id: "app/lb11/1".to_owned(),
-        kind: LoadBalancerKind::Application,
+    let lb11 = Backend {
+        called: "load balancer app/lb11/1".to_owned(),
+        meter: "app/lb11/1".to_owned(),
         active: true,
         groups: vec![web, idle],
     };
@@ -226,7 +237,7 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
 #[tokio::test]
 async fn many_target_groups_are_listed_together_and_their_hosts_are_those_of_cloudwatch() {
     let (targets, calls) = account(30);
-    let found = targets.find(&all_names(30)).await.expect("found");
+    let found = find(&targets, &all_names(30)).await.expect("found");
     assert_eq!(found.len(), 30);
     for balancer in found.values() {
         let hosts: Vec<_> = balancer.groups.iter().map(|g| (g.healthy, g.registered)).collect();
@@ -245,7 +256,7 @@ async fn of_many_groups_those_are_looked_at_that_decide_whether_a_load_balancer_
     let mut groups = vec![vec![WEB, IDLE]; 10];
     groups.extend([vec![late], vec![stale], vec![unclear]]);
     let (targets, calls) = account_of(groups);
-    let found = targets.find(&all_names(13)).await.expect("found");
+    let found = find(&targets, &all_names(13)).await.expect("found");
     let of = |i| {
         let balancer = &found[&format!("lb{i}.eu-central-1.elb.amazonaws.com")];
         (balancer.groups[0].healthy, balancer.groups[0].registered)
@@ -262,7 +273,7 @@ async fn of_many_groups_those_are_looked_at_that_decide_whether_a_load_balancer_
 async fn groups_are_not_looked_at_faster_than_the_account_allows() {
     let (targets, calls) = account_of(vec![vec![IDLE; 8]]);
     let begin = std::time::Instant::now();
-    targets.find(&all_names(1)).await.expect("found");
+    find(&targets, &all_names(1)).await.expect("found");
     assert_eq!(count(&calls, "health"), 8);
     assert!(begin.elapsed().as_millis() >= 7 * 100, "10 a second: {:?}", begin.elapsed());
 }
@@ -270,7 +281,7 @@ async fn groups_are_not_looked_at_faster_than_the_account_allows() {
 #[tokio::test]
 async fn no_names_take_no_call() {
     let (targets, calls) = account(3);
-    assert!(targets.find(&BTreeSet::new()).await.expect("found").is_empty());
+    assert!(find(&targets, &BTreeSet::new()).await.expect("found").is_empty());
     assert!(old_sides(&targets, &[]).await.is_empty());
     assert!(calls.lock().expect("whole").is_empty());
 }
@@ -353,7 +364,7 @@ async fn only_a_load_balancer_that_serves_is_active() {
                 Answer::ok(DescribeTargetGroupsOutput::builder().build())
             });
         let targets = targets(fake, Fake::new());
-        let found = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
+        let found = find(&targets, &names(&["a.eu-central-1.elb.amazonaws.com"])).await;
         let found = found.expect("found").pop_first().expect("there");
         assert_eq!(found.1.active, active);
     }
@@ -394,7 +405,7 @@ async fn each_class_of_error_has_its_name_whatever_the_call() {
                 )
                 .on(move |_: &DescribeTargetHealthInput| answer());
             let targets = targets(fake, Fake::new());
-            let failure = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
+            let failure = find(&targets, &names(&["a.eu-central-1.elb.amazonaws.com"])).await;
             assert_eq!(failure.expect_err(name).name(), name);
             let wrong = old_sides(&targets, &["app/a/1"]).await;
             assert!(wrong.is_empty(), "not known, so all routes go back: {wrong:?}");
@@ -424,8 +435,58 @@ async fn cloudwatch_out_of_reach_is_a_failure_like_any_other() {
             });
         let metrics = Fake::new().on(move |_: &GetMetricDataInput| answer());
         let targets = targets(elb, metrics);
-        let failure = targets.find(&names(&["a.eu-central-1.elb.amazonaws.com"])).await;
+        let failure = find(&targets, &names(&["a.eu-central-1.elb.amazonaws.com"])).await;
         assert_eq!(failure.expect_err(name).name(), name);
         assert!(old_sides(&targets, &["app/a/1"]).await.is_empty());
+    }
+}
+
+/// An account of one load balancer of this type.
+fn account_of_one(kind: LoadBalancerTypeEnum) -> Targets {
+    let fake = Fake::new()
+        .on(move |_: &DescribeLoadBalancersInput| {
+            let of = balancer("a", LoadBalancerStateEnum::Active);
+            let of = LoadBalancer::builder()
+                .set_load_balancer_arn(of.load_balancer_arn)
+                .set_dns_name(of.dns_name)
+                .set_state(of.state)
+                .r#type(kind.clone());
+            Answer::ok(DescribeLoadBalancersOutput::builder().load_balancers(of.build()).build())
+        })
+        .on(|_: &DescribeTargetGroupsInput| {
+            Answer::ok(DescribeTargetGroupsOutput::builder().build())
+        });
+    targets(fake, Fake::new())
+}
+
+#[tokio::test]
+async fn only_application_load_balancers_count_requests_and_others_are_not_waited_for() {
+    let name = "a.eu-central-1.elb.amazonaws.com";
+    for (kind, said) in [
+        (LoadBalancerTypeEnum::Network, "a network load balancer, which counts no requests"),
+        (LoadBalancerTypeEnum::Gateway, "a gateway load balancer, which counts no requests"),
+    ] {
+        let behind = account_of_one(kind).behind(&names(&[name])).await.expect("told");
+        let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*code, "load_balancer_type");
+        assert!(why.contains(said), "{why}");
+    }
+    let targets = account_of_one(LoadBalancerTypeEnum::Application);
+    for (name, code) in [
+        ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "load_balancer_type"),
+        ("k8s-x-1.eu-west-1.elb.amazonaws.com", "foreign_target"),
+        ("x.s3-website-us-east-1.amazonaws.com", "foreign_target"),
+        ("192.0.2.1", "foreign_target"),
+    ] {
+        let behind = targets.behind(&names(&[name])).await.expect("told");
+        let Behind::Never { code: told, why } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*told, code);
+        assert!(why.contains(name), "{why}");
+    }
+    for name in ["k8s-x-1.eu-central-1.elb.amazonaws.com", "lb.example.com"] {
+        let behind = targets.behind(&names(&[name])).await.expect("told");
+        let Behind::Nothing { code, what, allowed } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*code, "no_load_balancer");
+        assert!(what.contains(name) && allowed.contains("eu-central-1"), "{what}; {allowed}");
     }
 }

@@ -3,19 +3,90 @@
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
-use cutover_core::WEIGHT_MAX;
-use cutover_core::Zone;
+use cutover_core::limits::ROUTE53_WEIGHT_MAX;
 use cutover_core::{Failure, RouteId};
-use cutover_core::{Policy, Record, Target};
 
+use super::listing::{Listed, listing};
+use super::record::shape;
 use crate::errors::{failure, incomplete};
-use crate::router::route53::{Listed, listing, shape};
 
 /// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
 const PAGE_MAX: i32 = 300;
 /// Pages of a zone that are read: 30,000 record sets. A zone holds 10,000 unless AWS has raised
 /// the quota. Source: Route 53 developer guide, "Quotas".
 const PAGES_MAX: usize = 100;
+
+/// The hosted zone of the routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Its id.
+    pub id: String,
+    /// Its name, without a dot at the end.
+    pub name: String,
+}
+
+/// How Route 53 answers for a record set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// One record set a name and type.
+    Simple,
+    /// By weight.
+    Weighted,
+    /// Latency, failover, geolocation, multivalue or any other.
+    Other,
+}
+
+/// Where a record set points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An alias to an AWS resource.
+    Alias {
+        /// The resource's DNS name, as Route 53 has it.
+        dns_name: String,
+        /// `EvaluateTargetHealth`: Route 53 answers with it only while every target group behind it has a
+        /// healthy target, whatever its weight.
+        evaluates_health: bool,
+    },
+    /// Plain values.
+    Values(Vec<String>),
+}
+
+/// One record set of a hosted zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub name: RouteId,
+    /// Its type: `A`, `AAAA`, `CNAME`, `TXT`, …
+    pub kind: String,
+    /// Its set identifier; a simple one has none.
+    pub set_identifier: Option<String>,
+    /// Its weight, when it is weighted.
+    pub weight: Option<u32>,
+    /// How Route 53 answers for it.
+    pub policy: Policy,
+    /// Its TTL in seconds; an alias has none.
+    pub ttl_s: Option<u32>,
+    /// Fingerprint of everything but the weight.
+    pub shape: u32,
+    /// Its Route 53 health check: while that fails, the record is out of the answers.
+    pub health_check_id: Option<String>,
+    /// Where it points.
+    pub target: Target,
+}
+
+impl Record {
+    /// Whether resolvers follow it to a side: type A, AAAA or CNAME.
+    #[must_use]
+    pub fn carries_traffic(&self) -> bool {
+        matches!(self.kind.as_str(), "A" | "AAAA" | "CNAME")
+    }
+
+    /// Whether it is an alias that evaluates its target's health.
+    #[must_use]
+    pub const fn evaluates_health(&self) -> bool {
+        matches!(self.target, Target::Alias { evaluates_health: true, .. })
+    }
+}
 
 /// What came of looking for a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +160,7 @@ fn zone(listed: &HostedZone) -> Zone {
 /// a TTL that cannot be is too long.
 fn record(set: &ResourceRecordSet) -> Record {
     let weight = set.weight().and_then(|weight| u32::try_from(weight).ok());
-    let weight = weight.filter(|weight| *weight <= WEIGHT_MAX);
+    let weight = weight.filter(|weight| *weight <= ROUTE53_WEIGHT_MAX);
     let policy = match (weight, set.weight(), set.set_identifier()) {
         (Some(_), _, _) => Policy::Weighted,
         (None, None, None) => Policy::Simple,

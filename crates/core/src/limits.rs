@@ -1,0 +1,114 @@
+//! Every quota, rate and price that cutover reckons with, each with its source. This is the one file of `core` that
+//! knows the services by name.
+
+use crate::evidence::TelemetryLimits;
+use crate::router::survey::{Behaviour, Splitting};
+
+// ── Step Functions ──
+
+/// Events that the history of one execution may hold.
+/// Source: Step Functions developer guide, "Quotas for executions".
+pub const HISTORY_EVENTS_MAX: u64 = 25_000;
+/// Events of one round Wait, Task, Choice: entered and exited, and three more for a Task.
+pub const ROUND_EVENTS: u64 = 9;
+/// Events of a Task and the Choice behind it.
+pub const TASK_EVENTS: u64 = 7;
+/// Events of a retried Task: failed, scheduled, started.
+pub const RETRY_EVENTS: u64 = 3;
+/// Bytes of a state, with everything that travels with it.
+/// Source: Step Functions developer guide, "Quotas" (maximum input or output size).
+pub const STATE_BYTES_ALLOWED: usize = 256 * 1024;
+/// Bytes that our state may grow to, with an error's Cause beside it.
+pub const STATE_BYTES_MAX: usize = 240 * 1024;
+/// Characters of a Cause. Source: Step Functions API reference, `HistoryEvent` (`cause`).
+pub const CAUSE_CHARS_MAX: usize = 32_768;
+/// Bytes of a text that goes into a Cause: Lambda wraps a function's message into JSON, with every quote of it
+/// escaped.
+pub const CAUSE_BYTES_MAX: usize = 30 * 1024;
+/// Seconds that an execution may take: the time-out of the state machine. AWS allows a year.
+pub const EXECUTION_S_MAX: u64 = 1_209_600;
+
+const _: () = assert!(CAUSE_BYTES_MAX < CAUSE_CHARS_MAX);
+const _: () = assert!(STATE_BYTES_MAX < STATE_BYTES_ALLOWED);
+
+// ── CloudWatch ──
+
+/// Queries of one call. Source: CloudWatch API reference, `GetMetricData`.
+pub const METRIC_QUERIES_PER_CALL: usize = 500;
+/// Data points of one page of an answer. Source: CloudWatch API reference, `GetMetricData`.
+pub const METRIC_POINTS_PER_PAGE: usize = 100_800;
+/// How far back CloudWatch is read: periods of a check whose answer has one page, 3 hours for those of high resolution
+/// and 15 days for those of a minute. Source: CloudWatch API reference, `GetMetricData`.
+pub const CLOUDWATCH: TelemetryLimits = TelemetryLimits {
+    periods_per_check: 200,
+    short_periods_kept_s: 3 * 3_600,
+    periods_kept_s: 15 * 86_400,
+};
+/// Periods below a minute that there are, in seconds, for metrics of high resolution. Those of load balancers have
+/// none. Source: CloudWatch API reference, `MetricStat`.
+pub const SHORT_PERIODS_S: [u32; 5] = [1, 5, 10, 20, 30];
+/// Alarms of one call. Source: CloudWatch API reference, `DescribeAlarms`.
+pub const ALARMS_PER_CALL: usize = 100;
+
+// A check asks for a full set of queries and gets its answer in one page.
+const _: () = assert!(
+    METRIC_QUERIES_PER_CALL * CLOUDWATCH.periods_per_check as usize <= METRIC_POINTS_PER_PAGE
+);
+
+/// Queries that one `GetMetricData` call may ask for this many periods of, so that its answer has one page:
+/// 500 in a check, 70 for a day of minutes.
+#[must_use]
+pub fn queries_per_call(periods: u32) -> usize {
+    let periods = usize::try_from(periods).unwrap_or(usize::MAX);
+    (METRIC_POINTS_PER_PAGE / periods.max(1)).clamp(1, METRIC_QUERIES_PER_CALL)
+}
+
+// ── Route 53 ──
+
+/// The highest weight. Source: Route 53 API reference, `ResourceRecordSet` (`Weight`).
+pub const ROUTE53_WEIGHT_MAX: u32 = 255;
+/// `ResourceRecord` elements of one batch. Source: Route 53 developer guide, "Quotas".
+pub const ROUTE53_ELEMENTS_PER_BATCH: usize = 1_000;
+/// Changes at once that Route 53 allows an account, and then a second.
+/// Source: Route 53 developer guide, "Quotas".
+pub const ROUTE53_CHANGES_ALLOWED: [u64; 2] = [1_500, 100];
+/// Changes that are written at once: nine tenths, so that the clusters' external-dns has the rest.
+pub const ROUTE53_CHANGES_AT_ONCE: u64 = 1_350;
+/// Changes that are written a second after that.
+pub const ROUTE53_CHANGES_PER_S: u64 = 90;
+/// TTL of an alias to a load balancer, in seconds.
+/// Source: Route 53 developer guide, "Values specific for weighted alias records".
+pub const ROUTE53_ALIAS_TTL_S: u32 = 60;
+/// Longest set identifier, in characters. Source: Route 53 API reference, `ResourceRecordSet`.
+pub const SIDE_NAME_CHARS_MAX: usize = 128;
+/// Changes of one route with A and AAAA records: DELETE and CREATE of both sides' record sets.
+const ROUTE53_CHANGES_PER_ROUTE: u32 = 8;
+/// Changes of its fence.
+const ROUTE53_CHANGES_PER_FENCE: u32 = 2;
+
+const _: () = assert!(ROUTE53_CHANGES_AT_ONCE <= ROUTE53_CHANGES_ALLOWED[0]);
+const _: () = assert!(ROUTE53_CHANGES_PER_S <= ROUTE53_CHANGES_ALLOWED[1]);
+
+/// How Route 53 splits. A change is live "generally within 60 seconds".
+/// Source: Route 53 API reference, `GetChange`.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "small constants")]
+pub fn route53(fence: bool) -> Behaviour {
+    let changes = ROUTE53_CHANGES_PER_ROUTE + if fence { ROUTE53_CHANGES_PER_FENCE } else { 0 };
+    Behaviour {
+        live_in_s: 60,
+        splits: Splitting::PerAnswer,
+        routes_per_write: ROUTE53_ELEMENTS_PER_BATCH as u32 / changes,
+        routes_at_once: ROUTE53_CHANGES_AT_ONCE as u32 / changes,
+        routes_per_s: f64::from(ROUTE53_CHANGES_PER_S as u32) / f64::from(changes),
+        weight_max: ROUTE53_WEIGHT_MAX,
+        atomic: true,
+    }
+}
+
+// ── Prices ──
+
+/// USD a metric that is asked for. Source: CloudWatch pricing, us-east-1 (`GetMetricData`).
+pub const USD_PER_METRIC: f64 = 0.01 / 1000.0;
+/// USD a state transition of a standard workflow. Source: Step Functions pricing, us-east-1.
+pub const USD_PER_TRANSITION: f64 = 0.025 / 1000.0;

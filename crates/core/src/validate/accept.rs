@@ -1,0 +1,233 @@
+//! What an accepted cutover begins with.
+
+use std::collections::BTreeSet;
+
+use super::Validation;
+use crate::cutover::{Action, Cutover, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
+use crate::evidence::baseline::Baselines;
+use crate::failure::Problem;
+use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
+use crate::meter::LoadBalancer;
+use crate::plan::{Plan, Planned};
+use crate::report::Report;
+use crate::router::survey::{Backend, RouterRef};
+use crate::router::{Side, Weights};
+use crate::validate::facts::History;
+use crate::words::listed;
+
+/// Bytes that a verdict takes per route.
+const VERDICT_BYTES_MAX: usize = 150;
+
+impl Validation {
+    /// Without `resume`, every route begins with all weight on the old side.
+    pub(super) fn look_at_splits(&mut self) {
+        if self.request.resume {
+            return;
+        }
+        let routes = std::mem::take(&mut self.survey.routes);
+        let (initial, others): (Vec<_>, Vec<_>) =
+            routes.into_iter().partition(|found| found.live.old > 0 && found.live.new == 0);
+        self.survey.routes = initial;
+        for found in others {
+            let message = format!(
+                "its weights are {}; a cutover begins with all weight on old and 0 on new, or goes on from here \
+                 with resume: true",
+                found.live
+            );
+            self.refuse(Problem::of(&found.route, "split_not_initial", message));
+        }
+    }
+
+    /// Routes that are there already are left out of a resumed cutover, and the others must have one
+    /// split: some would jump otherwise.
+    pub(super) fn leave_out_what_is_there(&mut self) {
+        if !self.request.resume || self.survey.routes.is_empty() {
+            return;
+        }
+        let routes = std::mem::take(&mut self.survey.routes);
+        let (there, open): (Vec<_>, Vec<_>) =
+            routes.into_iter().partition(|found| found.live.old == 0);
+        self.survey.routes = open;
+        let names: Vec<String> = there.iter().map(|found| found.route.to_string()).collect();
+        if self.survey.routes.is_empty() {
+            let message = "every route has all its weight on the new side already";
+            self.refuse(Problem::new("nothing_to_do", message));
+        } else if !names.is_empty() {
+            let message = format!("all weight is on the new side already: {}", listed(&names));
+            self.warn(Problem::new("already_there", message));
+        }
+        let shares = self.survey.routes.iter().filter_map(|found| found.live.share());
+        let shares: BTreeSet<String> = shares.map(crate::words::percent).collect();
+        if shares.len() > 1 {
+            let shares: Vec<String> = shares.into_iter().collect();
+            let message = format!(
+                "the routes have different live shares: {}; resume those of one share at a time, \
+                 with routes",
+                listed(&shares)
+            );
+            self.refuse(Problem::new("splits_differ", message));
+        }
+    }
+
+    /// The cutover, as far as all its parts are known.
+    pub(super) fn cutover(&mut self, history: &History) -> Option<Cutover> {
+        let sides = self.survey.sides.clone()?;
+        let (load_balancers, routes) = self.meters_and_routes(history)?;
+        let first_step = self.first_step()?;
+        self.warn_without_baseline(&load_balancers, &routes);
+        let (request, survey) = (&self.request, &self.survey);
+        let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
+        let writers: BTreeSet<_> =
+            routes.iter().filter_map(|route| route.other_writer.as_ref()).collect();
+        let mut other_writers = survey.other_writers.clone();
+        other_writers.retain(|name, _| writers.contains(name));
+        let mut cutover = Cutover {
+            schema: SCHEMA,
+            execution: self.attempt.execution.clone(),
+            sides,
+            router: RouterRef { kind: request.router.kind.clone(), place: survey.place.clone() },
+            ramp: request.ramp.clone(),
+            step: first_step,
+            phase: Phase::Shifting,
+            health: request.health.clone(),
+            isolate: request.isolate,
+            max_failed_routes: request.max_failed_routes,
+            ready_timeout_s: request.ready_timeout_s,
+            started_at: self.attempt.now,
+            first_shift_at: None,
+            checks: 0,
+            fence: request.fence && survey.behaviour.atomic,
+            writes: 0,
+            released: false,
+            extra_events: 0,
+            retry_count: 0,
+            other_writers,
+            load_balancers,
+            routes,
+            warnings: survey.warnings.clone(),
+            next: Next { action: Action::Shift, wait_s: 0, reason },
+            report: None,
+        };
+        if request.dry_run {
+            cutover.next.action = Action::Planned;
+            let live: Vec<_> = cutover.routes.iter().map(Route::found).collect();
+            let mut report = Report::of(&cutover, &live);
+            report.plan = Some(Plan::of(&Planned {
+                steps: cutover.ramp.steps().get(cutover.step..).unwrap_or_default(),
+                scale: cutover.ramp.scale(),
+                health: &cutover.health,
+                routes: cutover.routes.len(),
+                behaviour: &survey.behaviour,
+                load_balancers: &cutover.load_balancers,
+                linger_s: self.linger_s(),
+                resolvers: request.resolvers,
+            }));
+            cutover.report = Some(report);
+        }
+        Some(cutover)
+    }
+
+    /// Every meter once, and the routes with the indices of theirs.
+    fn meters_and_routes(&self, history: &History) -> Option<(Vec<LoadBalancer>, Vec<Route>)> {
+        let mut meters: Vec<LoadBalancer> = Vec::new();
+        let mut index_of = |backend: &Backend, side: Side| {
+            let groups = backend.groups.iter().map(|group| group.id.clone());
+            let counted = history.get(&backend.meter).filter(|_| side == Side::Old);
+            let baseline =
+                counted.map(|of| Baselines::of(of, backend.healthy(), &self.request.health));
+            let meter = LoadBalancer {
+                id: backend.meter.clone(),
+                target_groups: groups.collect(),
+                baseline,
+            };
+            meters.iter().position(|known| *known == meter).unwrap_or_else(|| {
+                meters.push(meter);
+                meters.len() - 1
+            })
+        };
+        let mut routes = Vec::new();
+        for found in &self.survey.routes {
+            let old_lb = index_of(self.backend(found, Side::Old)?, Side::Old);
+            let new_lb = index_of(self.backend(found, Side::New)?, Side::New);
+            // Resumed: going back means all weight on the old side, not the split found. Any
+            // weight beside 0 does.
+            let all = found.live.old.saturating_add(found.live.new);
+            let all = all.min(self.survey.behaviour.weight_max);
+            routes.push(Route {
+                name: found.route.clone(),
+                original: Weights { old: all, new: 0 },
+                last: found.live,
+                status: Status::Active,
+                old_lb,
+                new_lb,
+                other_writer: found.other_writer.clone(),
+                all_or_nothing: found.old.all_or_nothing.is_some(),
+                shapes: found.shapes.clone(),
+                supersedes: found.mark.as_ref().map(|mark| mark.holder.clone()),
+                forced: false,
+                verdict: None,
+                reason: None,
+            });
+        }
+        Some((meters, routes))
+    }
+
+    /// The first step above the live share; the last one when none is.
+    fn first_step(&self) -> Option<usize> {
+        let share = self.survey.routes.iter().find_map(|found| found.live.share());
+        let live = share.unwrap_or(0.0);
+        let steps = self.request.ramp.steps();
+        let above = steps.iter().position(|step| f64::from(step.percent) / 100.0 > live);
+        above.or_else(|| steps.len().checked_sub(1))
+    }
+
+    /// Without a day of the old side's traffic, its bursts are not known.
+    fn warn_without_baseline(&mut self, meters: &[LoadBalancer], routes: &[Route]) {
+        let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_lb).collect();
+        let known = |meter: &&LoadBalancer| {
+            let knows = |b: Baselines| {
+                b.errors.knows_bursts() && b.slow.is_none_or(|slow| slow.knows_bursts())
+            };
+            meter.baseline.is_some_and(knows)
+        };
+        let old = of_old.iter().filter_map(|index| meters.get(*index));
+        let ids: Vec<String> =
+            old.filter(|meter| !known(meter)).map(|meter| meter.id.clone()).collect();
+        if !ids.is_empty() {
+            let message = format!(
+                "too little traffic was counted before the start to know the bursts of {}: a bad new \
+                 side is found in two periods at best, not in one",
+                listed(&ids)
+            );
+            self.warn(Problem::new("short_baseline", message));
+        }
+    }
+
+    pub(super) fn refuse_what_is_too_large(&mut self, cutover: &Cutover) {
+        let growth = REASON_CHARS_MAX + VERDICT_BYTES_MAX;
+        let bytes = state_bytes(cutover) + cutover.routes.len() * growth + CAUSE_BYTES_MAX;
+        if bytes > STATE_BYTES_MAX {
+            let routes = cutover.routes.len();
+            let message = format!(
+                "the state of {routes} routes could grow to {bytes} bytes, {STATE_BYTES_MAX} are \
+                 allowed: name about {} routes an execution",
+                routes * STATE_BYTES_MAX / bytes
+            );
+            self.refuse(Problem::new("too_many_routes", message));
+        }
+    }
+}
+
+impl Route {
+    /// The route's split as validation found it.
+    fn found(&self) -> crate::router::Split {
+        let (shapes, whole) = (self.shapes.clone(), Some(self.last));
+        crate::router::Split { route: self.name.clone(), live: Ok(self.last), whole, shapes }
+    }
+}
+
+/// Bytes of the state as JSON.
+#[must_use]
+pub fn state_bytes(cutover: &Cutover) -> usize {
+    serde_json::to_string(cutover).map_or(usize::MAX, |json| json.len())
+}

@@ -1,0 +1,236 @@
+//! Whether both sides can take the traffic, and whether it can be counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Validation, counted_lately};
+use crate::failure::Problem;
+use crate::request::health::OnNoData;
+use crate::router::lumps::{hosts_needed, worst_share};
+use crate::router::survey::{Backend, Behind, Endpoint, Found, Splitting};
+use crate::router::{RouteId, Side};
+use crate::validate::facts::History;
+use crate::words::listed;
+
+/// Complete periods of the old side's traffic that are looked at before the start.
+pub const TRAFFIC_PERIODS: u32 = 15;
+
+impl Found {
+    /// Where a side's requests end up.
+    pub(super) const fn endpoint(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+}
+
+impl Validation {
+    /// What stands behind a side of a route, if it counts requests.
+    pub(super) fn backend(&self, found: &Found, side: Side) -> Option<&Backend> {
+        match self.facts.behind.get(&found.endpoint(side).id)? {
+            Behind::Found(backend) => Some(backend),
+            Behind::Nothing { .. } | Behind::Never { .. } => None,
+        }
+    }
+
+    /// The meters of a side, each once.
+    #[must_use]
+    pub fn meters(&self, side: Side) -> BTreeSet<String> {
+        let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, side));
+        backends.map(|backend| backend.meter.clone()).collect()
+    }
+
+    pub(super) fn look_behind_endpoints(&mut self) {
+        let mut pairs: BTreeMap<(Endpoint, Endpoint), RouteId> = BTreeMap::new();
+        let mut olds: BTreeMap<Endpoint, RouteId> = BTreeMap::new();
+        for found in self.survey.routes.clone() {
+            let old = self.look_behind(&found, Side::Old);
+            let new = self.look_behind(&found, Side::New);
+            if old {
+                olds.entry(found.old.clone()).or_insert_with(|| found.route.clone());
+            }
+            if old && new {
+                pairs.entry((found.old, found.new)).or_insert(found.route);
+            }
+        }
+        for (endpoint, route) in olds {
+            self.look_at_old_groups(&route, &endpoint);
+        }
+        for ((old_endpoint, new_endpoint), route) in pairs {
+            let of = |endpoint: &Endpoint| match self.facts.behind.get(&endpoint.id) {
+                Some(Behind::Found(backend)) => Some(backend.clone()),
+                _ => None,
+            };
+            let (Some(old), Some(new)) = (of(&old_endpoint), of(&new_endpoint)) else { continue };
+            if old.meter == new.meter {
+                let message = format!(
+                    "both sides end at the same {}: point the new side at that of the new cluster",
+                    new.called
+                );
+                self.refuse(Problem::of(&route, "same_endpoint", message));
+                continue;
+            }
+            self.compare_capacity(&route, &old, &new);
+            self.look_at_new_groups(&route, &new_endpoint, &new);
+        }
+    }
+
+    /// Whether something that counts requests stands behind a side. What can never do so is refused at once.
+    fn look_behind(&mut self, found: &Found, side: Side) -> bool {
+        let (name, id) = match side {
+            Side::Old => ("old", &found.old.id),
+            Side::New => ("new", &found.new.id),
+        };
+        let route = &found.route;
+        let problem = match (self.facts.behind.get(id), side) {
+            (Some(Behind::Found(_)), _) => return true,
+            (Some(Behind::Never { code, why }), _) => {
+                Problem::of(route, code, format!("its {name} side {why}"))
+            }
+            (Some(Behind::Nothing { code, what, .. }), Side::New) => {
+                let problem = Problem::of(route, code, format!("its new side {what} yet"));
+                self.not_yet(problem);
+                return false;
+            }
+            (Some(Behind::Nothing { code, what, allowed }), Side::Old) => {
+                let message = format!(
+                    "its old side {what}: its requests cannot be counted; point it at {allowed}, or name the \
+                     other routes alone with routes"
+                );
+                Problem::of(route, code, message)
+            }
+            (None, _) => {
+                let message = format!("nobody has looked at {id}, where its {name} side ends");
+                Problem::of(route, "not_looked_at", message)
+            }
+        };
+        self.refuse(problem);
+        false
+    }
+
+    /// An old side that its router leaves out, whatever the weights, is no side to go back to.
+    fn look_at_old_groups(&mut self, route: &RouteId, endpoint: &Endpoint) {
+        let Some(Behind::Found(old)) = self.facts.behind.get(&endpoint.id) else { return };
+        let groups = without_healthy_target(old);
+        if let (Some(clause), false) = (endpoint.all_or_nothing, groups.is_empty()) {
+            let message = format!(
+                "groups of targets of the old {} have no healthy one: {}; {clause}",
+                old.called,
+                listed(&groups)
+            );
+            self.refuse(Problem::of(route, "old_side_left_out", message));
+        }
+    }
+
+    /// The same of the new side keeps all traffic on the old one.
+    fn look_at_new_groups(&mut self, route: &RouteId, endpoint: &Endpoint, new: &Backend) {
+        let groups = without_healthy_target(new);
+        if groups.is_empty() || new.healthy() == 0 {
+            return;
+        }
+        if let Some(clause) = endpoint.all_or_nothing {
+            let message = format!(
+                "groups of targets of the new {} have no healthy one yet: {}; {clause}",
+                new.called,
+                listed(&groups)
+            );
+            self.not_yet(Problem::of(route, "new_side_left_out", message));
+        } else {
+            let message = format!(
+                "groups of targets of the {} have no healthy one: {}; what is routed to them will fail",
+                new.called,
+                listed(&groups)
+            );
+            self.warn(Problem::new("unhealthy_group", message));
+        }
+    }
+
+    fn compare_capacity(&mut self, route: &RouteId, old: &Backend, new: &Backend) {
+        if !new.active {
+            let message = format!("the new {} is not active yet", new.called);
+            self.not_yet(Problem::of(route, "not_active", message));
+        }
+        let percent = u64::from(self.request.capacity_min_percent);
+        let needed = (u64::from(old.healthy()) * percent).div_ceil(100);
+        if new.healthy() == 0 {
+            let message = format!("the new {} has no healthy target yet", new.called);
+            self.not_yet(Problem::of(route, "no_healthy_target", message));
+        } else if u64::from(new.healthy()) < needed {
+            let message = format!(
+                "the new {} has {} healthy targets, the old one {}; capacity_min_percent {percent} asks for \
+                 {needed}",
+                new.called,
+                new.healthy(),
+                old.healthy()
+            );
+            self.not_yet(Problem::of(route, "capacity_too_low", message));
+        }
+    }
+
+    pub(super) fn look_at_traffic(&mut self, history: &History) {
+        let mut silent: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for found in &self.survey.routes {
+            let Some(old) = self.backend(found, Side::Old) else { continue };
+            let new = self.backend(found, Side::New);
+            // A resumed cutover may have all of its traffic on the new side already.
+            let resumed = self.request.resume
+                && new.is_some_and(|new| counted_lately(history.get(&new.meter)));
+            if !counted_lately(history.get(&old.meter)) && !resumed {
+                silent.entry(old.called.clone()).or_default().push(found.route.to_string());
+            }
+        }
+        let minutes = f64::from(TRAFFIC_PERIODS * self.request.health.period_s) / 60.0;
+        for (called, routes) in silent {
+            let message = format!(
+                "the old {called} of {} counted no request in the last {minutes} minutes: there is nothing to \
+                 compare with",
+                listed(&routes)
+            );
+            let problem = Problem::new("no_old_traffic", message);
+            match self.request.health.on_no_data {
+                OnNoData::Advance => self.warn(problem),
+                OnNoData::RollBack => self.refuse(problem),
+            }
+        }
+    }
+
+    /// A lump may bring the new side more than it has hosts for, where it was allowed to have fewer.
+    pub(super) fn warn_of_lumps(&mut self) {
+        if self.survey.behaviour.splits == Splitting::PerRequest {
+            return;
+        }
+        let linger_s = self.linger_s();
+        let pairs: BTreeSet<(&Endpoint, &Endpoint)> =
+            self.survey.routes.iter().map(|found| (&found.old, &found.new)).collect();
+        let mut warnings = Vec::new();
+        for (old, new) in pairs {
+            let of = |endpoint: &Endpoint| self.facts.behind.get(&endpoint.id);
+            let (Some(Behind::Found(old)), Some(Behind::Found(new))) = (of(old), of(new)) else {
+                continue;
+            };
+            let lump = self.request.ramp.steps().iter().find_map(|step| {
+                let worst =
+                    worst_share(step.percent, self.request.resolvers, linger_s, step.bake_s);
+                let needed = hosts_needed(worst, old.healthy());
+                (needed > new.healthy()).then_some((step.percent, worst, needed))
+            });
+            if let Some((share, worst, needed)) = lump {
+                let message = format!(
+                    "at {share}, {} resolvers may send {} of the requests to the {} for a while, which takes \
+                     {needed} hosts as the {} has them; it has {}",
+                    self.request.resolvers,
+                    crate::words::percent(worst),
+                    new.called,
+                    old.called,
+                    new.healthy()
+                );
+                warnings.push(Problem::new("lumpy_split", message));
+            }
+        }
+        self.survey.warnings.append(&mut warnings);
+    }
+}
+
+fn without_healthy_target(backend: &Backend) -> Vec<String> {
+    backend.groups_without_healthy_target().map(|group| group.id.clone()).collect()
+}
