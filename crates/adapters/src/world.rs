@@ -1,8 +1,8 @@
 //! Everything that validation asks the world.
 
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, LoadBalancer, Outlook,
-    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, Meter, Outlook, PERIOD_S_MIN,
+    Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -164,8 +164,8 @@ pub async fn history(
     let mut history = History::new();
     for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
         let ids = validation.meters(side).into_iter().filter(|id| !history.contains_key(id));
-        let meters: Vec<LoadBalancer> =
-            ids.map(|id| LoadBalancer { id, target_groups: Vec::new(), baseline: None }).collect();
+        let meters: Vec<Meter> =
+            ids.map(|id| Meter { id, hosts: Vec::new(), baseline: None }).collect();
         let window = Window::newest(periods, now, health, telemetry.limits());
         let series = telemetry.series(&meters, window, health).await?;
         history.extend(meters.into_iter().map(|of| of.id).zip(series));

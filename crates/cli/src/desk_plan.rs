@@ -6,7 +6,7 @@ use cutover_core::Planned;
 use cutover_core::grouped;
 use cutover_core::limits::route53;
 use cutover_core::{Baseline, Baselines};
-use cutover_core::{Failure, LoadBalancer, Plan, Request, RouteId, RouterSyntax};
+use cutover_core::{Failure, Meter, Plan, Request, RouteId, RouterSyntax};
 use serde_json::{Value, json};
 
 /// At a desk nothing is looked up: whatever a router's fields say, it is not read.
@@ -47,26 +47,26 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
     let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
     // The healthy hosts of target groups are counted: one a load balancer at least.
     let pairs = (0..known.load_balancer_pairs).flat_map(|pair| {
-        let old = LoadBalancer {
+        let old = Meter {
             id: format!("old-{pair}"),
-            target_groups: vec![format!("old-group-{pair}")],
+            hosts: vec![format!("old-group-{pair}")],
             baseline: known.hosts.map(baseline),
         };
-        let new = LoadBalancer {
+        let new = Meter {
             id: format!("new-{pair}"),
-            target_groups: vec![format!("new-group-{pair}")],
+            hosts: vec![format!("new-group-{pair}")],
             baseline: None,
         };
         [old, new]
     });
-    let load_balancers: Vec<LoadBalancer> = pairs.collect();
+    let meters: Vec<Meter> = pairs.collect();
     let plan = Plan::of(&Planned {
         steps: request.ramp.steps(),
         scale: request.ramp.scale(),
         health: &request.health,
         routes: request.routes.as_ref().map_or(known.routes.unwrap_or(1), Vec::len),
         behaviour: &behaviour,
-        load_balancers: &load_balancers,
+        meters: &meters,
         linger_s: known.ttl_s,
         resolvers: request.resolvers,
     });

@@ -110,13 +110,13 @@ mod tests {
     #[test]
     fn a_refusal_carries_every_problem_as_json() {
         let failure = Failure::InvalidInput(vec![
-            Problem::new("zone_missing", "no zone"),
+            Problem::new("place_missing", "no such place"),
             Problem::of(&RouteId::from("a.example.com"), "ttl_too_long", "TTL 900 s"),
         ]);
         assert_eq!(failure.name(), "InvalidInput");
         assert_eq!(
             failure.to_string(),
-            r#"{"problems":[{"code":"zone_missing","message":"no zone"},{"code":"ttl_too_long","message":"TTL 900 s","route":"a.example.com"}]}"#
+            r#"{"problems":[{"code":"place_missing","message":"no such place"},{"code":"ttl_too_long","message":"TTL 900 s","route":"a.example.com"}]}"#
         );
     }
 

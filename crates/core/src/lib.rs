@@ -25,7 +25,7 @@ pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::verdict::{Verdict, VerdictKind};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
 pub use failure::{Failure, Problem};
-pub use meter::{LoadBalancer, OldSide};
+pub use meter::{Meter, OldSide};
 pub use percent::Percent;
 pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};

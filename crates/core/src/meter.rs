@@ -1,19 +1,20 @@
-//! A load balancer, as far as evidence and a roll-back need to know it.
+//! Where requests are counted, and what a roll-back must know of an old side.
 
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::baseline::Baselines;
 use crate::router::RouteId;
 
-/// A load balancer and its target groups, named as CloudWatch's dimensions name them.
+/// Where one side's requests are counted. Routes may share one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LoadBalancer {
-    /// The `LoadBalancer` dimension, `app/NAME/ID`: the end of its ARN after `loadbalancer/`.
+pub struct Meter {
+    /// Names it to the telemetry, which alone knows what it means.
     pub id: String,
-    /// Names of the groups whose healthy targets are watched, as the telemetry has them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "hosts")]
-    pub target_groups: Vec<String>,
-    /// What it did before the ramp: told of the old side's alone.
+    /// Names of the groups of targets whose healthy hosts are watched, as the telemetry has them. A state of long ago
+    /// lacks those of the old side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// What it counted before the ramp; only meters of the old side have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baselines>,
 }
@@ -21,15 +22,12 @@ pub struct LoadBalancer {
 /// What keeps an old side from serving well when a route is to go back to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldSide {
-    /// It has no registered target, or its load balancer is gone: it cannot serve at all.
+    /// It has no registered target, or is gone: it cannot serve at all.
     Dead,
-    /// Targets are registered and none is healthy. An application load balancer then sends requests to all
-    /// of them. Source: Elastic Load Balancing user guide, "Health checks for Application Load Balancer
-    /// target groups" (fail open).
+    /// Targets are registered and none is healthy. All of them get requests then.
     Unhealthy,
-    /// One of its target groups has no healthy target. The others serve, but Route 53 takes the whole
-    /// load balancer for unhealthy where its record evaluates the target's health.
-    /// Source: Route 53 developer guide, "Values specific for weighted alias records".
+    /// One of its groups of targets has no healthy one. The others serve; a router for which a side is
+    /// [all or nothing](crate::Endpoint::all_or_nothing) leaves all of them out.
     PartlyUnhealthy,
 }
 
@@ -42,7 +40,7 @@ impl OldSide {
     }
 
     /// What a person must know about a route that has gone back to it; `None` when nothing.
-    /// `all_or_nothing`: whether the old side's record does.
+    /// `all_or_nothing`: whether its router leaves it out while a group of its targets has no healthy one.
     pub(crate) const fn warning(self, all_or_nothing: bool) -> Option<&'static str> {
         match (self, all_or_nothing) {
             (Self::Dead, _) => Some("its old side has no registered target"),

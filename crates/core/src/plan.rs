@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CLOUDWATCH, USD_PER_METRIC, USD_PER_TRANSITION, queries_per_call};
-use crate::meter::LoadBalancer;
+use crate::meter::Meter;
 use crate::percent::Percent;
 use crate::request::health::Health;
 use crate::request::ramp::Step;
@@ -34,7 +34,7 @@ pub struct PlannedStep {
     pub bake_s: u32,
     /// The share that the new side may get for a while, in percent: that of the weights, but where the split makes lumps.
     pub worst_percent: f64,
-    /// Hosts that the new side needs for it, of all load balancers together, if they do as much as those of
+    /// Hosts that the new side needs for it, of all meters together, if they do as much as those of
     /// the old side; left out when the number of those is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts_needed: Option<u32>,
@@ -79,7 +79,7 @@ pub struct Planned<'a> {
     /// How their router splits.
     pub behaviour: &'a Behaviour,
     /// The meters of both sides.
-    pub load_balancers: &'a [LoadBalancer],
+    pub meters: &'a [Meter],
     /// Seconds that requests may linger on their former side.
     pub linger_s: u32,
     /// Number of DNS resolvers that the traffic comes through.
@@ -97,7 +97,7 @@ impl Plan {
     )]
     pub fn of(planned: &Planned<'_>) -> Self {
         let Planned { steps: ahead, scale, health, routes, behaviour, .. } = *planned;
-        let Planned { load_balancers, linger_s, resolvers, .. } = *planned;
+        let Planned { meters, linger_s, resolvers, .. } = *planned;
         let routes_u32 = u32::try_from(routes).unwrap_or(u32::MAX);
         let later = f64::from(routes_u32.saturating_sub(behaviour.routes_at_once));
         let write_s = (later / behaviour.routes_per_s).ceil() as u64;
@@ -105,7 +105,7 @@ impl Plan {
         let mut at_s = 0;
         let mut checks = 0;
         let mut steps = Vec::new();
-        let baselines = load_balancers.iter().filter_map(|lb| lb.baseline.as_ref());
+        let baselines = meters.iter().filter_map(|lb| lb.baseline.as_ref());
         let hosts: Vec<u32> = baselines.map(|baseline| baseline.hosts).collect();
         for step in ahead {
             let worst = match behaviour.splits {
@@ -126,10 +126,10 @@ impl Plan {
             at_s += write_s + u64::from(settle_s) + u64::from(step.bake_s);
             checks += step.checks(health.check_interval_s, settle_s);
         }
-        let groups: usize = load_balancers.iter().map(|lb| lb.target_groups.len()).sum();
+        let groups: usize = meters.iter().map(|lb| lb.hosts.len()).sum();
         let latency = usize::from(health.latency_target_s.is_some());
         let series = SERIES_PER_METER + latency;
-        let metrics_per_check = series * load_balancers.len() + groups;
+        let metrics_per_check = series * meters.len() + groups;
         let transitions =
             TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
         let cost_usd = transitions as f64 * USD_PER_TRANSITION

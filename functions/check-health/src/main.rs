@@ -61,7 +61,7 @@ async fn observe(
 ) -> Result<Observed, Failure> {
     let window = cutover.evidence_window(telemetry.limits(), now);
     let (series, alarms) = tokio::try_join!(
-        telemetry.series(&cutover.load_balancers, window, &cutover.health),
+        telemetry.series(&cutover.meters, window, &cutover.health),
         telemetry.in_alarm(&cutover.health.alarms),
     )?;
     // An alarm that is gone tells nothing any more; it may come back.

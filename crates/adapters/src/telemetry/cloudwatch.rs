@@ -11,7 +11,7 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::limits::{CLOUDWATCH, queries_per_call};
 use cutover_core::{
-    Counts, Failure, Health, Latency, LatencyBy, LoadBalancer, Series, TelemetryLimits, Window,
+    Counts, Failure, Health, Latency, LatencyBy, Meter, Series, TelemetryLimits, Window,
 };
 use jiff::Timestamp;
 
@@ -195,7 +195,7 @@ impl Telemetry for CloudWatch {
 
     async fn series(
         &self,
-        load_balancers: &[LoadBalancer],
+        meters: &[Meter],
         window: Window,
         health: &Health,
     ) -> Result<Vec<Series>, Failure> {
@@ -207,7 +207,7 @@ impl Telemetry for CloudWatch {
         let mut points = BTreeMap::new();
         if window.periods > 0 {
             let queries: BTreeSet<Query<'_>> =
-                load_balancers.iter().flat_map(|of| queries(of, latency)).collect();
+                meters.iter().flat_map(|of| queries(of, latency)).collect();
             self.ask_all(queries, window, &mut points).await?;
             let unserved = may_be_unserved(&points);
             self.ask_all(unserved, window, &mut points).await?;
@@ -217,7 +217,7 @@ impl Telemetry for CloudWatch {
         };
         let counts_slow = points.iter().any(tells);
         let one = |of| series(of, window, latency, counts_slow, &points);
-        Ok(load_balancers.iter().map(one).collect())
+        Ok(meters.iter().map(one).collect())
     }
 }
 
@@ -274,10 +274,10 @@ fn slower_than(target_s: f64) -> String {
 }
 
 fn queries<'a>(
-    load_balancer: &'a LoadBalancer,
+    load_balancer: &'a Meter,
     latency: Option<Name<'a>>,
 ) -> impl Iterator<Item = Query<'a>> {
-    let hosts = load_balancer.target_groups.iter().map(|group| Name::HealthyHosts(group));
+    let hosts = load_balancer.hosts.iter().map(|group| Name::HealthyHosts(group));
     [Name::Requests, Name::TargetErrors, Name::OwnErrors]
         .into_iter()
         .chain(latency)
@@ -306,7 +306,7 @@ fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'
 /// balancer are among them, those that end in a 503, without a target to choose, are not.
 /// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
 fn series(
-    of: &LoadBalancer,
+    of: &Meter,
     window: Window,
     latency: Option<Name<'_>>,
     counts_slow: bool,
@@ -334,8 +334,7 @@ fn series(
         let points = all(Name::HealthyHosts(group))?;
         points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point)
     };
-    let hosts: Vec<u64> =
-        of.target_groups.iter().filter_map(|group| newest(group)).map(whole).collect();
+    let hosts: Vec<u64> = of.hosts.iter().filter_map(|group| newest(group)).map(whole).collect();
     let healthy_hosts =
         (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
     let latency = latency.map(|metric| {
@@ -344,7 +343,7 @@ fn series(
         slow(metric, &counts, times, counts_slow, chosen)
     });
     let hosts_are_missing =
-        healthy_hosts.is_none() && !of.target_groups.is_empty() && periods >= FRESH_PERIODS;
+        healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
     Series { counts, latency: latency.unwrap_or_default(), healthy_hosts, hosts_are_missing }
 }
 

@@ -2,7 +2,7 @@
 
 pub mod cloudwatch;
 
-use cutover_core::{Failure, Health, LoadBalancer, Series, TelemetryLimits, Window};
+use cutover_core::{Failure, Health, Meter, Series, TelemetryLimits, Window};
 
 /// Says what each side's meters counted.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
@@ -19,7 +19,7 @@ pub trait Telemetry {
     /// it refuses, `Internal` when its reply makes no sense.
     async fn series(
         &self,
-        load_balancers: &[LoadBalancer],
+        meters: &[Meter],
         window: Window,
         health: &Health,
     ) -> Result<Vec<Series>, Failure>;

@@ -11,7 +11,7 @@ use aws_sdk_cloudwatch::types::{
     StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{Counts, Health, Latency, LatencyBy, LoadBalancer, Series, Window};
+use cutover_core::{Counts, Health, Latency, LatencyBy, Meter, Series, Window};
 use jiff::Timestamp;
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -23,9 +23,9 @@ fn window(periods: u32) -> Window {
     Window { start, period_s: 60, periods }
 }
 
-fn balancer(id: &str, target_groups: &[&str]) -> LoadBalancer {
-    let target_groups = target_groups.iter().map(|&group| group.to_owned()).collect();
-    LoadBalancer { id: id.to_owned(), target_groups, baseline: None }
+fn balancer(id: &str, hosts: &[&str]) -> Meter {
+    let hosts = hosts.iter().map(|&group| group.to_owned()).collect();
+    Meter { id: id.to_owned(), hosts, baseline: None }
 }
 
 /// `LoadBalancer/TargetGroup/metric`, as the tests name a series.

@@ -23,7 +23,7 @@ use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::ExecutionStatus;
 use aws_sdk_ssm::operation::get_parameter::GetParameterInput;
 use cutover_core::{
-    Asked, By, Failure, Health, LoadBalancer, Move, Moved, RouteId, Sides, Way, Weights, Window,
+    Asked, By, Failure, Health, Meter, Move, Moved, RouteId, Sides, Way, Weights, Window,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -183,7 +183,7 @@ async fn of_elastic_load_balancing() {
 
 #[tokio::test]
 async fn of_cloudwatch() {
-    let balancer = LoadBalancer { id: "app/a/1".to_owned(), target_groups: vec![], baseline: None };
+    let balancer = Meter { id: "app/a/1".to_owned(), hosts: vec![], baseline: None };
     let start = Timestamp::from_second(1_000_000_020).expect("in range");
     let window = Window { start, period_s: 60, periods: 3 };
     let health = Health::default();

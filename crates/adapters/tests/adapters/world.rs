@@ -9,8 +9,8 @@ use adapters::world::history;
 use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
-    Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, LoadBalancer,
-    Outlook, Request, RouteId, Series, TelemetryLimits, Validation, Weights, Window,
+    Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, Meter, Outlook,
+    Request, RouteId, Series, TelemetryLimits, Validation, Weights, Window,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -29,15 +29,15 @@ impl Telemetry for Counting {
 
     async fn series(
         &self,
-        load_balancers: &[LoadBalancer],
+        meters: &[Meter],
         window: Window,
         _: &Health,
     ) -> Result<Vec<Series>, Failure> {
-        let ids = load_balancers.iter().map(|of| of.id.clone()).collect();
+        let ids = meters.iter().map(|of| of.id.clone()).collect();
         self.asked.borrow_mut().push((ids, window));
         let counts = vec![Some(Counts { requests: 9, errors: 0 }); window.periods as usize];
         let series = Series { counts, ..Series::default() };
-        Ok(vec![series; load_balancers.len()])
+        Ok(vec![series; meters.len()])
     }
 }
 

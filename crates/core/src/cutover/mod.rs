@@ -18,7 +18,7 @@ use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{Evidence, Observed, Series, TelemetryLimits, Window};
 use crate::failure::{Failure, Problem};
 use crate::limits::RETRY_EVENTS;
-use crate::meter::{LoadBalancer, OldSide};
+use crate::meter::{Meter, OldSide};
 use crate::percent::Percent;
 use crate::report::Report;
 use crate::request::health::{Health, OnNoData};
@@ -32,7 +32,6 @@ use crate::router::{
 pub const SCHEMA: u32 = 2;
 
 /// How long a change may take to be live everywhere, in seconds, before the cutover gives up.
-/// Route 53 is "generally" in sync within 60 s.
 pub const SETTLE_S_MAX: i64 = 900;
 
 /// Longest wait until a step that settles is looked at for the first time, in seconds.
@@ -154,16 +153,14 @@ pub struct Route {
     pub last: Weights,
     /// How it stands.
     pub status: Status,
-    /// Index of its old side's load balancer in [`Cutover::load_balancers`].
-    #[serde(rename = "old_meter")]
-    pub old_lb: usize,
-    /// Index of its new side's load balancer.
-    #[serde(rename = "new_meter")]
-    pub new_lb: usize,
+    /// Index of its old side's meter in [`Cutover::meters`].
+    pub old_meter: usize,
+    /// Index of its new side's meter.
+    pub new_meter: usize,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_writer: Option<String>,
-    /// Fingerprints of its records, but for the weights, as [`Split::shapes`] has them. A state of before there
+    /// Fingerprints of everything about it but the weights, as [`Split::shapes`] has them. A state of before there
     /// were any has none, and then they are not compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shapes: Vec<u32>,
@@ -238,9 +235,8 @@ pub struct Cutover {
     /// Retries of the task that has this state as its argument: the state machine adds it.
     #[serde(default, skip_serializing)]
     pub retry_count: u32,
-    /// Every load balancer of the routes, once.
-    #[serde(rename = "meters")]
-    pub load_balancers: Vec<LoadBalancer>,
+    /// Every meter of the routes, once.
+    pub meters: Vec<Meter>,
     /// Who else may write weights back, by name, and what to do about each: the end of a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_writers: Writers,
@@ -423,15 +419,15 @@ impl Cutover {
         self
     }
 
-    /// Routes that are counted apart: pairs of load balancers. They share the chance of a false alarm.
+    /// Routes that are counted apart: pairs of meters. They share the chance of a false alarm.
     fn pairs(&self) -> u32 {
         let pairs: BTreeSet<(usize, usize)> =
-            self.routes.iter().map(|route| (route.old_lb, route.new_lb)).collect();
+            self.routes.iter().map(|route| (route.old_meter, route.new_meter)).collect();
         u32::try_from(pairs.len()).unwrap_or(u32::MAX)
     }
 
     /// The decimal logarithm of what e must reach for a route to go back:
-    /// pairs of load balancers × signals / alpha.
+    /// pairs of meters × signals / alpha.
     #[must_use]
     pub fn log10_limit(&self) -> f64 {
         Test::of(&self.health, self.pairs()).log_limit() / std::f64::consts::LN_10
@@ -521,18 +517,18 @@ impl Cutover {
         };
         let none = Series::default();
         let pairs = self.pairs();
-        // Routes that share both load balancers share their verdict.
+        // Routes that share both meters share their verdict.
         let mut judged: BTreeMap<(usize, usize), Verdict> = BTreeMap::new();
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
-            let verdict = judged.entry((route.old_lb, route.new_lb)).or_insert_with(|| {
+            let verdict = judged.entry((route.old_meter, route.new_meter)).or_insert_with(|| {
                 let observed = match observed {
                     Err(why) => return Verdict::metrics_broken(why),
                     Ok(observed) => observed,
                 };
                 let of = |index: usize| observed.series.get(index).unwrap_or(&none);
-                let (old, new) = (of(route.old_lb), of(route.new_lb));
+                let (old, new) = (of(route.old_meter), of(route.new_meter));
                 let evidence = Evidence::new(observed, old, new, settled_at);
-                let baseline = self.load_balancers.get(route.old_lb);
+                let baseline = self.meters.get(route.old_meter);
                 let baseline = baseline.and_then(|lb| lb.baseline.as_ref());
                 judge(&self.health, &evidence, pairs, baseline)
             });
@@ -687,10 +683,10 @@ impl Cutover {
         self
     }
 
-    /// The routes that must go back, each with the id of its old side's load balancer.
+    /// The routes that must go back, each with the id of its old side's meter.
     pub fn going_back(&self) -> impl Iterator<Item = (RouteId, String)> {
         self.with_status(Status::RollingBack).filter_map(|route| {
-            Some((route.name.clone(), self.load_balancers.get(route.old_lb)?.id.clone()))
+            Some((route.name.clone(), self.meters.get(route.old_meter)?.id.clone()))
         })
     }
 

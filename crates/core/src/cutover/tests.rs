@@ -14,11 +14,11 @@ fn name(index: usize) -> RouteId {
     RouteId::from(format!("app-{index}.example.com"))
 }
 
-/// A cutover as validation makes it: route `n` has the load balancers `2n` and `2n + 1`.
+/// A cutover as validation makes it: route `n` has the meters `2n` and `2n + 1`.
 fn accepted(routes: usize, ramp: Ramp) -> Cutover {
-    let lb = |index: usize| LoadBalancer {
+    let lb = |index: usize| Meter {
         id: format!("app/k8s-cluster-{index}/0123456789abcdef"),
-        target_groups: vec![format!("k8s-app-{index}/0123456789abcdef")],
+        hosts: vec![format!("k8s-app-{index}/0123456789abcdef")],
         baseline: None,
     };
     let original = Weights { old: 255, new: 0 };
@@ -27,8 +27,8 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         original,
         last: original,
         status: Status::Active,
-        old_lb: 2 * index,
-        new_lb: 2 * index + 1,
+        old_meter: 2 * index,
+        new_meter: 2 * index + 1,
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
@@ -61,7 +61,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         released: false,
         extra_events: 0,
         retry_count: 0,
-        load_balancers: (0..2 * routes).map(lb).collect(),
+        meters: (0..2 * routes).map(lb).collect(),
         routes: (0..routes).map(route).collect(),
         warnings: Vec::new(),
         next: Next { action: Action::Shift, wait_s: 0, reason: String::new() },
@@ -136,7 +136,7 @@ impl World {
     fn observed(&self, cutover: &Cutover) -> Observed {
         let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(self.now));
         let counts = |c: Counts| vec![Some(c); window.periods as usize];
-        let series = (0..cutover.load_balancers.len())
+        let series = (0..cutover.meters.len())
             .map(|lb| match lb % 2 {
                 0 => Series { counts: counts(FINE), ..Series::default() },
                 _ => Series {
@@ -437,7 +437,7 @@ fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
         cutover = world.obey(cutover);
     }
     let mut shifted = world.shift(&cutover, &[]);
-    shifted.moves = vec![(name(1), Moved::Refused("its records are protected".to_owned()))];
+    shifted.moves = vec![(name(1), Moved::Refused("it is protected".to_owned()))];
     let splits = world.splits(&cutover);
     let end = world.run(cutover.after_rollback(&went_back(shifted, splits)));
     assert_eq!(end.next.action, Action::RollbackFailed);
@@ -502,7 +502,7 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
     assert_eq!(
         cutover.phase,
         Phase::Baking { since: at(120) },
-        "a change whose id was lost gets the time that Route 53 takes"
+        "a change whose id was lost gets the time that changes generally take"
     );
 }
 
@@ -559,7 +559,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     let mut cutover =
         accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
     let day = Baseline { stretches: 1440, worst_rate: 0.001_23, wander: 0.123, bursts: 0.0123 };
-    for lb in cutover.load_balancers.iter_mut().step_by(2) {
+    for lb in cutover.meters.iter_mut().step_by(2) {
         lb.baseline = Some(Baselines { hosts: 1000, errors: day, slow: Some(day) });
     }
     for (index, route) in cutover.routes.iter_mut().enumerate() {
@@ -669,7 +669,7 @@ fn a_record_that_changed_in_more_than_its_weight_is_drift() {
     }
     let other = check(&cutover, vec![7], Weights { old: 1, new: 2 });
     assert_eq!(other.routes[0].status, Status::Drifted);
-    // A record of one side alone has appeared beside what cutover moved: that can go back.
+    // A part of one side alone has appeared beside what cutover moved: that can go back.
     let halved = |whole| {
         let (route, live) = (cutover.routes[0].name.clone(), Err("half".to_owned()));
         let splits = Ok(vec![Split { route, live, whole, shapes: vec![7] }]);
@@ -750,7 +750,7 @@ fn e_must_reach_more_the_more_is_tested() {
     let mut cutover = accepted(10, two_steps());
     assert!((limit(&cutover) - 3.0).abs() < 1e-9, "10 pairs / 0.01");
     for route in &mut cutover.routes {
-        (route.old_lb, route.new_lb) = (0, 1);
+        (route.old_meter, route.new_meter) = (0, 1);
     }
     assert!((limit(&cutover) - 2.0).abs() < 1e-9, "one pair behind all routes");
     cutover.health.latency_target_s = Some(0.5);

@@ -69,7 +69,7 @@ pub struct Baselines {
 }
 
 impl Baselines {
-    /// Of what a load balancer counted, the newest period last.
+    /// Reads what a meter counted, the newest period last.
     #[must_use]
     pub fn of(series: &Series, hosts: u32, health: &Health) -> Self {
         let slow = series.counts.iter().zip(&series.latency).map(|(counts, latency)| {

@@ -99,7 +99,7 @@ impl Window {
 pub struct Counts {
     /// Requests: those for which a target was chosen, and those for which there was none.
     pub requests: u64,
-    /// Answers 5xx of targets and of the load balancer.
+    /// Requests that failed: answers 5xx, of targets or before them.
     pub errors: u64,
 }
 
@@ -165,7 +165,7 @@ impl std::iter::Sum for Counts {
     }
 }
 
-/// What a telemetry source tells of one load balancer over a [`Window`].
+/// What a telemetry source counted of one meter over a [`Window`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// One entry a period of the window; `None` where the source has nothing, which is no
@@ -195,8 +195,8 @@ pub enum Latency {
 pub struct Observed {
     /// The periods.
     pub window: Window,
-    /// One series a load balancer, in the order of
-    /// [`Cutover::load_balancers`](crate::Cutover::load_balancers).
+    /// One series a meter, in the order of
+    /// [`Cutover::meters`](crate::Cutover::meters).
     pub series: Vec<Series>,
     /// Those of the named alarms that are in ALARM now.
     pub alarms: Vec<String>,
@@ -236,7 +236,7 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Puts the series of two load balancers side by side.
+    /// Puts the series of two meters side by side.
     #[must_use]
     pub fn new<'a>(
         observed: &'a Observed,

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The shortest period that the metrics of load balancers have, in seconds.
-/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
+/// The shortest period that the metrics have, in seconds, where nobody says otherwise.
 pub const PERIOD_S_MIN: u32 = 60;
 
 /// What to do with a step that never had enough data.

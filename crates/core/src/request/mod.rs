@@ -221,7 +221,7 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
     let period_ok =
         |s: &u32| short.contains(s) || ((60..=3600).contains(s) && s.is_multiple_of(60));
     let period_allowed = if short.is_empty() {
-        "a multiple of 60 up to 3600 (load balancers are counted by the minute)".to_owned()
+        "a multiple of 60 up to 3600 (the metrics are counted by the minute)".to_owned()
     } else {
         format!("a multiple of 60 up to 3600, or one of {short:?}")
     };
@@ -382,7 +382,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_field_but_new_and_the_zone_has_a_default() {
+    fn every_field_but_new_and_the_place_has_a_default() {
         let defaults = json!({"place": "example.com"});
         let request = Request::parse(&defaults, &json!({"new": "green"}), &ROUTERS, PERIOD_S_MIN)
             .expect("enough");

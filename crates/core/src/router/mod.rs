@@ -113,8 +113,8 @@ impl fmt::Display for Weights {
 pub struct Split {
     /// The route.
     pub route: RouteId,
-    /// Its weights, or in one sentence why they cannot be told: a side's record is gone, or the
-    /// record types disagree.
+    /// Its weights, or in one sentence why they cannot be told: a side is gone, or parts of
+    /// the route disagree.
     pub live: Result<Weights, String>,
     /// The weights of the parts that both sides have, where these agree: known as well when one side alone has
     /// another part, so that `live` is not.
@@ -131,7 +131,7 @@ pub enum Way {
     Onward,
     /// Back: each part of the route goes back that is as cutover left it, whatever has become of the others.
     Back,
-    /// Back, whatever the weights are now and wherever the records point: a person insists.
+    /// Back, whatever the weights are now and wherever its requests go: a person insists.
     Forced,
 }
 

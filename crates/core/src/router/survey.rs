@@ -136,7 +136,7 @@ pub enum Behind {
         code: &'static str,
         /// What was found instead, after "its old side" or "its new side": "points at NAME, which is …".
         what: String,
-        /// What should stand there: "an application load balancer …".
+        /// What should stand there, after "point it at".
         allowed: String,
     },
     /// Something that can never be counted here.
@@ -151,7 +151,7 @@ pub enum Behind {
 /// What counts requests behind an endpoint, and its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// What it is called in a sentence, after "the old" or "the new": `load balancer app/NAME/ID`.
+    /// What it is called in a sentence, after "the old" or "the new": what kind of thing, and its name.
     pub called: String,
     /// Names it to the telemetry.
     pub meter: String,

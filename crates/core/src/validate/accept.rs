@@ -7,7 +7,7 @@ use crate::cutover::{Action, Cutover, Next, Phase, REASON_CHARS_MAX, Route, SCHE
 use crate::evidence::baseline::Baselines;
 use crate::failure::Problem;
 use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
-use crate::meter::LoadBalancer;
+use crate::meter::Meter;
 use crate::plan::{Plan, Planned};
 use crate::report::Report;
 use crate::router::survey::{Backend, RouterRef};
@@ -72,9 +72,9 @@ impl Validation {
     /// The cutover, as far as all its parts are known.
     pub(super) fn cutover(&mut self, history: &History) -> Option<Cutover> {
         let sides = self.survey.sides.clone()?;
-        let (load_balancers, routes) = self.meters_and_routes(history)?;
+        let (meters, routes) = self.meters_and_routes(history)?;
         let first_step = self.first_step()?;
-        self.warn_without_baseline(&load_balancers, &routes);
+        self.warn_without_baseline(&meters, &routes);
         let (request, survey) = (&self.request, &self.survey);
         let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
         let writers: BTreeSet<_> =
@@ -102,7 +102,7 @@ impl Validation {
             extra_events: 0,
             retry_count: 0,
             other_writers,
-            load_balancers,
+            meters,
             routes,
             warnings: survey.warnings.clone(),
             next: Next { action: Action::Shift, wait_s: 0, reason },
@@ -118,7 +118,7 @@ impl Validation {
                 health: &cutover.health,
                 routes: cutover.routes.len(),
                 behaviour: &survey.behaviour,
-                load_balancers: &cutover.load_balancers,
+                meters: &cutover.meters,
                 linger_s: self.linger_s(),
                 resolvers: request.resolvers,
             }));
@@ -128,18 +128,14 @@ impl Validation {
     }
 
     /// Every meter once, and the routes with the indices of theirs.
-    fn meters_and_routes(&self, history: &History) -> Option<(Vec<LoadBalancer>, Vec<Route>)> {
-        let mut meters: Vec<LoadBalancer> = Vec::new();
+    fn meters_and_routes(&self, history: &History) -> Option<(Vec<Meter>, Vec<Route>)> {
+        let mut meters: Vec<Meter> = Vec::new();
         let mut index_of = |backend: &Backend, side: Side| {
             let groups = backend.groups.iter().map(|group| group.id.clone());
             let counted = history.get(&backend.meter).filter(|_| side == Side::Old);
             let baseline =
                 counted.map(|of| Baselines::of(of, backend.healthy(), &self.request.health));
-            let meter = LoadBalancer {
-                id: backend.meter.clone(),
-                target_groups: groups.collect(),
-                baseline,
-            };
+            let meter = Meter { id: backend.meter.clone(), hosts: groups.collect(), baseline };
             meters.iter().position(|known| *known == meter).unwrap_or_else(|| {
                 meters.push(meter);
                 meters.len() - 1
@@ -147,8 +143,8 @@ impl Validation {
         };
         let mut routes = Vec::new();
         for found in &self.survey.routes {
-            let old_lb = index_of(self.backend(found, Side::Old)?, Side::Old);
-            let new_lb = index_of(self.backend(found, Side::New)?, Side::New);
+            let old_meter = index_of(self.backend(found, Side::Old)?, Side::Old);
+            let new_meter = index_of(self.backend(found, Side::New)?, Side::New);
             // Resumed: going back means all weight on the old side, not the split found. Any
             // weight beside 0 does.
             let all = found.live.old.saturating_add(found.live.new);
@@ -158,8 +154,8 @@ impl Validation {
                 original: Weights { old: all, new: 0 },
                 last: found.live,
                 status: Status::Active,
-                old_lb,
-                new_lb,
+                old_meter,
+                new_meter,
                 other_writer: found.other_writer.clone(),
                 all_or_nothing: found.old.all_or_nothing.is_some(),
                 shapes: found.shapes.clone(),
@@ -182,9 +178,9 @@ impl Validation {
     }
 
     /// Without a day of the old side's traffic, its bursts are not known.
-    fn warn_without_baseline(&mut self, meters: &[LoadBalancer], routes: &[Route]) {
-        let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_lb).collect();
-        let known = |meter: &&LoadBalancer| {
+    fn warn_without_baseline(&mut self, meters: &[Meter], routes: &[Route]) {
+        let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_meter).collect();
+        let known = |meter: &&Meter| {
             let knows = |b: Baselines| {
                 b.errors.knows_bursts() && b.slow.is_none_or(|slow| slow.knows_bursts())
             };

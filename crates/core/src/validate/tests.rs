@@ -130,9 +130,9 @@ fn routes_that_lack_the_new_side_are_waited_for_and_then_left_where_they_are() {
     assert_eq!(cutover.sides, Sides { old: "blue".to_owned(), new: "green".to_owned() });
     assert_eq!(cutover.router.place, json!({"found": "example.com"}));
     assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
-    assert_eq!(cutover.load_balancers.len(), 2, "shared ones are listed once");
-    assert_eq!(cutover.load_balancers[0].target_groups, ["blue/1"]);
-    assert_eq!(cutover.load_balancers[1].target_groups, ["green/1"]);
+    assert_eq!(cutover.meters.len(), 2, "shared ones are listed once");
+    assert_eq!(cutover.meters[0].hosts, ["blue/1"]);
+    assert_eq!(cutover.meters[1].hosts, ["green/1"]);
     assert_eq!(cutover.next.action, Action::Shift);
     assert_eq!(cutover.warnings[0].code, "left_out");
     assert!(cutover.warnings[0].message.contains("only-old.example.com"));
@@ -340,7 +340,7 @@ fn a_dry_run_ends_with_a_plan() {
         let given = Given::fine().with("health", health).with("dry_run", json!(true));
         let report = given.validate().expect("planned").report.expect("a report");
         let plan = report.plan.expect("a plan");
-        assert_eq!(plan.metrics_per_check, 10, "one more of each load balancer: {latency_by}");
+        assert_eq!(plan.metrics_per_check, 10, "one more of each meter: {latency_by}");
     }
 }
 
@@ -490,9 +490,9 @@ fn a_cutover_that_knows_little_of_the_old_side_is_warned_about() {
     }
     let cutover = given.validate().expect("accepted");
     assert_eq!(cutover.warnings[0].code, "short_baseline");
-    let baseline = cutover.load_balancers[0].baseline.expect("of the old side");
+    let baseline = cutover.meters[0].baseline.expect("of the old side");
     assert_eq!((baseline.hosts, baseline.errors.stretches), (3, 500));
-    assert_eq!(cutover.load_balancers[1].baseline, None, "of the new side there is none");
+    assert_eq!(cutover.meters[1].baseline, None, "of the new side there is none");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
-use cutover_core::{Cutover, Health, LoadBalancer, Phase};
+use cutover_core::{Cutover, Health, Meter, Phase};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -124,12 +124,12 @@ fn calls_of_rollback(routes: usize) -> u64 {
 /// watched. A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the
 /// emulator's answers have one page however long they are, so that more pages would not be seen here.
 fn metric_calls<'a>(
-    load_balancers: impl Iterator<Item = &'a LoadBalancer>,
+    meters: impl Iterator<Item = &'a Meter>,
     health: &Health,
     periods: usize,
 ) -> u64 {
     let distinct: BTreeMap<&str, usize> =
-        load_balancers.map(|of| (of.id.as_str(), of.target_groups.len())).collect();
+        meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
     let series = if health.latency_target_s.is_some() { 4 } else { 3 };
     let queries = series * distinct.len() + distinct.values().sum::<usize>();
     let per_call = QUERIES_PER_CALL.min(POINTS_PER_PAGE / periods);
@@ -138,16 +138,16 @@ fn metric_calls<'a>(
 
 /// Metric calls of one check: of both sides.
 fn calls_of_check(cutover: &Cutover) -> u64 {
-    metric_calls(cutover.load_balancers.iter(), &cutover.health, PERIODS_OF_CHECK)
+    metric_calls(cutover.meters.iter(), &cutover.health, PERIODS_OF_CHECK)
 }
 
 /// Metric calls of a validation that accepts: of the old side over a day, and where there are many target
 /// groups, of the healthy and the unhealthy hosts of each.
 fn calls_of_validation(cutover: &Cutover) -> u64 {
-    let old = cutover.routes.iter().filter_map(|route| cutover.load_balancers.get(route.old_lb));
-    let old = old.map(|of| LoadBalancer { target_groups: Vec::new(), ..of.clone() });
-    let old: Vec<LoadBalancer> = old.collect();
-    let groups = cutover.load_balancers.iter().flat_map(|of| &of.target_groups).count();
+    let old = cutover.routes.iter().filter_map(|route| cutover.meters.get(route.old_meter));
+    let old = old.map(|of| Meter { hosts: Vec::new(), ..of.clone() });
+    let old: Vec<Meter> = old.collect();
+    let groups = cutover.meters.iter().flat_map(|of| &of.hosts).count();
     let queries = if groups > LOOKED_AT_MAX { 2 * groups } else { 0 };
     let of_hosts = u64::try_from(queries.div_ceil(QUERIES_PER_CALL)).unwrap_or(u64::MAX);
     metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_hosts
@@ -279,11 +279,11 @@ impl Bench {
     /// Lets these load balancers have counted requests in each of the last minutes.
     pub(super) async fn count_minutes<'a>(
         &self,
-        load_balancers: impl Iterator<Item = &'a str>,
+        meters: impl Iterator<Item = &'a str>,
         minutes: i64,
     ) -> Result<(), LabError> {
         let now = Timestamp::now();
-        for id in load_balancers {
+        for id in meters {
             let minute =
                 |minute| datum_of(id, "RequestCount", now - SignedDuration::from_mins(minute));
             let data: Vec<MetricDatum> =
@@ -441,10 +441,10 @@ fn cutover(state: &Value) -> Result<Cutover, LabError> {
 mod tests {
     use super::*;
 
-    fn load_balancer(id: usize, groups: usize) -> LoadBalancer {
+    fn load_balancer(id: usize, groups: usize) -> Meter {
         let group = |group| format!("targetgroup/{id}/{group}");
-        let target_groups = (0..groups).map(group).collect();
-        LoadBalancer { id: format!("app/{id}"), target_groups, baseline: None }
+        let hosts = (0..groups).map(group).collect();
+        Meter { id: format!("app/{id}"), hosts, baseline: None }
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
     let mut baking = state(&events.check_health)?;
     say("memory: a day of requests");
     let (mut old, mut new) = (Vec::new(), Vec::new());
-    for (index, lb) in baking.load_balancers.iter().enumerate() {
-        let is_old = baking.routes.iter().any(|route| route.old_lb == index);
+    for (index, lb) in baking.meters.iter().enumerate() {
+        let is_old = baking.routes.iter().any(|route| route.old_meter == index);
         if is_old { &mut old } else { &mut new }.push(lb.id.clone());
     }
     bench.count_minutes(old.iter().map(String::as_str), DAY_MIN).await?;
