@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn more_problems_than_a_cause_holds_are_counted() {
-        let many = vec![Problem::new("no_record", "x".repeat(100)); 1000];
+        let many = vec![Problem::new("no_place", "x".repeat(100)); 1000];
         let cause = Failure::InvalidInput(many).to_string();
         assert!(escaped_bytes(&cause) <= CAUSE_BYTES_MAX);
         let parsed: serde_json::Value = serde_json::from_str(&cause).expect("still JSON");

@@ -441,7 +441,7 @@ fn isolated_a_route_that_is_refused_is_kept_and_the_others_go_on() {
     let splits = world.splits(&cutover);
     let end = world.run(cutover.after_rollback(&went_back(shifted, splits)));
     assert_eq!(end.next.action, Action::RollbackFailed);
-    assert!(end.next.reason.contains("are protected"), "{}", end.next.reason);
+    assert!(end.next.reason.contains("is protected"), "{}", end.next.reason);
     let live: Vec<u32> = world.live.iter().map(|live| live.new).collect();
     assert_eq!(live, [100, 10, 100]);
 }
@@ -642,7 +642,7 @@ fn a_route_that_another_execution_has_is_left_and_the_others_go_back() {
 }
 
 #[test]
-fn a_record_that_changed_in_more_than_its_weight_is_drift() {
+fn a_route_that_changed_in_more_than_its_weight_is_drift() {
     let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
     let cutover = world.obey(accepted(1, two_steps()));
     let check = |cutover: &Cutover, shapes: Vec<u32>, live| {

@@ -417,7 +417,7 @@ fn another_executions_input_is_read_over_the_same_defaults() {
 }
 
 #[test]
-fn another_execution_with_a_third_side_wants_the_routes_that_have_its_records() {
+fn another_execution_with_a_third_side_wants_the_routes_that_have_a_part_of_it() {
     let mut given = Given::fine().with("old", json!("blue"));
     let input = Some(r#"{"new":"red"}"#.to_owned());
     given.facts.running = vec![Running { name: "a".to_owned(), started_at: at(999), input }];
