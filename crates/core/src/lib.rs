@@ -6,6 +6,7 @@ mod evidence;
 mod failure;
 pub mod limits;
 mod meter;
+mod next;
 mod percent;
 mod plan;
 mod report;
@@ -16,8 +17,7 @@ mod validate;
 mod words;
 
 pub use cutover::{
-    Action, Checked, Cutover, Execution, Next, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX,
-    Status,
+    Checked, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Seen, Status,
 };
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
 pub use evidence::e_process::EProcess;
@@ -26,6 +26,7 @@ pub use evidence::verdict::{Verdict, VerdictKind};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
 pub use failure::{Failure, Problem};
 pub use meter::{Meter, OldSide};
+pub use next::{Action, Next};
 pub use percent::Percent;
 pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};
@@ -47,8 +48,8 @@ pub use router::survey::{
     Survey,
 };
 pub use router::{
-    Fence, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides, Split,
-    Way, Weights,
+    Fence, Live, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides,
+    Split, Way, Weights,
 };
 pub use validate::facts::{Attempt, Facts, History, Running};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cutover::{Action, Cutover, Status};
 use crate::failure::escaped_bytes;
 use crate::limits::CAUSE_BYTES_MAX;
+use crate::next::Action;
 use crate::plan::Plan;
-use crate::router::{RouteId, Split, Weights};
+use crate::router::{RouteId, Weights};
 
 /// The end of a cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,35 +46,17 @@ const fn is_zero(number: &usize) -> bool {
 }
 
 impl Report {
-    /// The report of a cutover whose `next` is an end. `splits`: what was read back.
-    pub(crate) fn of(cutover: &Cutover, splits: &[Split]) -> Self {
-        let live = |name: &RouteId| {
-            let split = splits.iter().find(|split| &split.route == name)?;
-            split.live.clone().ok()
-        };
-        let mut routes: Vec<(bool, RouteReport)> = cutover
-            .routes
-            .iter()
-            .map(|route| {
-                let reason = route.reason.clone().unwrap_or_else(|| cutover.next.reason.clone());
-                let report = RouteReport {
-                    route: route.name.clone(),
-                    original: route.original,
-                    last: route.last,
-                    live: live(&route.name),
-                    reason,
-                };
-                (matches!(route.status, Status::Active | Status::RolledBack), report)
-            })
-            .collect();
+    /// Reports an end, or what is known before it. Each route comes with whether it ended well.
+    pub(crate) fn new(
+        outcome: Action,
+        reason: &str,
+        routes: impl Iterator<Item = (bool, RouteReport)>,
+    ) -> Self {
+        let mut routes: Vec<(bool, RouteReport)> = routes.collect();
         routes.sort_by_key(|(well, _)| *well);
-        let mut report = Self {
-            outcome: cutover.next.action,
-            reason: cutover.next.reason.clone(),
-            routes: routes.into_iter().map(|(_, report)| report).collect(),
-            omitted: 0,
-            plan: None,
-        };
+        let routes = routes.into_iter().map(|(_, report)| report).collect();
+        let mut report =
+            Self { outcome, reason: reason.to_owned(), routes, omitted: 0, plan: None };
         report.fit();
         report
     }

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cutover::{Action, Cutover, Route, Status};
+use crate::cutover::{Cutover, Route, Status};
 use crate::failure::{Failure, Problem};
+use crate::next::Action;
 use crate::request::fields::{Fields, refused, shown};
 
 /// The order to roll back: from the state machine, or by hand.

@@ -1,7 +1,7 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
 use adapters::{Alarms, AnyRouter, CloudWatch, Splits, Telemetry, clients, journal, runtime};
-use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId};
+use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId, Seen};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,21 +37,16 @@ async fn check(
         observe(telemetry, &cutover, now),
     );
     let checked = Checked {
-        propagated: within_reach(propagated)?.unwrap_or(Propagation::Pending),
-        splits: within_reach(splits)?,
-        observed: within_reach(observed)?,
+        propagated: match Seen::of(propagated)? {
+            Seen::Now(propagated) => propagated,
+            Seen::OutOfReach(_) => Propagation::Pending,
+        },
+        splits: Seen::of(splits)?,
+        observed: Seen::of(observed)?,
     };
     let cutover = cutover.after_check(&checked, now);
     journal::tell_verdicts(&cutover, now);
     Ok(cutover)
-}
-
-/// Splits off what may be read again at the next check.
-fn within_reach<T>(read: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
-    match read {
-        Err(Failure::Unreachable(why)) => Ok(Err(why)),
-        read => read.map(Ok),
-    }
 }
 
 async fn observe(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cutover_core::{
-    Behaviour, Endpoint, Failure, Fence, Found, Move, Moved, Propagation, Request, RouteId,
+    Behaviour, Endpoint, Failure, Fence, Found, Live, Move, Moved, Propagation, Request, RouteId,
     Shifted, Sides, Split, Splitting, Survey, Way, Weights,
 };
 use serde_json::Value;
@@ -81,13 +81,13 @@ impl Memory {
 impl State {
     fn make(&mut self, asked: &Move) -> Moved {
         let Some(live) = self.live.get(&asked.route).copied() else {
-            return Moved::Drifted(Err("there is no such route".to_owned()));
+            return Moved::Drifted(Live::Unclear("there is no such route".to_owned()));
         };
         if live == asked.to {
             return Moved::There;
         }
         if asked.way != Way::Forced && !asked.from.contains(&live) {
-            return Moved::Drifted(Ok(live));
+            return Moved::Drifted(Live::At(live));
         }
         if self.protected.contains(&asked.route) {
             return Moved::Refused("it is protected".to_owned());
@@ -105,7 +105,8 @@ impl Splits for Memory {
             let live = state.live.get(route).copied();
             Split {
                 route: route.clone(),
-                live: live.ok_or_else(|| "there is no such route".to_owned()),
+                live: live
+                    .map_or_else(|| Live::Unclear("there is no such route".to_owned()), Live::At),
                 whole: live,
                 shapes: live.map(|_| SHAPE).into_iter().collect(),
             }

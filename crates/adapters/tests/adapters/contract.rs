@@ -2,7 +2,7 @@
 
 use adapters::router::memory::Memory;
 use adapters::{Route53, Router};
-use cutover_core::{Failure, Move, Moved, RouteId, Sides, Way, Weights};
+use cutover_core::{Failure, Live, Move, Moved, RouteId, Sides, Way, Weights};
 
 use crate::fake::Answer;
 use crate::zone::{FakeZone, aliases};
@@ -60,7 +60,8 @@ pub async fn answers_in_the_order_asked<B: Bench>() {
         let routes = order.map(|index| bench.route(index));
         let splits = adapters::Splits::read(&bench.router(), &routes).await.expect("read");
         let read: Vec<_> = splits.into_iter().map(|split| (split.route, split.live)).collect();
-        let expected: Vec<_> = order.map(|index| (bench.route(index), Ok(live[index]))).into();
+        let expected: Vec<_> =
+            order.map(|index| (bench.route(index), Live::At(live[index]))).into();
         assert_eq!(read, expected);
     }
     let moves = [2, 0].map(|index| Move { from: vec![live[index]], ..step(&bench, index) });
@@ -72,9 +73,9 @@ pub async fn answers_in_the_order_asked<B: Bench>() {
 pub async fn a_route_that_does_not_exist_has_no_split<B: Bench>() {
     let bench = B::with(&[START]);
     let splits = adapters::Splits::read(&bench.router(), &[bench.route(7)]).await.expect("read");
-    assert!(splits[0].live.is_err(), "{splits:?}");
+    assert!(matches!(splits[0].live, Live::Unclear(_)), "{splits:?}");
     let shifted = bench.router().shift(&[step(&bench, 7)], None).await.expect("told");
-    assert!(matches!(shifted.moves[0].1, Moved::Drifted(Err(_))), "{shifted:?}");
+    assert!(matches!(shifted.moves[0].1, Moved::Drifted(Live::Unclear(_))), "{shifted:?}");
 }
 
 pub async fn a_repeat_writes_nothing<B: Bench>() {
@@ -95,7 +96,7 @@ pub async fn an_unknown_split_is_drift_and_untouched<B: Bench>() {
     let moves = [step(&bench, 0), step(&bench, 1)];
     let shifted = bench.router().shift(&moves, None).await.expect("told");
     assert_eq!(shifted.moves[0].1, Moved::There);
-    assert_eq!(shifted.moves[1].1, Moved::Drifted(Ok(weights(30, 70))));
+    assert_eq!(shifted.moves[1].1, Moved::Drifted(Live::At(weights(30, 70))));
     assert_eq!([bench.live(0), bench.live(1)], [STEP, weights(30, 70)]);
 }
 
@@ -104,7 +105,7 @@ pub async fn a_way_back_is_made_from_any_split_that_cutover_may_have_left<B: Ben
     let moves = [0, 1, 2].map(|index| back(&bench, index));
     let shifted = bench.router().shift(&moves, None).await.expect("told");
     let told: Vec<Moved> = shifted.moves.into_iter().map(|(_, told)| told).collect();
-    assert_eq!(told, [Moved::There, Moved::There, Moved::Drifted(Ok(weights(30, 70)))]);
+    assert_eq!(told, [Moved::There, Moved::There, Moved::Drifted(Live::At(weights(30, 70)))]);
     let forced = Move { way: Way::Forced, ..back(&bench, 2) };
     let shifted = bench.router().shift(&[forced], None).await.expect("told");
     assert_eq!(shifted.moves[0].1, Moved::There, "a person insists");

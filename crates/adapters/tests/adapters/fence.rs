@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use adapters::{Route53, Router, Splits};
 use aws_sdk_route53::types::{Change, ResourceRecordSet};
-use cutover_core::{Fence, Move, Moved, RouteId, Shifted, Sides, Way, Weights};
+use cutover_core::{Fence, Live, Move, Moved, RouteId, Shifted, Sides, Way, Weights};
 use jiff::Timestamp;
 
 use crate::fake::Answer;
@@ -275,11 +275,11 @@ async fn records_that_changed_in_more_than_their_weights_are_drift_until_a_perso
         zone.state().sets.iter_mut().filter(|s| s.weight.is_some()).for_each(change);
         let asked = Move { shapes: shapes.clone(), ..onward(CHAT, HALF, NEW) };
         let stopped = shift(&zone, asked, &fence("a", 2)).await;
-        let Moved::Drifted(Err(why)) = moved(&stopped) else { panic!("{stopped:?}") };
+        let Moved::Drifted(Live::Unclear(why)) = moved(&stopped) else { panic!("{stopped:?}") };
         assert!(why.starts_with("they are now: old A alias "), "{why}");
         let asked = Move { shapes: shapes.clone(), ..back(&[HALF]) };
         let left = shift(&zone, asked.clone(), &last("a", 4)).await;
-        assert!(matches!(moved(&left), Moved::Drifted(Err(_))), "{left:?}");
+        assert!(matches!(moved(&left), Moved::Drifted(Live::Unclear(_))), "{left:?}");
         assert_eq!(zone.weights(CHAT, "A"), (50, 50));
         let forced = shift(&zone, Move { way: Way::Forced, ..asked }, &last("a", 4)).await;
         assert_eq!(moved(&forced), &Moved::There);
@@ -301,7 +301,7 @@ async fn a_listing_that_lacks_a_route_is_read_twice_before_it_counts() {
         }
     });
     let split = router(&zone).read(&[RouteId::from(CHAT)]).await.expect("read");
-    assert_eq!(split[0].live, Ok(HALF));
+    assert_eq!(split[0].live, Live::At(HALF));
     assert_eq!(zone.state().listed.len(), 2);
 }
 

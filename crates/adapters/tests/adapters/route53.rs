@@ -11,7 +11,7 @@ use aws_sdk_route53::types::{
     ChangeAction, ChangeInfo, ChangeStatus, CidrRoutingConfig, ResourceRecordSet,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{Failure, Move, Moved, Propagation, RouteId, Sides, Way, Weights};
+use cutover_core::{Failure, Live, Move, Moved, Propagation, RouteId, Sides, Way, Weights};
 
 use crate::fake::{Answer, Classes, Fake, client};
 use crate::zone::{FakeZone, NOTHING, alias, aliases, plain};
@@ -69,7 +69,7 @@ async fn reads_the_split_of_each_route_in_the_order_asked() {
     );
     let splits = router(&zone).read(&routes(&["b.example.com", "a.example.com"])).await;
     let live: Vec<_> = splits.expect("read").into_iter().map(|split| split.live).collect();
-    assert_eq!(live, [Ok(weights(90, 10)), Ok(weights(255, 0))]);
+    assert_eq!(live, [Live::At(weights(90, 10)), Live::At(weights(255, 0))]);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_split_is_told_only_when_both_sides_are_there_and_all_types_agree() {
     ];
     for (sets, sentence) in table {
         let splits = router(&FakeZone::new(sets)).read(&routes(&[CHAT])).await.expect("read");
-        assert_eq!(splits[0].live, Err(sentence.to_owned()));
+        assert_eq!(splits[0].live, Live::Unclear(sentence.to_owned()));
     }
 }
 
@@ -106,7 +106,7 @@ async fn records_of_other_types_and_of_other_sides_without_weight_do_not_matter(
     sets.push(alias(CHAT, "A", "red", 0));
     sets.push(plain(CHAT, "TXT", "blue", 5, 300, &["\"heritage=external-dns\""]));
     let splits = router(&FakeZone::new(sets)).read(&routes(&[CHAT])).await.expect("read");
-    assert_eq!(splits[0].live, Ok(weights(70, 30)));
+    assert_eq!(splits[0].live, Live::At(weights(70, 30)));
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_third_side_with_weight_makes_the_split_unknown_but_stops_no_way_back(
     let zone = FakeZone::new(sets);
     let splits = router(&zone).read(&routes(&[CHAT])).await.expect("read");
     let why = "records of a third set identifier, \"red\", have weight".to_owned();
-    assert_eq!(splits[0].live, Err(why));
+    assert_eq!(splits[0].live, Live::Unclear(why));
     let back = Move { way: Way::Back, ..to(CHAT, weights(90, 10), weights(100, 0)) };
     let shifted = router(&zone).shift(&[back], None).await.expect("shifted");
     assert_eq!(shifted.moves, [there(CHAT)]);
@@ -133,7 +133,7 @@ async fn pages_that_hold_none_of_the_routes_are_skipped() {
         0,
     )));
     let splits = router(&zone).read(&routes(&["z.example.com", "a.example.com"])).await;
-    assert!(splits.expect("read").iter().all(|split| split.live == Ok(weights(100, 0))));
+    assert!(splits.expect("read").iter().all(|split| split.live == Live::At(weights(100, 0))));
     assert_eq!(zone.state().listed, ["a.example.com", "z.example.com"]);
 }
 
@@ -142,7 +142,7 @@ async fn routes_that_stand_together_are_read_in_as_many_calls_as_there_are_pages
     let names: Vec<String> = (0..250).map(|i| format!("r{i:03}.example.com")).collect();
     let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 100, 0)));
     let splits = router(&zone).read(&routes(&names)).await.expect("read");
-    assert!(splits.iter().all(|split| split.live == Ok(weights(100, 0))));
+    assert!(splits.iter().all(|split| split.live == Live::At(weights(100, 0))));
     assert_eq!(zone.state().listed.len(), 1000_usize.div_ceil(300));
 }
 
@@ -153,7 +153,10 @@ async fn a_name_that_goes_on_in_the_next_page_is_read_whole() {
         let zone = FakeZone::new(names.iter().flat_map(|name| aliases(name, 50, 50)));
         zone.state().page_max = page_max;
         let splits = router(&zone).read(&routes(&names)).await.expect("read");
-        assert!(splits.iter().all(|split| split.live == Ok(weights(50, 50))), "{page_max} a page");
+        assert!(
+            splits.iter().all(|split| split.live == Live::At(weights(50, 50))),
+            "{page_max} a page"
+        );
     }
 }
 
@@ -172,7 +175,10 @@ async fn every_route_is_found_in_whatever_order_the_service_sorts() {
             zone.state().order = order;
             zone.state().page_max = page_max;
             let splits = router(&zone).read(&routes(&names)).await.expect("read");
-            assert!(splits.iter().all(|split| split.live == Ok(weights(50, 50))), "{splits:?}");
+            assert!(
+                splits.iter().all(|split| split.live == Live::At(weights(50, 50))),
+                "{splits:?}"
+            );
         }
     }
 }
@@ -335,9 +341,11 @@ async fn a_route_whose_split_is_not_the_expected_one_is_left_alone() {
     assert_eq!(
         became,
         [
-            Moved::Drifted(Ok(weights(50, 50))),
-            Moved::Drifted(Err("the A record of green is missing".to_owned())),
-            Moved::Drifted(Err("there is no weighted record of blue or green".to_owned())),
+            Moved::Drifted(Live::At(weights(50, 50))),
+            Moved::Drifted(Live::Unclear("the A record of green is missing".to_owned())),
+            Moved::Drifted(Live::Unclear(
+                "there is no weighted record of blue or green".to_owned()
+            )),
         ]
     );
     assert!(zone.state().batches.is_empty());
@@ -403,7 +411,7 @@ async fn a_second_writer_in_the_middle_of_a_shift_stops_its_route_only() {
             })
         });
         let shifted = router(&zone).shift(&names.map(step), None).await.expect("shifted");
-        let drifted = Moved::Drifted(Ok(weights(100, 77)));
+        let drifted = Moved::Drifted(Live::At(weights(100, 77)));
         assert_eq!(shifted.moves[0], there(names[0]));
         assert_eq!(shifted.moves[1], (RouteId::from(names[1]), drifted));
         assert_eq!(shifted.moves[2], there(names[2]));
@@ -421,7 +429,7 @@ async fn routes_that_are_there_that_move_and_that_drifted_can_be_in_one_shift() 
     );
     let shifted = router(&zone).shift(&names.map(step), None).await.expect("shifted");
     assert_eq!(shifted.moves[..2], [there(names[0]), there(names[1])]);
-    assert_eq!(shifted.moves[2].1, Moved::Drifted(Ok(weights(1, 2))));
+    assert_eq!(shifted.moves[2].1, Moved::Drifted(Live::At(weights(1, 2))));
     assert_eq!((shifted.receipts.len(), shifted.unconfirmed), (1, true));
     assert_eq!(zone.state().batches[0].len(), 8, "only the route that has to move");
 }
@@ -458,7 +466,7 @@ async fn a_route_that_is_refused_for_good_keeps_no_other_from_moving() {
     let splits = router(&zone).read(&routes(&names)).await.expect("read");
     let still: Vec<&str> = splits
         .iter()
-        .filter(|split| split.live != Ok(weights(90, 10)))
+        .filter(|split| split.live != Live::At(weights(90, 10)))
         .map(|split| split.route.as_str())
         .collect();
     assert_eq!(still, ["r042.example.com"]);

@@ -1,8 +1,16 @@
 use proptest::prelude::*;
 
+use super::decide::Settled;
 use super::*;
 use crate::evidence::Counts;
 use crate::evidence::baseline::{Baseline, Baselines};
+use crate::evidence::verdict::VerdictKind;
+use crate::evidence::{Observed, Series};
+use crate::meter::OldSide;
+use crate::next::Action;
+use crate::request::health::OnNoData;
+use crate::request::ramp::ROLLBACK_EVENTS;
+use crate::router::{Move, Moved, Propagation, Shifted};
 
 const TTL_S: u32 = 60;
 
@@ -106,7 +114,7 @@ impl World {
                 return (asked.route.clone(), Moved::There);
             }
             if !asked.from.contains(live) {
-                return (asked.route.clone(), Moved::Drifted(Ok(*live)));
+                return (asked.route.clone(), Moved::Drifted(Live::At(*live)));
             }
             *live = asked.to;
             (asked.route.clone(), Moved::There)
@@ -126,7 +134,7 @@ impl World {
         let both = cutover.routes.iter().zip(&self.live);
         let split = |(route, live): (&Route, &Weights)| Split {
             route: route.name.clone(),
-            live: Ok(*live),
+            live: Live::At(*live),
             whole: Some(*live),
             shapes: vec![7],
         };
@@ -160,8 +168,8 @@ impl World {
             Action::Wait => {
                 let checked = Checked {
                     propagated: Propagation::Done,
-                    splits: Ok(self.splits(&cutover)),
-                    observed: Ok(self.observed(&cutover)),
+                    splits: Seen::Now(self.splits(&cutover)),
+                    observed: Seen::Now(self.observed(&cutover)),
                 };
                 cutover.after_check(&checked, at(self.now))
             }
@@ -341,8 +349,8 @@ fn broken_metrics_hold_and_never_advance() {
     let mut now = 0;
     while cutover.next.action == Action::Wait {
         now += i64::from(cutover.next.wait_s);
-        let splits = Ok(world.splits(&cutover));
-        let observed = Err("Unreachable: no answer".to_owned());
+        let splits = Seen::Now(world.splits(&cutover));
+        let observed = Seen::OutOfReach("Unreachable: no answer".to_owned());
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover = cutover.after_check(&checked, at(now));
     }
@@ -452,8 +460,8 @@ fn a_step_is_not_passed_while_the_live_weights_cannot_be_read() {
     let mut cutover = world.obey(accepted(1, two_steps()));
     while cutover.next.action == Action::Wait {
         world.now += i64::from(cutover.next.wait_s);
-        let observed = Ok(world.observed(&cutover));
-        let splits = Err("no answer".to_owned());
+        let observed = Seen::Now(world.observed(&cutover));
+        let splits = Seen::OutOfReach("no answer".to_owned());
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover = cutover.after_check(&checked, at(world.now));
     }
@@ -480,7 +488,8 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
     let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
     let mut cutover = world.obey(accepted(1, two_steps()));
     let check = |cutover: Cutover, world: &World, propagated, now| {
-        let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
+        let (splits, observed) =
+            (Seen::Now(world.splits(&cutover)), Seen::Now(world.observed(&cutover)));
         cutover.after_check(&Checked { propagated, splits, observed }, at(now))
     };
     assert_eq!(cutover.unsettled_receipts(), ["C1"]);
@@ -510,7 +519,8 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
 fn a_change_that_never_gets_in_sync_goes_back() {
     let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
     let cutover = world.obey(accepted(1, two_steps()));
-    let (splits, observed) = (Ok(world.splits(&cutover)), Ok(world.observed(&cutover)));
+    let (splits, observed) =
+        (Seen::Now(world.splits(&cutover)), Seen::Now(world.observed(&cutover)));
     let checked = Checked { propagated: Propagation::Pending, splits, observed };
     let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
     assert_eq!(cutover.next.action, Action::RollBack);
@@ -578,7 +588,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         });
         route.say(&"why it failed ".repeat(100));
     }
-    cutover.report = Some(Report::of(&cutover, &[]));
+    cutover.report = Some(cutover.report_now(&[]));
     let bytes = crate::validate::state_bytes(&cutover);
     assert!(bytes < 240 * 1024, "{bytes} bytes");
     assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
@@ -647,8 +657,9 @@ fn a_route_that_changed_in_more_than_its_weight_is_drift() {
     let cutover = world.obey(accepted(1, two_steps()));
     let check = |cutover: &Cutover, shapes: Vec<u32>, live| {
         let route = cutover.routes[0].name.clone();
-        let splits = Ok(vec![Split { route, live: Ok(live), whole: Some(live), shapes }]);
-        let observed = Ok(world.observed(cutover));
+        let splits =
+            Seen::Now(vec![Split { route, live: Live::At(live), whole: Some(live), shapes }]);
+        let observed = Seen::Now(world.observed(cutover));
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover.clone().after_check(&checked, at(60))
     };
@@ -671,9 +682,9 @@ fn a_route_that_changed_in_more_than_its_weight_is_drift() {
     assert_eq!(other.routes[0].status, Status::Drifted);
     // A part of one side alone has appeared beside what cutover moved: that can go back.
     let halved = |whole| {
-        let (route, live) = (cutover.routes[0].name.clone(), Err("half".to_owned()));
-        let splits = Ok(vec![Split { route, live, whole, shapes: vec![7] }]);
-        let observed = Ok(world.observed(&cutover));
+        let (route, live) = (cutover.routes[0].name.clone(), Live::Unclear("half".to_owned()));
+        let splits = Seen::Now(vec![Split { route, live, whole, shapes: vec![7] }]);
+        let observed = Seen::Now(world.observed(&cutover));
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover.clone().after_check(&checked, at(60)).routes[0].status
     };
@@ -684,7 +695,7 @@ fn a_route_that_changed_in_more_than_its_weight_is_drift() {
     let mut shifting = cutover.clone();
     shifting.phase = Phase::Shifting;
     let found = Weights { old: original.old, ..last };
-    let moves = vec![(cutover.routes[0].name.clone(), Moved::Drifted(Ok(found)))];
+    let moves = vec![(cutover.routes[0].name.clone(), Moved::Drifted(Live::At(found)))];
     let shifted =
         Shifted { moves, receipts: vec![], unconfirmed: false, live_in_s: 60, linger_s: 60 };
     assert_eq!(shifting.after_shift(&shifted, at(60)).routes[0].status, Status::RollingBack);
@@ -723,6 +734,10 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
         failing: true,
         reason: "both fail".to_owned(),
     };
+    let decided = |cutover: &Cutover, now| {
+        let decision = cutover.decide(Settled::Since(at(0)), &Seen::Now(vec![]), now);
+        cutover.clone().apply(decision)
+    };
     let mut at_the_end = accepted(1, two_steps());
     at_the_end.step = 1;
     at_the_end.phase = Phase::Baking { since: at(0) };
@@ -731,16 +746,16 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
     {
         let mut cutover = at_the_end.clone();
         cutover.routes[0].verdict = Some(verdict.clone());
-        let held = cutover.after_verdicts(None, at(300));
+        let held = decided(&cutover, at(300)).next;
         assert_eq!(held.action, Action::Wait, "{}", held.reason);
         assert!(held.reason.contains("fail on both sides"), "{}", held.reason);
-        cutover.after_verdicts(None, at(300 + 3600));
-        assert_eq!(cutover.routes[0].status, status, "{:?}", cutover.routes[0].reason);
+        let ended = decided(&cutover, at(300 + 3600));
+        assert_eq!(ended.routes[0].status, status, "{:?}", ended.routes[0].reason);
         // At any step but the last it goes on.
         cutover = at_the_end.clone();
         cutover.step = 0;
         cutover.routes[0].verdict = Some(verdict);
-        assert_eq!(cutover.after_verdicts(None, at(300)).action, Action::Shift);
+        assert_eq!(decided(&cutover, at(300)).next.action, Action::Shift);
     }
 }
 

@@ -108,14 +108,22 @@ impl fmt::Display for Weights {
     }
 }
 
+/// The weights of a route that were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// These.
+    At(Weights),
+    /// They cannot be told, for the reason that the sentence gives: a side is gone, or parts of the route disagree.
+    Unclear(String),
+}
+
 /// What a router found live for one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The route.
     pub route: RouteId,
-    /// Its weights, or in one sentence why they cannot be told: a side is gone, or parts of
-    /// the route disagree.
-    pub live: Result<Weights, String>,
+    /// Its weights.
+    pub live: Live,
     /// The weights of the parts that both sides have, where these agree: known as well when one side alone has
     /// another part, so that `live` is not.
     pub whole: Option<Weights>,
@@ -216,7 +224,7 @@ pub enum Moved {
     /// The service refused this move for good, for the reason given; the route is where it was.
     Refused(String),
     /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.
-    Drifted(Result<Weights, String>),
+    Drifted(Live),
     /// The route is no longer this cutover's: another execution has it, or a later write of this one. The
     /// sentence says which. It was left as it is.
     Superseded(String),

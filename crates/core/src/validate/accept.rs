@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::Validation;
-use crate::cutover::{Action, Cutover, Next, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
+use crate::cutover::{Cutover, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
 use crate::evidence::baseline::Baselines;
 use crate::failure::Problem;
 use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
 use crate::meter::Meter;
+use crate::next::{Action, Next};
 use crate::plan::{Plan, Planned};
-use crate::report::Report;
 use crate::router::survey::{Backend, RouterRef};
-use crate::router::{Side, Weights};
+use crate::router::{Live, Side, Split, Weights};
 use crate::validate::facts::History;
 use crate::words::listed;
 
@@ -111,7 +111,7 @@ impl Validation {
         if request.dry_run {
             cutover.next.action = Action::Planned;
             let live: Vec<_> = cutover.routes.iter().map(Route::found).collect();
-            let mut report = Report::of(&cutover, &live);
+            let mut report = cutover.report_now(&live);
             report.plan = Some(Plan::of(&Planned {
                 steps: cutover.ramp.steps().get(cutover.step..).unwrap_or_default(),
                 scale: cutover.ramp.scale(),
@@ -216,9 +216,9 @@ impl Validation {
 
 impl Route {
     /// The route's split as validation found it.
-    fn found(&self) -> crate::router::Split {
+    fn found(&self) -> Split {
         let (shapes, whole) = (self.shapes.clone(), Some(self.last));
-        crate::router::Split { route: self.name.clone(), live: Ok(self.last), whole, shapes }
+        Split { route: self.name.clone(), live: Live::At(self.last), whole, shapes }
     }
 }
 

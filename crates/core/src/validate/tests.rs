@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cutover::{Action, Execution};
+use crate::cutover::Execution;
 use crate::evidence::Counts;
 use crate::limits;
+use crate::next::Action;
 use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};

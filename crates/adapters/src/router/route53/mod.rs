@@ -16,8 +16,8 @@ use aws_sdk_route53::operation::get_change::GetChangeError;
 use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
 use cutover_core::limits::{ROUTE53_CHANGES_AT_ONCE, ROUTE53_WEIGHT_MAX};
 use cutover_core::{
-    ExternalDns, Failure, Fence, Move, Moved, Propagation, Request, RouteId, RouterSyntax, Shifted,
-    Sides, Split, Survey, Way, Weights,
+    ExternalDns, Failure, Fence, Live, Move, Moved, Propagation, Request, RouteId, RouterSyntax,
+    Shifted, Sides, Split, Survey, Way, Weights,
 };
 use serde_json::{Value, json};
 
@@ -140,7 +140,10 @@ impl Route53 {
     fn split(&self, route: &RouteId, listed: Option<&Listed>) -> Split {
         let sets = listed.map(|listed| &listed.sets[..]).unwrap_or_default();
         let pairs = no_third(sets, &self.sides).and_then(|()| Pairs::of(sets, &self.sides));
-        let live = pairs.as_ref().map_err(Clone::clone).and_then(|pairs| pairs.split(&self.sides));
+        let live = match &pairs {
+            Ok(pairs) => pairs.split(&self.sides),
+            Err(why) => Live::Unclear(why.clone()),
+        };
         let whole = pairs.as_ref().ok().and_then(Pairs::whole_split);
         let shapes = pairs.map(|pairs| pairs.shapes()).unwrap_or_default();
         Split { route: route.clone(), live, whole, shapes }
@@ -156,7 +159,7 @@ impl Route53 {
         let done = |moved| Ok(Judged::Done { moved, ttl_s: 0 });
         let pairs = match Pairs::of(&listed.sets, &self.sides) {
             Ok(pairs) => pairs,
-            Err(why) => return done(Moved::Drifted(Err(why))),
+            Err(why) => return done(Moved::Drifted(Live::Unclear(why))),
         };
         let hold = match hold(asked, listed.fence.as_ref(), fence) {
             Ok(hold) => hold,
@@ -213,7 +216,8 @@ impl Route53 {
         let expected = |weights: &Weights| *weights == asked.to || asked.from.contains(weights);
         let elsewhere = || {
             let others = pairs.whole.iter().filter(|pair| !known(pair)).map(Pair::described);
-            Moved::Drifted(Err(format!("they are now: {}", others.collect::<Vec<_>>().join(", "))))
+            let others = others.collect::<Vec<_>>().join(", ");
+            Moved::Drifted(Live::Unclear(format!("they are now: {others}")))
         };
         let ours = |pair: &Pair| match asked.way {
             Way::Forced => true,
@@ -221,13 +225,13 @@ impl Route53 {
         };
         if asked.way == Way::Onward {
             match live {
-                Ok(live) if !expected(&live) => return Err(Moved::Drifted(Ok(live))),
-                Ok(_) if !asked.shapes.is_empty() && asked.shapes != pairs.shapes() => {
+                Live::At(at) if !expected(&at) => return Err(Moved::Drifted(live)),
+                Live::At(_) if !asked.shapes.is_empty() && asked.shapes != pairs.shapes() => {
                     return Err(elsewhere());
                 }
-                Ok(_) => {}
+                Live::At(_) => {}
                 // What cutover has moved is as it left it: beside it, a part of one side alone has appeared.
-                Err(why)
+                Live::Unclear(why)
                     if pairs.whole_split().is_some_and(|whole| expected(&whole))
                         && pairs.whole.iter().all(known) =>
                 {
@@ -235,11 +239,11 @@ impl Route53 {
                         "somebody else changed its records: {why}"
                     )));
                 }
-                Err(why) => return Err(Moved::Drifted(Err(why))),
+                Live::Unclear(why) => return Err(Moved::Drifted(Live::Unclear(why))),
             }
         } else if !pairs.whole.iter().any(ours) {
             return Err(match live {
-                Ok(live) if expected(&live) => elsewhere(),
+                Live::At(at) if expected(&at) => elsewhere(),
                 live => Moved::Drifted(live),
             });
         }
@@ -262,13 +266,8 @@ impl Route53 {
         Ok((ours.into_iter().filter(|pair| pair.weights != asked.to).collect(), moved))
     }
 
-    /// Sends one batch. `Ok(Err(why))`: refused as a whole, because some record is not what the batch
-    /// says it is, or for a reason that no second look will change.
-    async fn change(
-        &self,
-        pace: &mut Pace,
-        batch: &[Swap],
-    ) -> Result<Result<String, String>, Failure> {
+    /// Sends one batch.
+    async fn change(&self, pace: &mut Pace, batch: &[Swap]) -> Result<Sent, Failure> {
         pace.make_room(batch).await;
         let what = format!("ChangeResourceRecordSets of zone {}", self.zone_id);
         let changes: Result<Vec<_>, _> = batch.iter().map(Swap::changes).collect();
@@ -281,10 +280,10 @@ impl Route53 {
         match request.change_batch(batch).send().await {
             Ok(reply) => {
                 let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
-                Ok(Ok(change.id().trim_start_matches("/change/").to_owned()))
+                Ok(Sent::Accepted(change.id().trim_start_matches("/change/").to_owned()))
             }
             Err(error) => match refusal(&error) {
-                Some(why) => Ok(Err(format!("{what}: InvalidChangeBatch: {why}"))),
+                Some(why) => Ok(Sent::Refused(format!("{what}: InvalidChangeBatch: {why}"))),
                 None => Err(failure(&what, &error)),
             },
         }
@@ -307,7 +306,7 @@ impl Route53 {
         }
         for batch in batches(missing, elements_max) {
             match (self.change(&mut run.pace, &batch).await?, &batch[..]) {
-                (Ok(_), _) => {
+                (Sent::Accepted(_), _) => {
                     for swap in &batch {
                         let Some(asked) = run.moves.get(swap.index) else { continue };
                         let [_, stands] = &swap.fence;
@@ -315,11 +314,11 @@ impl Route53 {
                             stands.as_ref().map(Standing::read);
                     }
                 }
-                (Err(why), [alone]) if round > 0 => {
+                (Sent::Refused(why), [alone]) if round > 0 => {
                     run.outcome.insert(alone.index, Moved::Refused(why));
                 }
                 // These are looked at again in the next round.
-                (Err(_), _) => {}
+                (Sent::Refused(_), _) => {}
             }
         }
         Ok(())
@@ -358,7 +357,7 @@ impl Route53 {
         }
         for batch in batches(swaps, elements_max) {
             match (self.change(&mut run.pace, &batch).await?, &batch[..]) {
-                (Ok(change), written) => {
+                (Sent::Accepted(change), written) => {
                     run.changes.push(change);
                     run.ttl_s = written.iter().map(Swap::ttl_s).fold(run.ttl_s, u32::max);
                     let written = written.iter().map(|swap| swap.index);
@@ -366,11 +365,11 @@ impl Route53 {
                 }
                 // At its expected split, and refused alone after a second look: it is not
                 // about the weights.
-                (Err(why), [alone]) if round > 0 => {
+                (Sent::Refused(why), [alone]) if round > 0 => {
                     run.outcome.insert(alone.index, Moved::Refused(why));
                 }
                 // Nothing of the batch has changed, or all of it has and the reply was lost.
-                (Err(_), _) => again = true,
+                (Sent::Refused(_), _) => again = true,
             }
         }
         Ok(again)
@@ -410,6 +409,15 @@ impl<'m> Run<'m> {
             linger_s: self.ttl_s,
         }
     }
+}
+
+/// What became of a batch.
+enum Sent {
+    /// It is carried out; this is the id of the change.
+    Accepted(String),
+    /// It is refused as a whole, because some record is not what the batch says it is, or for a reason that no second
+    /// look will change.
+    Refused(String),
 }
 
 /// What is to be done about one move.
@@ -477,8 +485,9 @@ impl Splits for Route53 {
     async fn read(&self, routes: &[RouteId]) -> Result<Vec<Split>, Failure> {
         let mut found = self.list(routes.iter().collect()).await?;
         // Pages that are read during a change may disagree, and a page may be incomplete.
-        let unclear =
-            routes.iter().filter(|route| self.split(route, found.get(*route)).live.is_err());
+        let unclear = routes
+            .iter()
+            .filter(|route| matches!(self.split(route, found.get(*route)).live, Live::Unclear(_)));
         let unclear: BTreeSet<&RouteId> = unclear.collect();
         if !unclear.is_empty() {
             let again = self.list(unclear.clone()).await?;
@@ -563,7 +572,8 @@ impl Router for Route53 {
             });
             let mut refused = false;
             for batch in batches(remove.collect(), elements_max) {
-                refused |= self.change(&mut pace, &batch).await?.is_err();
+                let sent = self.change(&mut pace, &batch).await?;
+                refused |= matches!(sent, Sent::Refused(_));
             }
             if !refused {
                 return Ok(());

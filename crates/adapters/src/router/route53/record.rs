@@ -5,7 +5,7 @@ use std::hash::Hasher;
 
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use cutover_core::limits::ROUTE53_ALIAS_TTL_S;
-use cutover_core::{Sides, Weights};
+use cutover_core::{Live, Sides, Weights};
 use fnv::FnvHasher;
 
 /// The record sets of both sides of one type.
@@ -61,27 +61,24 @@ impl Pairs {
     }
 
     /// The one split of all types.
-    ///
-    /// # Errors
-    /// A sentence, when there is none: a side's record is missing, or the types disagree.
-    pub(crate) fn split(&self, sides: &Sides) -> Result<Weights, String> {
+    pub(crate) fn split(&self, sides: &Sides) -> Live {
         if let Some((kind, is_new)) = self.halves.first() {
             let missing = if *is_new { &sides.old } else { &sides.new };
-            return Err(format!("the {} record of {missing} is missing", kind.as_str()));
+            return Live::Unclear(format!("the {} record of {missing} is missing", kind.as_str()));
         }
         let Some(first) = self.whole.first() else {
             let Sides { old, new } = sides;
-            return Err(format!("there is no weighted record of {old} or {new}"));
+            return Live::Unclear(format!("there is no weighted record of {old} or {new}"));
         };
         match self.whole.iter().find(|pair| pair.weights != first.weights) {
-            Some(other) => Err(format!(
+            Some(other) => Live::Unclear(format!(
                 "the {} records have weights {}, the {} records {}",
                 first.kind.as_str(),
                 first.weights,
                 other.kind.as_str(),
                 other.weights
             )),
-            None => Ok(first.weights),
+            None => Live::At(first.weights),
         }
     }
 
