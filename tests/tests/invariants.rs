@@ -5,6 +5,7 @@
     reason = "a helper that cannot read the sources has no test to go on with"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,45 @@ fn a_main_of_a_function_is_wiring() {
             assert!(lines < 80, "{} has {lines} lines", path.display());
         }
     }
+}
+
+/// The texts in quotes that stand where a problem gets its code.
+fn problem_codes(code: &str) -> Vec<String> {
+    let is_code =
+        |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut codes = vec![];
+    for call in ["Problem::new(", "Problem::of(", "Failure::invalid(", "code: \""] {
+        for (at, _) in code.match_indices(call) {
+            let arguments = code[at + call.len() - 1..].split(';').next().unwrap_or_default();
+            // With a route before it, or alone; a code that is a variable has its text elsewhere.
+            let first = arguments.split('"').nth(1).filter(is_code);
+            codes.extend(first.map(str::to_owned));
+        }
+    }
+    codes
+}
+
+#[test]
+fn the_readme_lists_every_problem_code_and_no_other() {
+    let mut made = BTreeSet::new();
+    for (path, code) in ["crates", "functions"].into_iter().flat_map(sources) {
+        let path = path.strip_prefix(root()).expect("a path of the repository");
+        let is_test = path.components().any(|part| part.as_os_str() == "tests");
+        if is_test || path.ends_with("tests.rs") {
+            continue;
+        }
+        let product = code.split("#[cfg(test)]").next().unwrap_or_default();
+        made.extend(problem_codes(product));
+    }
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README is text");
+    let table = readme.split("| code | what it says |").nth(1).expect("the README has the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let first_cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<String> = first_cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, made);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::SHIFT_S_MAX;
 use cutover_core::limits::{EXECUTION_S_MAX, RETRY_EVENTS, ROUND_EVENTS, TASK_EVENTS};
 use cutover_core::{Action, Failure};
-use cutover_core::{FAIL_STATES, FIRST_STATE, HARMLESS_STATES, SHIFT_STATE};
+use cutover_core::{FAILED_ENDS, FIRST_STATE, GOOD_ENDS, HARMLESS_STATES, SHIFT_STATE};
 use cutover_core::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
     ROLLBACK_EVENTS, not_ready_retries,
@@ -324,7 +324,8 @@ fn the_reserve_of_the_history_holds_the_worst_of_each_task_and_the_ends() {
 
 #[test]
 fn core_hears_of_the_retries_of_every_task_that_a_long_ramp_repeats() {
-    let counted = "$merge([$cutover, {'retry_count': $states.context.State.RetryCount}])";
+    let counted =
+        "$merge([$cutover, {'retry_count': $states.context.State.RetryCount, 'definition': 2}])";
     for (name, task) in functions() {
         let arguments = task["Arguments"].to_string();
         assert_eq!(arguments.contains(counted), name != "Validate", "{name}: {arguments}");
@@ -336,6 +337,7 @@ fn validation_hears_that_this_definition_can_release_fences() {
     // An execution keeps the definition that it was started with, and gets newer functions in mid-wait.
     let states = states();
     assert_eq!(states["Validate"]["Arguments"]["execution"]["releases"], true);
+    assert_eq!(states["Validate"]["Arguments"]["execution"]["definition"], 2);
     let choices = items(&states["DecideNext"]["Choices"]);
     assert!(choices.into_iter().any(|choice| choice["Next"] == "Release"));
 }
@@ -408,8 +410,10 @@ fn a_failed_end_is_named_by_its_error_and_says_its_cause() {
 
 #[test]
 fn rollback_knows_the_states_by_which_it_tells_what_an_execution_did() {
-    let ends = of_type("Fail").into_keys().collect::<BTreeSet<_>>();
-    assert_eq!(ends, FAIL_STATES.map(str::to_owned).into());
+    for (kind, ends) in [("Fail", &FAILED_ENDS[..]), ("Succeed", &GOOD_ENDS)] {
+        let known: BTreeSet<String> = ends.iter().map(|end| (*end).to_owned()).collect();
+        assert_eq!(of_type(kind).into_keys().collect::<BTreeSet<_>>(), known);
+    }
     let definition: Value = serde_json::from_str(DEFINITION).expect("the definition is JSON");
     assert_eq!(definition["StartAt"], FIRST_STATE);
     for name in HARMLESS_STATES {

@@ -78,9 +78,10 @@ where
     };
     outcome.map_err(|failure| {
         let error_message = failure.to_string();
-        let Told { execution, step } = &told;
-        tracing::error!(execution, step, error_type = failure.name(), error_message, "failed");
-        Diagnostic { error_type: failure.name().to_owned(), error_message }
+        let Told { execution, step, names } = &told;
+        let error_type = names(&failure);
+        tracing::error!(execution, step, error_type, error_message, "failed");
+        Diagnostic { error_type: error_type.to_owned(), error_message }
     })
 }
 
@@ -88,15 +89,39 @@ where
 struct Told {
     execution: Option<String>,
     step: Option<u64>,
+    /// What the definition that sent it calls failures.
+    names: fn(&Failure) -> &'static str,
+}
+
+/// The first definition of the state machine that knows the errors by the names that they have now, and hands
+/// its number to each task. An execution keeps the definition that it was started with.
+const DEFINITION_OF_THESE_NAMES: u64 = 2;
+
+/// What definitions before that one call failures: they would take a new name for an error that no retry helps
+/// against.
+fn former_name(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unreachable(_) => "TransientAws",
+        Failure::Refused(_) => "AwsRefused",
+        Failure::InvalidInput(_) | Failure::NotReady(_) | Failure::Internal(_) => failure.name(),
+    }
 }
 
 impl Told {
     fn by(event: &Value) -> Self {
         let either = |a, b| event.pointer(a).or_else(|| event.pointer(b));
+        let of_state_machine = either("/schema", "/cutover/schema")
+            .or_else(|| event.pointer("/execution/state_machine_arn"));
+        let definition = either("/definition", "/cutover/definition")
+            .or_else(|| event.pointer("/execution/definition"))
+            .and_then(Value::as_u64);
+        let is_former = of_state_machine.is_some()
+            && definition.is_none_or(|number| number < DEFINITION_OF_THESE_NAMES);
         let name = either("/execution/name", "/cutover/execution/name");
         Self {
             execution: name.and_then(Value::as_str).map(str::to_owned),
             step: either("/step", "/cutover/step").and_then(Value::as_u64),
+            names: if is_former { former_name } else { Failure::name },
         }
     }
 }
@@ -191,6 +216,30 @@ mod tests {
             let diagnostic = answer(&handler, Payload(Ok(Value::Null))).await.expect_err("fails");
             assert_eq!(diagnostic.error_type, failure.name());
             assert_eq!(diagnostic.error_message, failure.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_execution_of_a_former_definition_hears_the_names_that_it_knows() {
+        let unreachable = Failure::Unreachable("later".to_owned());
+        let refused = Failure::Refused("no".to_owned());
+        let internal = Failure::Internal("?".to_owned());
+        let state = |definition: Value| json!({"schema": 1, "definition": definition});
+        let start = |definition: Value| json!({"execution": {"state_machine_arn": "arn", "definition": definition}});
+        for (event, names) in [
+            (state(Value::Null), ["TransientAws", "AwsRefused", "Internal"]),
+            (json!({"cutover": state(Value::Null)}), ["TransientAws", "AwsRefused", "Internal"]),
+            (start(Value::Null), ["TransientAws", "AwsRefused", "Internal"]),
+            (state(json!(2)), ["Unreachable", "Refused", "Internal"]),
+            (json!({"cutover": state(json!(2))}), ["Unreachable", "Refused", "Internal"]),
+            (start(json!(3)), ["Unreachable", "Refused", "Internal"]),
+            (json!({"execution_arn": "arn"}), ["Unreachable", "Refused", "Internal"]),
+        ] {
+            for (failure, name) in [&unreachable, &refused, &internal].into_iter().zip(names) {
+                let handler = async |_: Value| Err::<(), _>(failure.clone());
+                let diagnostic = answer(&handler, Payload(Ok(event.clone()))).await;
+                assert_eq!(diagnostic.expect_err("fails").error_type, name, "{event}");
+            }
         }
     }
 

@@ -26,7 +26,10 @@ pub use evidence::verdict::{Verdict, VerdictKind};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
 pub use failure::{Failure, Problem};
 pub use meter::{Meter, OldSide};
-pub use next::{Action, Next};
+pub use next::{
+    Action, COMPLETED, DRIFTED, FAILED_ENDS, GOOD_ENDS, IGNORED, Next, PLANNED, REJECTED,
+    ROLLBACK_FAILED, ROLLED_BACK,
+};
 pub use percent::Percent;
 pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};
@@ -40,8 +43,8 @@ pub use request::router::RouterSyntax;
 pub use request::start::Start;
 pub use request::{ExternalDns, Request};
 pub use rollback_order::{
-    Answer, Asked, By, Ended, FAIL_STATES, FIRST_STATE, HARMLESS_STATES, Order, Past, Recorded,
-    RollbackStart, SHIFT_STATE, Todo,
+    Answer, Asked, By, Ended, FIRST_STATE, HARMLESS_STATES, Order, Past, Recorded, RollbackStart,
+    SHIFT_STATE, Todo,
 };
 pub use router::survey::{
     Backend, Behaviour, Behind, Endpoint, Finding, Found, Group, Remedy, RouterRef, Splitting,

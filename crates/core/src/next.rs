@@ -44,6 +44,25 @@ impl Action {
     ];
 }
 
+/// End: everything is on the new side.
+pub const COMPLETED: &str = "Completed";
+/// End: a dry run.
+pub const PLANNED: &str = "Planned";
+/// End: the event asked for nothing.
+pub const IGNORED: &str = "Ignored";
+/// End: the request was refused, and nothing was touched. The one end that no action leads to.
+pub const REJECTED: &str = "Rejected";
+/// End: every route has its original weights.
+pub const ROLLED_BACK: &str = "RolledBack";
+/// End: some route was left as somebody else set it.
+pub const DRIFTED: &str = "Drifted";
+/// End: some route could not be given back.
+pub const ROLLBACK_FAILED: &str = "RollbackFailed";
+/// The ends that are Fail states: an execution that ended in one has decided its end itself.
+pub const FAILED_ENDS: [&str; 4] = [REJECTED, ROLLED_BACK, DRIFTED, ROLLBACK_FAILED];
+/// The ends that are Succeed states.
+pub const GOOD_ENDS: [&str; 3] = [COMPLETED, PLANNED, IGNORED];
+
 /// The order to the state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {

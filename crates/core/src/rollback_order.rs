@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::cutover::{Cutover, Route, Status};
 use crate::failure::{Failure, Problem};
-use crate::next::Action;
+use crate::next::{Action, FAILED_ENDS, IGNORED, PLANNED, REJECTED};
 use crate::request::fields::{Fields, refused, shown};
 
 /// The order to roll back: from the state machine, or by hand.
@@ -234,15 +234,12 @@ impl Order {
     }
 }
 
-/// The Fail states of the state machine: an execution that ended in one has decided its end itself.
-pub const FAIL_STATES: [&str; 4] = [REJECTED, "RolledBack", "Drifted", "RollbackFailed"];
-const REJECTED: &str = "Rejected";
 /// The state that every execution begins with. Its input is the request, no state.
 pub const FIRST_STATE: &str = "Validate";
 /// The state that shifts.
 pub const SHIFT_STATE: &str = "ShiftWeight";
 /// The states that touch nothing: an execution that has entered no other has touched nothing.
-pub const HARMLESS_STATES: [&str; 5] = [FIRST_STATE, "DecideNext", "Planned", "Ignored", REJECTED];
+pub const HARMLESS_STATES: [&str; 5] = [FIRST_STATE, "DecideNext", PLANNED, IGNORED, REJECTED];
 
 /// An execution that has ended, as Step Functions describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,7 +344,7 @@ impl Ended {
     fn own_end(&self) -> Option<&str> {
         match (self.status.as_str(), self.error.as_deref()) {
             ("SUCCEEDED", _) => Some("SUCCEEDED"),
-            ("FAILED", Some(error)) if FAIL_STATES.contains(&error) => Some(error),
+            ("FAILED", Some(error)) if FAILED_ENDS.contains(&error) => Some(error),
             _ => None,
         }
     }
@@ -474,6 +471,7 @@ mod tests {
 
     use super::*;
     use crate::cutover::{RollbackDone, SHIFT_S_MAX};
+    use crate::next::ROLLBACK_FAILED;
     use crate::router::{Moved, Shifted, Weights};
 
     const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:cutover";
@@ -646,7 +644,7 @@ mod tests {
             let reason = why_nothing(ended.past(recorded).expect("told"));
             assert!(reason.contains(why) && reason.ends_with("it touched nothing"), "{reason}");
         }
-        let rejected = ended("FAILED", Some("Rejected")).without_history(BY_HAND);
+        let rejected = ended("FAILED", Some(REJECTED)).without_history(BY_HAND);
         assert!(why_nothing(rejected.expect("told")).contains("was rejected"));
     }
 
@@ -665,7 +663,7 @@ mod tests {
         let failed = rolled_back(Cutover::read(first_step()).expect("a state").give_up("bad"), 1);
         assert_eq!(failed.first_shift_at, None);
         let state = serde_json::to_value(&failed).expect("JSON");
-        let end = ended("FAILED", Some("RollbackFailed"));
+        let end = ended("FAILED", Some(ROLLBACK_FAILED));
         let order = order(end.past(recorded(state)).expect("told"));
         assert_eq!(order.into_cutover().rollback_moves(&[]).len(), 1);
     }
@@ -693,7 +691,7 @@ mod tests {
 
     #[test]
     fn by_event_only_an_end_that_was_not_its_own_decision_is_undone() {
-        for own in [ended("SUCCEEDED", None), ended("FAILED", Some("RollbackFailed"))] {
+        for own in [ended("SUCCEEDED", None), ended("FAILED", Some(ROLLBACK_FAILED))] {
             let Some(Past::NothingToUndo(reason)) = own.without_history(By::Event) else {
                 panic!("{own:?} is not left alone")
             };
@@ -725,14 +723,14 @@ mod tests {
         };
         assert!(again(stopped(), 1000 + SHIFT_S_MAX - 1));
         assert!(!again(stopped(), 1000 + SHIFT_S_MAX));
-        assert!(!again(ended("FAILED", Some("RollbackFailed")), 1001), "it waited for the shift");
+        assert!(!again(ended("FAILED", Some(ROLLBACK_FAILED)), 1001), "it waited for the shift");
     }
 
     #[test]
     fn a_route_that_could_not_go_back_is_tried_again_by_hand_and_the_others_are_left() {
         let failed = rolled_back(Cutover::read(baking()).expect("a state").give_up("bad"), 1);
         assert_eq!(failed.next.action, Action::RollbackFailed);
-        let end = ended("FAILED", Some("RollbackFailed"));
+        let end = ended("FAILED", Some(ROLLBACK_FAILED));
         let state = serde_json::to_value(&failed).expect("JSON");
         let order = order(end.clone().past(recorded(state)).expect("told"));
         assert!(!order.force, "the old side is asked about again");

@@ -240,7 +240,7 @@ async fn a_record_that_is_repointed_or_kept_for_a_day_is_drift() {
         assert!(reason.starts_with("REQUESTS STAY ON THE NEW SIDE"), "{reason}");
         assert!(reason.contains("aws lambda invoke --function-name "), "{reason}");
         assert!(reason.contains(&by_hand(&arn, true).to_string()), "{reason}");
-        assert!(reason.contains("another TTL or another target"), "{reason}");
+        assert!(reason.contains("where its requests go, or for how long, was changed"), "{reason}");
         assert_eq!(mark(&case).await, None, "nobody's hand is on it any more");
         let plain = case.invoke("RollbackFunctionName", &by_hand(&arn, false)).await;
         plain.expect_err("it is somebody else's");
@@ -310,7 +310,7 @@ async fn a_one_sided_revert_is_recognised_and_the_rest_goes_back_as_well() {
     let end = case.end(&arn).await;
     assert_eq!(end.error, "RolledBack", "{end:?}");
     let reason = end.report().reason;
-    assert!(reason.contains("wrote the weight of its old record back"), "{reason}");
+    assert!(reason.contains("wrote the weight of its old side back"), "{reason}");
     assert!(reason.contains("--policy=create-only"), "{reason}");
     assert_eq!((mark(&case).await, case.live().await), (None, (100, 0)));
 }

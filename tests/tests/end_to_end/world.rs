@@ -191,12 +191,12 @@ async fn a_target_group_without_a_healthy_target_is_a_reason_where_route_53_eval
     let cutover = case.accepted(&case.request()).await;
     assert!(cutover.routes.iter().all(|route| route.all_or_nothing));
     add_empty_target_group(&case, case.new_side()).await;
-    let expected = ("NotReady".to_owned(), vec!["new_side_out_of_dns".to_owned()]);
+    let expected = ("NotReady".to_owned(), vec!["new_side_left_out".to_owned()]);
     assert_eq!(refused(&case, &case.request()).await, expected);
     add_empty_target_group(&case, &case.world.old).await;
     let (error, codes) = refused(&case, &case.request()).await;
     assert_eq!(error, "InvalidInput");
-    assert_eq!(codes, ["old_side_out_of_dns", "new_side_out_of_dns"]);
+    assert_eq!(codes, ["old_side_left_out", "new_side_left_out"]);
 
     let case = Given::default().case().await;
     add_empty_target_group(&case, &case.world.old).await;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cutover_core::{COMPLETED, DRIFTED, ROLLED_BACK};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -139,7 +140,7 @@ impl Scenario {
             new_side_ready: true,
             caching: Caching::Ttl,
             incidents: vec![],
-            end: "Completed",
+            end: COMPLETED,
             reason: None,
             limit_passed: false,
             first_route: (0, 100),
@@ -152,7 +153,7 @@ impl Scenario {
                           one 0.1 %: too few for the limit of 5 %, but evidence enough to take the \
                           traffic back",
                 incidents: vec![(When::Step(2), Incident::NewErrors(ERROR_RATE_REGRESSED))],
-                end: "RolledBack",
+                end: ROLLED_BACK,
                 reason: Some("e = "),
                 first_route: (100, 0),
                 other_routes: (100, 0),
@@ -176,7 +177,7 @@ impl Scenario {
                 summary: "a second writer changes one route in the third step; cutover leaves that \
                           one as it is and takes the other back",
                 incidents: vec![(When::Step(3), Incident::OtherWeights { old: 70, new: 30 })],
-                end: "Drifted",
+                end: DRIFTED,
                 first_route: (70, 30),
                 other_routes: (100, 0),
                 ..healthy
@@ -201,7 +202,7 @@ impl Scenario {
                               cluster; without evidence the traffic goes back",
                     request,
                     caching: Caching::Forever,
-                    end: "RolledBack",
+                    end: ROLLED_BACK,
                     first_route: (100, 0),
                     other_routes: (100, 0),
                     ..healthy

@@ -48,11 +48,15 @@ impl Route {
         match live {
             Live::At(live) if self.is_half_reverted(*live) => {
                 let side = if live.old == self.original.old { "old" } else { "new" };
-                let (who, advice) = self.writer(writers).unwrap_or(("somebody", ""));
-                let to_do = if advice.is_empty() { "" } else { ": " };
-                self.must_go_back(&format!(
-                    "{who} wrote the weight of its {side} side back ({live}){to_do}{advice}"
-                ));
+                let what = format!("wrote the weight of its {side} side back ({live})");
+                let reason = match (self.writer(writers), writers.first_key_value()) {
+                    (Some((who, advice)), _) => format!("{who} {what}: {advice}"),
+                    (None, Some((who, advice))) => {
+                        format!("somebody {what}: if it was {who}, {advice}")
+                    }
+                    (None, None) => format!("somebody {what}"),
+                };
+                self.must_go_back(&reason);
             }
             live => self.drifted(live, writers),
         }

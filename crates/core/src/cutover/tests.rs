@@ -589,7 +589,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         route.say(&"why it failed ".repeat(100));
     }
     cutover.report = Some(cutover.report_now(&[]));
-    let bytes = crate::validate::state_bytes(&cutover);
+    let bytes = crate::validate::accept::state_bytes(&cutover);
     assert!(bytes < 240 * 1024, "{bytes} bytes");
     assert!(bytes > 100 * 1024, "{bytes} bytes: the test's state is not at its worst");
 }

@@ -87,15 +87,15 @@ impl Request {
     ) -> Result<Self, Failure> {
         let mut problems = vec![];
         let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
-            for (value, code, what) in [
-                (defaults, "invalid_defaults", "the defaults are"),
-                (request, "invalid_request", "the request is"),
-            ] {
-                if !value.is_object() {
-                    let shown = crate::request::fields::shown(value);
-                    let message = format!("{what} {shown}; allowed: a JSON object");
-                    problems.push(Problem::new(code, message));
-                }
+            let not_an_object =
+                |what, value| format!("{what} {}; allowed: a JSON object", fields::shown(value));
+            if !defaults.is_object() {
+                let message = not_an_object("the defaults are", defaults);
+                problems.push(Problem::new("invalid_defaults", message));
+            }
+            if !request.is_object() {
+                let message = not_an_object("the request is", request);
+                problems.push(Problem::new("invalid_request", message));
             }
             return Err(Failure::InvalidInput(problems));
         };

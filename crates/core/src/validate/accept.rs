@@ -77,10 +77,6 @@ impl Validation {
         self.warn_without_baseline(&meters, &routes);
         let (request, survey) = (&self.request, &self.survey);
         let reason = format!("{} route(s) go from {} to {}", routes.len(), sides.old, sides.new);
-        let writers: BTreeSet<_> =
-            routes.iter().filter_map(|route| route.other_writer.as_ref()).collect();
-        let mut other_writers = survey.other_writers.clone();
-        other_writers.retain(|name, _| writers.contains(name));
         let mut cutover = Cutover {
             schema: SCHEMA,
             execution: self.attempt.execution.clone(),
@@ -101,7 +97,7 @@ impl Validation {
             released: false,
             extra_events: 0,
             retry_count: 0,
-            other_writers,
+            other_writers: survey.other_writers.clone(),
             meters,
             routes,
             warnings: survey.warnings.clone(),

@@ -4,7 +4,7 @@
 //! [`outlook`](Validation::outlook) says whether it is worth asking for what is costly: who else writes the weights,
 //! and a day of traffic. [`conclude`](Validation::conclude) then gives the cutover.
 
-mod accept;
+pub(crate) mod accept;
 mod capacity;
 pub mod facts;
 mod rivals;
@@ -17,8 +17,6 @@ use crate::request::router::RouterSyntax;
 use crate::router::survey::{Finding, Remedy, Survey};
 use crate::validate::facts::{Attempt, Facts, History};
 
-#[cfg(test)]
-pub use accept::state_bytes;
 pub use capacity::TRAFFIC_PERIODS;
 pub use rivals::mark_holders;
 

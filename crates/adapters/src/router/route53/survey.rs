@@ -230,14 +230,14 @@ impl Reader<'_> {
         let mut routes = self.request.routes.clone()?;
         routes.retain(|route| {
             let name = route.as_str();
-            let (code, message) = if name != self.zone.name && !name.ends_with(&suffix) {
-                ("route_outside_zone", format!("it is not a name of the zone {}", self.zone.name))
+            let problem = if name != self.zone.name && !name.ends_with(&suffix) {
+                let message = format!("it is not a name of the zone {}", self.zone.name);
+                Problem::of(route, "route_outside_zone", message)
             } else if !by_name.contains_key(route) {
-                ("no_record", "it has no record of type A, AAAA or CNAME".to_owned())
+                Problem::of(route, "no_record", "it has no record of type A, AAAA or CNAME")
             } else {
                 return true;
             };
-            let problem = Problem::of(route, code, message);
             self.findings.push(Finding { problem, remedy: Remedy::Person });
             false
         });
