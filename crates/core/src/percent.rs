@@ -41,15 +41,13 @@ impl Percent {
     /// The nearest share to a number of half percents that came out of arithmetic, held to
     /// 0–100 %.
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0–200; what is no number becomes 0"
+    )]
     pub fn nearest(half_percents: f64) -> Self {
-        let wanted = half_percents.clamp(0.0, 200.0);
-        (0..=200)
-            .map(|halves| Self { halves })
-            .min_by(|a, b| {
-                let distance = |p: &Self| (f64::from(p.halves) - wanted).abs();
-                distance(a).total_cmp(&distance(b))
-            })
-            .unwrap_or(Self::ZERO)
+        Self { halves: half_percents.clamp(0.0, 200.0).round() as u8 }
     }
 }
 
@@ -57,10 +55,13 @@ impl TryFrom<f64> for Percent {
     type Error = String;
 
     fn try_from(percent: f64) -> Result<Self, String> {
-        (0..=200)
-            .map(|halves| Self { halves })
-            .find(|p| f64::from(p.halves).total_cmp(&(percent * 2.0)).is_eq())
-            .ok_or_else(|| format!("{percent} is not a percent; allowed: {}", Self::ALLOWED))
+        let halves = percent * 2.0;
+        let nearest = Self::nearest(halves);
+        if f64::from(nearest.halves).total_cmp(&halves).is_eq() {
+            Ok(nearest)
+        } else {
+            Err(format!("{percent} is not a percent; allowed: {}", Self::ALLOWED))
+        }
     }
 }
 

@@ -132,6 +132,53 @@ pub const REASON_CHARS_MAX: usize = 160;
 type Writers = BTreeMap<String, String>;
 
 /// The whole state of one cutover.
+///
+/// [Validation](crate::Validation) makes it, and from then on its methods are of three kinds, called in this order:
+///
+/// - **What is to be done** asks nothing and changes nothing: [`pending_moves`](Self::pending_moves) and
+///   [`shift_fence`](Self::shift_fence) for a shift, [`unsettled_receipts`](Self::unsettled_receipts) and
+///   [`evidence_window`](Self::evidence_window) for a check, [`rollback_moves`](Self::rollback_moves) and
+///   [`rollback_fence`](Self::rollback_fence) for a roll-back, [`to_release`](Self::to_release) at the end.
+/// - **Transitions** take the state and what came of it, and give the next state:
+///   [`after_shift`](Self::after_shift), [`after_check`](Self::after_check), [`give_up`](Self::give_up),
+///   [`after_rollback`](Self::after_rollback), [`after_release`](Self::after_release). Which one is next stands in
+///   [`next`](Self::next).
+/// - **What it stands at** is for people: [`intended`](Self::intended), [`target`](Self::target),
+///   [`active`](Self::active), [`log10_limit`](Self::log10_limit).
+///
+/// ```
+/// use cutover_core::{
+///     Action, Checked, Cutover, Moved, Propagation, Seen, Shifted,
+/// };
+///
+/// # let state = include_str!("../../tests/data/schema-2/shift-weight-first-step.json");
+/// # let now = "2026-03-17T09:40:00Z".parse().unwrap();
+/// // What validation has accepted: the first step is about to be written.
+/// let cutover = Cutover::read(serde_json::from_str(state).unwrap()).unwrap();
+/// assert_eq!(cutover.next.action, Action::Shift);
+///
+/// // A router makes the moves, and says what became of each.
+/// let moves = cutover.pending_moves();
+/// let done = moves.iter().map(|asked| (asked.route.clone(), Moved::There)).collect();
+/// let shifted =
+///     Shifted { moves: done, receipts: vec![], unconfirmed: false, live_in_s: 60, linger_s: 60 };
+/// let cutover = cutover.after_shift(&shifted, now);
+/// assert_eq!(cutover.next.action, Action::Wait);
+///
+/// // Nobody answers a check: the step is held, and nothing moves.
+/// let checked = Checked {
+///     propagated: Propagation::Done,
+///     splits: Seen::OutOfReach("no answer".to_owned()),
+///     observed: Seen::OutOfReach("no answer".to_owned()),
+/// };
+/// let cutover = cutover.after_check(&checked, now);
+/// assert_eq!(cutover.next.action, Action::Wait);
+///
+/// // A person takes it back: every route gets the weights that it had.
+/// let cutover = cutover.give_up("somebody asked for it");
+/// let back = cutover.rollback_moves(&[]);
+/// assert_eq!(back[0].to, cutover.routes[0].original);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
     /// [`SCHEMA`]; [`Cutover::read`] reads every version.

@@ -1,6 +1,7 @@
 //! Reads a JSON object field by field and keeps every problem, not only the first.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
@@ -133,6 +134,18 @@ impl<'p> Fields<'p> {
         ok: impl Fn(&T) -> bool,
     ) -> T {
         self.optional(name, allowed, ok).unwrap_or(default)
+    }
+
+    /// The field, a number in a range, or its default. `kind` says what it is, for people: "a whole number of seconds".
+    pub fn within<T: DeserializeOwned + PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        kind: &str,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let allowed = format!("{kind} from {} to {}", range.start(), range.end());
+        self.or(name, default, &allowed, |value| range.contains(value))
     }
 
     /// A field that must be there.

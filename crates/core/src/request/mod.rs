@@ -67,6 +67,10 @@ pub struct Request {
     pub defaults: Value,
 }
 
+/// Kinds of numbers, for people.
+const SECONDS: &str = "a whole number of seconds";
+const WHOLE: &str = "a whole number";
+const NUMBER: &str = "a number";
 /// Most routes that a request may name.
 const ROUTES_MAX: usize = 1000;
 impl Request {
@@ -155,28 +159,13 @@ impl Request {
             .or_else(|| Percent::from_halves(20).and_then(|stride| Ramp::linear(stride, 300)));
         let health = read_health(fields.object("health"), period_s_min);
         let flag = "true or false";
-        let capacity_min_percent = fields.or(
-            "capacity_min_percent",
-            100,
-            "a whole number from 0 to 1000",
-            |percent: &u32| *percent <= 1000,
-        );
-        let resolvers =
-            fields.or("resolvers", RESOLVERS, "a whole number from 1 to 10000", |n: &u32| {
-                (1..=RESOLVERS_MAX).contains(n)
-            });
+        let capacity_min_percent = fields.within("capacity_min_percent", 100, WHOLE, 0..=1_000);
+        let resolvers = fields.within("resolvers", RESOLVERS, WHOLE, 1..=RESOLVERS_MAX);
         let isolate = fields.or("isolate", false, flag, |_| true);
-        let max_failed_routes =
-            fields
-                .or("max_failed_routes", 1, "a whole number from 0 to 1000", |n: &u32| *n <= 1000);
+        let max_failed_routes = fields.within("max_failed_routes", 1, WHOLE, 0..=1_000);
         let external_dns =
             fields.or("external_dns", ExternalDns::Warn, "\"warn\" or \"refuse\"", |_| true);
-        let ready_timeout_s = fields.or(
-            "ready_timeout_s",
-            7200,
-            "a whole number of seconds from 0 to 86400",
-            |s: &u32| *s <= 86_400,
-        );
+        let ready_timeout_s = fields.within("ready_timeout_s", 7200, SECONDS, 0..=86_400);
         let resume = fields.or("resume", false, flag, |_| true);
         let fence = fields.or("fence", true, flag, |_| true);
         let dry_run = fields.or("dry_run", false, flag, |_| true);
@@ -227,38 +216,26 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
     };
     let mut health = Health {
         period_s: fields.or("period_s", default.period_s, &period_allowed, period_ok),
-        metrics_delay_s: fields.or(
+        metrics_delay_s: fields.within(
             "metrics_delay_s",
             default.metrics_delay_s,
-            "a whole number of seconds from 0 to 3600",
-            |s: &u32| *s <= 3600,
+            SECONDS,
+            0..=3_600,
         ),
-        check_interval_s: fields.or(
+        check_interval_s: fields.within(
             "check_interval_s",
             default.check_interval_s,
-            "a whole number of seconds from 1 to 3600",
-            |s: &u32| (1..=3600).contains(s),
+            SECONDS,
+            1..=3_600,
         ),
-        requests_min: fields.or(
-            "requests_min",
-            default.requests_min,
-            "a whole number from 1 to 1000000000",
-            |n: &u64| (1..=1_000_000_000).contains(n),
-        ),
-        error_rate_max: fields.or(
-            "error_rate_max",
-            default.error_rate_max,
-            "a number from 0 to 1",
-            |rate: &f64| (0.0..=1.0).contains(rate),
-        ),
-        alpha: fields.or("alpha", default.alpha, "a number from 0.000001 to 0.5", |alpha: &f64| {
-            (1e-6..=0.5).contains(alpha)
-        }),
-        tolerated_odds_ratio: fields.or(
+        requests_min: fields.within("requests_min", default.requests_min, WHOLE, 1..=1_000_000_000),
+        error_rate_max: fields.within("error_rate_max", default.error_rate_max, NUMBER, 0.0..=1.0),
+        alpha: fields.within("alpha", default.alpha, NUMBER, 1e-6..=0.5),
+        tolerated_odds_ratio: fields.within(
             "tolerated_odds_ratio",
             default.tolerated_odds_ratio,
-            "a number from 1 to 100",
-            |ratio: &f64| (1.0..=100.0).contains(ratio),
+            NUMBER,
+            1.0..=100.0,
         ),
         detectable_odds_ratio: 0.0,
         latency_target_s: fields.optional(
@@ -288,12 +265,7 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
                 |name| (1..=255).contains(&name.chars().count()).then(|| name.to_owned()),
             )
             .unwrap_or(default.alarms),
-        hold_max_s: fields.or(
-            "hold_max_s",
-            default.hold_max_s,
-            "a whole number of seconds from 0 to 86400",
-            |s: &u32| *s <= 86_400,
-        ),
+        hold_max_s: fields.within("hold_max_s", default.hold_max_s, SECONDS, 0..=86_400),
         on_no_data: fields.or(
             "on_no_data",
             OnNoData::RollBack,
