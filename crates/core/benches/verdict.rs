@@ -1,15 +1,16 @@
 //! The cost of a check: the verdicts of all routes, each over all periods, in one process.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{Baselines, Counts, Evidence, Health, Period, Series, judge};
 use jiff::Timestamp;
 
 /// Periods that a check looks back on.
-const PERIODS: i64 = 240;
+const PERIODS: u32 = CLOUDWATCH.periods_per_check;
 
 /// A route's evidence: 10 % of the requests on the new side, and errors that differ by route and period.
 fn evidence(route: u64, requests: u64) -> Evidence<'static> {
-    let periods = (0..PERIODS).map(|minute| {
+    let periods = (0..i64::from(PERIODS)).map(|minute| {
         let jitter = (route * 31 + minute.unsigned_abs() * 17) % 7;
         let old = Counts { requests: requests * 9, errors: requests * 9 / 1000 + jitter };
         let new = Counts { requests, errors: requests / 1000 + jitter % 3 };
@@ -34,7 +35,8 @@ fn routes(criterion: &mut Criterion) {
     let health = Health::default();
     let counts = vec![Some(Counts { requests: 60_000, errors: 60 }); 1440];
     let day = Baselines::of(&Series { counts, ..Series::default() }, 3, &health);
-    let mut group = criterion.benchmark_group("verdicts over 240 periods, by routes");
+    let mut group =
+        criterion.benchmark_group(format!("verdicts over {PERIODS} periods, by routes"));
     group.sample_size(20);
     for routes in [1_u64, 50, 125, 250] {
         let all: Vec<Evidence<'_>> = (0..routes).map(|route| evidence(route, 6_000)).collect();
@@ -52,7 +54,8 @@ fn routes(criterion: &mut Criterion) {
 /// Hardly grows with the traffic: large sums are not summed term by term.
 fn traffic(criterion: &mut Criterion) {
     let health = Health::default();
-    let mut group = criterion.benchmark_group("one verdict over 240 periods, by requests a period");
+    let mut group = criterion
+        .benchmark_group(format!("one verdict over {PERIODS} periods, by requests a period"));
     for requests in [100_u64, 10_000, 1_000_000, 100_000_000] {
         let one = evidence(1, requests);
         group.bench_with_input(BenchmarkId::from_parameter(requests), &one, |bencher, one| {

@@ -8,7 +8,8 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
-use cutover_core::{Cutover, Health, Meter, Phase};
+use cutover_core::limits::{CLOUDWATCH, METRIC_QUERIES_PER_CALL, queries_per_call};
+use cutover_core::{BASELINE_PERIODS, Cutover, Health, Meter, Phase};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -45,10 +46,6 @@ const ROUTES_PER_ROLLBACK: usize = 111;
 /// Fences that one change may take: it has 32,000 characters, and a mark of an execution whose name is short
 /// has less than 80.
 const FENCES_PER_CHANGE: usize = 400;
-/// Queries of one call, and data points of one page of its answer.
-/// Source: CloudWatch API reference, `GetMetricData`.
-const QUERIES_PER_CALL: usize = 500;
-const POINTS_PER_PAGE: usize = 100_800;
 /// Target groups whose targets are asked for one by one. The hosts of more are those of CloudWatch.
 const LOOKED_AT_MAX: usize = 8;
 /// Calls that a validation and a roll-back may make, however many load balancers there are.
@@ -57,8 +54,8 @@ const ROLLBACK_CALLS_MAX: u64 = 20;
 /// Data of one call. Source: CloudWatch API reference, `PutMetricData`.
 const DATA_MAX: usize = 1000;
 /// Periods that a check asks for, at most, and that a validation does: a day of minutes.
-const PERIODS_OF_CHECK: usize = 200;
-const PERIODS_OF_DAY: usize = 1440;
+const PERIODS_OF_CHECK: u32 = CLOUDWATCH.periods_per_check;
+const PERIODS_OF_DAY: u32 = BASELINE_PERIODS;
 
 /// The cutovers that are measured: number of routes, and pairs of load balancers behind them. In
 /// this order, so that the load balancers of one hardly lengthen the listings of the next.
@@ -123,16 +120,12 @@ fn calls_of_rollback(routes: usize) -> u64 {
 /// are asked for, slow requests where they are judged, and the healthy hosts of each target group that is
 /// watched. A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the
 /// emulator's answers have one page however long they are, so that more pages would not be seen here.
-fn metric_calls<'a>(
-    meters: impl Iterator<Item = &'a Meter>,
-    health: &Health,
-    periods: usize,
-) -> u64 {
+fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, periods: u32) -> u64 {
     let distinct: BTreeMap<&str, usize> =
         meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
     let series = if health.latency_target_s.is_some() { 4 } else { 3 };
     let queries = series * distinct.len() + distinct.values().sum::<usize>();
-    let per_call = QUERIES_PER_CALL.min(POINTS_PER_PAGE / periods);
+    let per_call = queries_per_call(periods);
     u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
 }
 
@@ -149,7 +142,7 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
     let old: Vec<Meter> = old.collect();
     let groups = cutover.meters.iter().flat_map(|of| &of.hosts).count();
     let queries = if groups > LOOKED_AT_MAX { 2 * groups } else { 0 };
-    let of_hosts = u64::try_from(queries.div_ceil(QUERIES_PER_CALL)).unwrap_or(u64::MAX);
+    let of_hosts = u64::try_from(queries.div_ceil(METRIC_QUERIES_PER_CALL)).unwrap_or(u64::MAX);
     metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_hosts
 }
 
