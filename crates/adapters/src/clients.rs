@@ -76,7 +76,7 @@ pub async fn sdk_config() -> Config {
     Config::new(own, std::env::var(HOSTED_ZONE_ROLE).ok().as_deref()).await
 }
 
-/// For [`Route53`](crate::Route53) and [`zone`](crate::zone): in the account of the zone.
+/// For [`Route53`](crate::Route53): in the account of the zone.
 #[must_use]
 pub fn route53(config: &Config) -> Route53Client {
     let config = aws_sdk_route53::config::Builder::from(&config.zone).interceptor(WholeReplies);

@@ -120,7 +120,7 @@ pub struct Route {
     /// The latest verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Why it is no longer active, in at most [`REASON_CHARS_MAX`] characters.
+    /// Why it is no longer active, in at most 160 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -210,7 +210,7 @@ pub struct Cutover {
     pub first_shift_at: Option<Timestamp>,
     /// Checks made so far: bounds the execution's history.
     pub checks: u32,
-    /// Whether each write replaces a [`Fence`] beside the route. False in a state of before there were fences.
+    /// Whether each write replaces a [`Fence`](crate::Fence) beside the route. False in a state of before there were fences.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fence: bool,
     /// Shifts written so far: the number of the fences.

@@ -27,13 +27,13 @@ const LOG10_E_MAX: f64 = 999.0;
 ///
 /// Against the new side speak:
 /// - a named alarm in ALARM, or no healthy target;
-/// - the [e-process](crate::evidence::e_process) of failed requests, or of slow ones, at its limit;
+/// - the [e-process](crate::EProcess) of failed requests, or of slow ones, at its limit;
 /// - an error rate over `error_rate_max` in two of the last three complete periods of at least
 ///   `requests_min` requests on the new side, together by more than chance, while the old side is not
 ///   over it. Periods with fewer
 ///   requests are added up until they have as many, so that a side that fails a little traffic is
 ///   found as well. The old side excuses the new one only with as many requests, or with a worse
-///   stretch [before the ramp](crate::evidence::baseline);
+///   stretch [before the ramp](crate::Baseline);
 /// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
 ///   old side's in two of the last three such periods.
 ///
