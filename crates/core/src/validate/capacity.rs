@@ -41,7 +41,9 @@ impl Validation {
     }
 
     pub(super) fn look_behind_endpoints(&mut self) {
-        let mut pairs: BTreeMap<(Endpoint, Endpoint), RouteId> = BTreeMap::new();
+        // Whether a router leaves a side out is a route's matter: two routes of one pair may differ in it.
+        let mut pairs: BTreeMap<(String, String), (RouteId, Option<&'static str>)> =
+            BTreeMap::new();
         let mut olds: BTreeMap<Endpoint, RouteId> = BTreeMap::new();
         for found in self.survey.routes.clone() {
             let old = self.look_behind(&found, Side::Old);
@@ -50,18 +52,20 @@ impl Validation {
                 olds.entry(found.old.clone()).or_insert_with(|| found.route.clone());
             }
             if old && new {
-                pairs.entry((found.old, found.new)).or_insert(found.route);
+                let pair = pairs.entry((found.old.id, found.new.id));
+                let (_, all_or_nothing) = pair.or_insert((found.route, None));
+                *all_or_nothing = all_or_nothing.or(found.new.all_or_nothing);
             }
         }
         for (endpoint, route) in olds {
             self.look_at_old_groups(&route, &endpoint);
         }
-        for ((old_endpoint, new_endpoint), route) in pairs {
-            let of = |endpoint: &Endpoint| match self.facts.behind.get(&endpoint.id) {
+        for ((old_id, new_id), (route, all_or_nothing)) in pairs {
+            let of = |id: &String| match self.facts.behind.get(id) {
                 Some(Behind::Found(backend)) => Some(backend.clone()),
                 _ => None,
             };
-            let (Some(old), Some(new)) = (of(&old_endpoint), of(&new_endpoint)) else { continue };
+            let (Some(old), Some(new)) = (of(&old_id), of(&new_id)) else { continue };
             if old.meter == new.meter {
                 let message = format!(
                     "both sides end at the same {}: point the new side at that of the new cluster",
@@ -71,7 +75,7 @@ impl Validation {
                 continue;
             }
             self.compare_capacity(&route, &old, &new);
-            self.look_at_new_groups(&route, &new_endpoint, &new);
+            self.look_at_new_groups(&route, all_or_nothing, &new);
         }
     }
 
@@ -123,12 +127,17 @@ impl Validation {
     }
 
     /// The same of the new side keeps all traffic on the old one.
-    fn look_at_new_groups(&mut self, route: &RouteId, endpoint: &Endpoint, new: &Backend) {
+    fn look_at_new_groups(
+        &mut self,
+        route: &RouteId,
+        all_or_nothing: Option<&'static str>,
+        new: &Backend,
+    ) {
         let groups = without_healthy_target(new);
         if groups.is_empty() || new.healthy() == 0 {
             return;
         }
-        if let Some(clause) = endpoint.all_or_nothing {
+        if let Some(clause) = all_or_nothing {
             let message = format!(
                 "groups of targets of the new {} have no healthy one yet: {}; {clause}",
                 new.called,
@@ -200,11 +209,11 @@ impl Validation {
             return;
         }
         let linger_s = self.linger_s();
-        let pairs: BTreeSet<(&Endpoint, &Endpoint)> =
-            self.survey.routes.iter().map(|found| (&found.old, &found.new)).collect();
+        let pairs: BTreeSet<(&String, &String)> =
+            self.survey.routes.iter().map(|found| (&found.old.id, &found.new.id)).collect();
         let mut warnings = Vec::new();
         for (old, new) in pairs {
-            let of = |endpoint: &Endpoint| self.facts.behind.get(&endpoint.id);
+            let of = |id: &String| self.facts.behind.get(id);
             let (Some(Behind::Found(old)), Some(Behind::Found(new))) = (of(old), of(new)) else {
                 continue;
             };

@@ -484,6 +484,31 @@ fn a_new_side_with_too_few_hosts_for_a_lump_is_warned_about() {
 }
 
 #[test]
+fn what_two_routes_share_is_said_once_even_if_only_one_of_them_is_left_out() {
+    let mixed = || {
+        let mut given = Given::fine().with("capacity_min_percent", json!(50));
+        given.survey.routes[0].new.all_or_nothing = Some("its router leaves it out");
+        given
+    };
+    let codes = |problems: &[Problem]| -> Vec<String> {
+        problems.iter().map(|problem| problem.code.clone()).collect()
+    };
+    let mut lumpy = mixed();
+    green(&mut lumpy).groups[0].healthy = 2;
+    assert_eq!(codes(&lumpy.validate().expect("accepted").warnings), ["lumpy_split"]);
+
+    let mut slow = mixed();
+    green(&mut slow).active = false;
+    let Err(Failure::NotReady(problems)) = slow.validate() else { panic!("not waited for") };
+    assert_eq!(codes(&problems), ["not_active"]);
+
+    let mut group = mixed();
+    green(&mut group).groups.push(Group { id: "green/2".into(), healthy: 0, registered: 1 });
+    let Err(Failure::NotReady(problems)) = group.validate() else { panic!("not waited for") };
+    assert_eq!(codes(&problems), ["new_side_left_out"]);
+}
+
+#[test]
 fn a_cutover_that_knows_little_of_the_old_side_is_warned_about() {
     let mut given = Given::fine();
     for series in given.history.values_mut() {
