@@ -21,6 +21,6 @@ pub mod world;
 
 pub use alarms::Alarms;
 pub use capacity::{Capacity, Targets};
-pub use router::{AnyRouter, Router, Splits, route53::Route53};
+pub use router::{Router, Routers, Splits, route53::Route53};
 
 pub use telemetry::{Telemetry, cloudwatch::CloudWatch};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::router::SYNTAXES;
 use crate::{
-    Alarms, AnyRouter, Capacity, CloudWatch, Router, Targets, Telemetry, clients, executions,
+    Alarms, Capacity, CloudWatch, Router, Routers, Targets, Telemetry, clients, executions,
     parameters,
 };
 
@@ -96,9 +96,10 @@ impl World {
     ) -> Result<Cutover, Failure> {
         let old = request.old.clone().unwrap_or_default();
         let sides = Sides { old, new: request.new.clone() };
-        let router = AnyRouter::of(&self.config, &request.router, sides)?;
+        let router = Routers::new(&self.config).get(&request.router, sides)?;
         let survey = router.survey(&request).await?;
-        let facts = self.facts(&request, &survey, state_machine_arn, &attempt).await?;
+        let metrics = CloudWatch::new(clients::cloudwatch(&self.config));
+        let facts = self.facts(&metrics, &request, &survey, state_machine_arn, &attempt).await?;
         let now = attempt.now;
         let mut validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
         let outlook = validation.outlook();
@@ -109,14 +110,14 @@ impl World {
         if !survey.writers_are_known {
             router.find_writers(request, survey).await?;
         }
-        let telemetry = CloudWatch::new(clients::cloudwatch(&self.config));
-        let history = history(&telemetry, &validation, outlook, now).await?;
+        let history = history(&metrics, &validation, outlook, now).await?;
         validation.conclude(&history)
     }
 
     /// What stands behind the endpoints, alarms and other executions.
     async fn facts(
         &self,
+        metrics: &CloudWatch,
         request: &Request,
         survey: &Survey,
         state_machine_arn: &str,
@@ -124,7 +125,6 @@ impl World {
     ) -> Result<Facts, Failure> {
         let endpoints = survey.routes.iter().flat_map(|found| [&found.old.id, &found.new.id]);
         let endpoints = endpoints.cloned().collect();
-        let metrics = CloudWatch::new(clients::cloudwatch(&self.config));
         let targets = Targets::new(clients::load_balancing(&self.config), metrics.clone());
         let step_functions = clients::step_functions(&self.config);
         let mark_holders = mark_holders(survey, attempt);

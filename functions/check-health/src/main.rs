@@ -1,6 +1,6 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
-use adapters::{Alarms, AnyRouter, CloudWatch, Splits, Telemetry, clients, journal, runtime};
+use adapters::{Alarms, CloudWatch, Routers, Splits, Telemetry, clients, journal, runtime};
 use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId, Seen};
 use jiff::Timestamp;
 
@@ -8,10 +8,11 @@ use jiff::Timestamp;
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let config = clients::sdk_config().await;
+    let routers = Routers::new(&config);
     let telemetry = CloudWatch::new(clients::cloudwatch(&config));
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
-        let splits = AnyRouter::of_cutover(&config, &cutover)?;
+        let splits = routers.of(&cutover)?;
         Box::pin(check(&splits, &telemetry, cutover, Timestamp::now())).await
     })
     .await

@@ -3,7 +3,7 @@
 //! those of any execution that a person names.
 
 use adapters::{
-    AnyRouter, Capacity, CloudWatch, Router, Targets, clients, executions, journal, runtime,
+    Capacity, CloudWatch, Router, Routers, Targets, clients, executions, journal, runtime,
 };
 use cutover_core::{
     Answer, Cutover, Failure, Fence, OldSide, Order, RollbackDone, RollbackStart, RouteId, Todo,
@@ -16,12 +16,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
     let state_machine_arn = executions::state_machine_from_env()?;
     let config = clients::sdk_config().await;
+    let routers = Routers::new(&config);
     let metrics = CloudWatch::new(clients::cloudwatch(&config));
     let targets = Targets::new(clients::load_balancing(&config), metrics);
     runtime::serve(async |event: Value| {
         let asked = match RollbackStart::read(event, &state_machine_arn)? {
             RollbackStart::Order(order) => {
-                return undo(&config, &targets, *order).await.map(Answer::from);
+                return undo(&routers, &targets, *order).await.map(Answer::from);
             }
             RollbackStart::Execution(asked) => asked,
         };
@@ -29,7 +30,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         match past.todo(&asked, Timestamp::now())? {
             Todo::Nothing(reason) => Ok(journal::tell_nothing(&asked, reason)),
             Todo::Undo { order, again } => {
-                undo(&config, &targets, *order).await?.undone(again).map(Answer::from)
+                undo(&routers, &targets, *order).await?.undone(again).map(Answer::from)
             }
         }
     })
@@ -37,19 +38,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 }
 
 /// Carries out one order.
-async fn undo(
-    config: &clients::Config,
-    targets: &Targets,
-    order: Order,
-) -> Result<Cutover, Failure> {
+async fn undo(routers: &Routers, targets: &Targets, order: Order) -> Result<Cutover, Failure> {
     let Order { force, retake, .. } = order;
     let cutover = order.into_cutover();
     let old_sides = targets.old_sides(cutover.going_back()).await;
     let kept = if force { Vec::new() } else { OldSide::dead(&old_sides) };
     let now = Timestamp::now();
     let fence = cutover.rollback_fence(retake, now);
-    roll_back(&AnyRouter::of_cutover(config, &cutover)?, cutover, (old_sides, kept), fence, now)
-        .await
+    roll_back(&routers.of(&cutover)?, cutover, (old_sides, kept), fence, now).await
 }
 
 /// Moves every route that must go back, but for those in `kept`, and reads back what is live.

@@ -1,17 +1,17 @@
 //! `shift-weight`: brings every active route to the share that its step asks for, and at the end removes
 //! the fences.
 
-use adapters::{AnyRouter, Router, clients, journal, runtime};
+use adapters::{Router, Routers, clients, journal, runtime};
 use cutover_core::{Action, Cutover, Failure};
 use jiff::Timestamp;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::init_logging();
-    let config = clients::sdk_config().await;
+    let routers = Routers::new(&clients::sdk_config().await);
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
-        let router = AnyRouter::of_cutover(&config, &cutover)?;
+        let router = routers.of(&cutover)?;
         shift(&router, cutover, Timestamp::now()).await
     })
     .await

@@ -94,17 +94,29 @@ macro_rules! each {
     };
 }
 
-impl AnyRouter {
+/// The routers with their clients, which are built once per cold start.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    route53: clients::Route53Client,
+}
+
+impl Routers {
+    /// The routers of this configuration.
+    #[must_use]
+    pub fn new(config: &clients::Config) -> Self {
+        Self { route53: clients::route53(config) }
+    }
+
     /// The router that a request or the state of a cutover names.
     ///
     /// # Errors
     /// `InvalidInput`: `unknown_router` when this version has no such router, `unreadable_state` when its
     /// place lacks something.
-    pub fn of(config: &clients::Config, router: &RouterRef, sides: Sides) -> Result<Self, Failure> {
+    pub fn get(&self, router: &RouterRef, sides: Sides) -> Result<AnyRouter, Failure> {
         match router.kind.as_str() {
             route53::KIND => {
                 let zone = route53::zone_of(&router.place)?;
-                Ok(Self::Route53(Route53::new(clients::route53(config), zone, sides)))
+                Ok(AnyRouter::Route53(Route53::new(self.route53.clone(), zone, sides)))
             }
             unknown => {
                 let known = SYNTAXES.map(|syntax| format!("{:?}", syntax.kind)).join(", ");
@@ -120,9 +132,9 @@ impl AnyRouter {
     /// The router that has the routes of a cutover.
     ///
     /// # Errors
-    /// As [`of`](AnyRouter::of).
-    pub fn of_cutover(config: &clients::Config, cutover: &Cutover) -> Result<Self, Failure> {
-        Self::of(config, &cutover.router, cutover.sides.clone())
+    /// As [`get`](Routers::get).
+    pub fn of(&self, cutover: &Cutover) -> Result<AnyRouter, Failure> {
+        self.get(&cutover.router, cutover.sides.clone())
     }
 }
 
