@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
 use cutover_core::Failure;
+use cutover_core::limits::ALARMS_PER_CALL;
 
 use crate::CloudWatch;
 use crate::errors::failure;
-
-/// Names of one call. Source: CloudWatch API reference, `DescribeAlarms`.
-const NAMES_MAX: usize = 100;
 
 /// Says which alarms ring.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
@@ -27,7 +25,7 @@ impl Alarms for CloudWatch {
         let names: BTreeSet<&String> = names.iter().collect();
         let names: Vec<String> = names.into_iter().cloned().collect();
         let mut alarms = Vec::new();
-        for asked in names.chunks(NAMES_MAX) {
+        for asked in names.chunks(ALARMS_PER_CALL) {
             let what = format!("DescribeAlarms of {}", asked.join(", "));
             let mut pages = self
                 .client

@@ -249,8 +249,7 @@ impl Capacity for Targets {
         found.retain(|balancer| ids.contains(&balancer.dns_key));
         let mut groups = self.groups(&found).await?;
         let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
-        let mut behind: BTreeMap<String, Behind> =
-            ids.iter().map(|name| (name.clone(), unknown(name, &region))).collect();
+        let mut behind = BTreeMap::new();
         for Balancer { arn, id, dns_key, kind, active } in found {
             let hosts = |Counted { id, hosts }: Counted| {
                 let (healthy, registered) = hosts.unwrap_or_default();
@@ -268,6 +267,9 @@ impl Capacity for Targets {
                 Kind::Gateway => other_type(&dns_key, "gateway"),
             };
             behind.insert(dns_key, found);
+        }
+        for name in ids {
+            behind.entry(name.clone()).or_insert_with(|| unknown(name, &region));
         }
         Ok(behind)
     }

@@ -2,6 +2,7 @@
 //! knows the services by name.
 
 use crate::evidence::TelemetryLimits;
+use crate::router::Scale;
 use crate::router::survey::{Behaviour, Splitting};
 
 // ── Step Functions ──
@@ -67,6 +68,11 @@ pub fn queries_per_call(periods: u32) -> usize {
 
 /// The highest weight. Source: Route 53 API reference, `ResourceRecordSet` (`Weight`).
 pub const ROUTE53_WEIGHT_MAX: u32 = 255;
+/// The highest weight that every router can write.
+pub const WEIGHT_MAX: u32 = ROUTE53_WEIGHT_MAX;
+/// Seconds until a change is live on all servers, generally. Source: Route 53 API reference, `GetChange`
+/// ("generally within 60 seconds").
+pub const ROUTE53_LIVE_IN_S: u32 = 60;
 /// `ResourceRecord` elements of one batch. Source: Route 53 developer guide, "Quotas".
 pub const ROUTE53_ELEMENTS_PER_BATCH: usize = 1_000;
 /// Changes at once that Route 53 allows an account, and then a second.
@@ -86,17 +92,18 @@ const ROUTE53_CHANGES_PER_ROUTE: u32 = 8;
 /// Changes of its fence.
 const ROUTE53_CHANGES_PER_FENCE: u32 = 2;
 
+// Whatever a step asks for can be written.
+const _: () = assert!(Scale::Half.total() <= WEIGHT_MAX);
 const _: () = assert!(ROUTE53_CHANGES_AT_ONCE <= ROUTE53_CHANGES_ALLOWED[0]);
 const _: () = assert!(ROUTE53_CHANGES_PER_S <= ROUTE53_CHANGES_ALLOWED[1]);
 
-/// How Route 53 splits. A change is live "generally within 60 seconds".
-/// Source: Route 53 API reference, `GetChange`.
+/// How Route 53 splits.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "small constants")]
 pub fn route53(fence: bool) -> Behaviour {
     let changes = ROUTE53_CHANGES_PER_ROUTE + if fence { ROUTE53_CHANGES_PER_FENCE } else { 0 };
     Behaviour {
-        live_in_s: 60,
+        live_in_s: ROUTE53_LIVE_IN_S,
         splits: Splitting::PerAnswer,
         routes_per_write: ROUTE53_ELEMENTS_PER_BATCH as u32 / changes,
         routes_at_once: ROUTE53_CHANGES_AT_ONCE as u32 / changes,

@@ -122,7 +122,7 @@ impl Cutover {
         Decision { phase, leave, then }
     }
 
-    /// Carries a decision out. It alone writes the step and the phase, and what comes next while the cutover goes on.
+    /// Carries a decision out. It alone writes step, phase and next after a shift or a check.
     pub(super) fn apply(mut self, decision: Decision) -> Self {
         let Decision { phase, leave, then } = decision;
         self.phase = phase;

@@ -108,7 +108,7 @@ impl World {
     fn shift(&mut self, cutover: &Cutover, moves: &[Move]) -> Shifted {
         let outcome = |asked: &Move| {
             let index = cutover.routes.iter().position(|r| r.name == asked.route).expect("known");
-            assert!(asked.to.old.max(asked.to.new) <= crate::limits::ROUTE53_WEIGHT_MAX);
+            assert!(asked.to.old.max(asked.to.new) <= crate::limits::WEIGHT_MAX);
             let live = &mut self.live[index];
             if *live == asked.to {
                 return (asked.route.clone(), Moved::There);

@@ -78,6 +78,16 @@ pub enum Scale {
     Half,
 }
 
+impl Scale {
+    /// The number itself.
+    pub(crate) const fn total(self) -> u32 {
+        match self {
+            Self::Whole => 100,
+            Self::Half => 200,
+        }
+    }
+}
+
 impl Weights {
     /// The weights that give the new side `share`: `(100−p, p)`, or `(200−2p, 2p)` on
     /// [`Scale::Half`]. They never sum to 0, and a share above 0 never gets weight 0.
@@ -85,10 +95,10 @@ impl Weights {
     pub const fn of(share: Percent, scale: Scale) -> Self {
         let halves = share.halves() as u32;
         match scale {
-            Scale::Half => Self { old: 200 - halves, new: halves },
+            Scale::Half => Self { old: scale.total() - halves, new: halves },
             Scale::Whole => {
                 let new = halves.div_ceil(2);
-                Self { old: 100 - new, new }
+                Self { old: scale.total() - new, new }
             }
         }
     }

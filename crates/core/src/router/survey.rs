@@ -107,8 +107,7 @@ pub struct Behaviour {
 }
 
 /// What one draw of a split decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Splitting {
     /// Where everybody behind one resolver goes until its answer expires: shares come in lumps.
     PerAnswer,

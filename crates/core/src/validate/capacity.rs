@@ -27,10 +27,7 @@ impl Found {
 impl Validation {
     /// What stands behind a side of a route, if it counts requests.
     pub(super) fn backend(&self, found: &Found, side: Side) -> Option<&Backend> {
-        match self.facts.behind.get(&found.endpoint(side).id)? {
-            Behind::Found(backend) => Some(backend),
-            Behind::Nothing { .. } | Behind::Never { .. } => None,
-        }
+        self.facts.backend(&found.endpoint(side).id)
     }
 
     /// The meters of a side, each once.
@@ -45,26 +42,25 @@ impl Validation {
         let mut pairs: BTreeMap<(String, String), (RouteId, Option<&'static str>)> =
             BTreeMap::new();
         let mut olds: BTreeMap<Endpoint, RouteId> = BTreeMap::new();
-        for found in self.survey.routes.clone() {
-            let old = self.look_behind(&found, Side::Old);
-            let new = self.look_behind(&found, Side::New);
+        let routes = std::mem::take(&mut self.survey.routes);
+        for found in &routes {
+            let old = self.look_behind(found, Side::Old);
+            let new = self.look_behind(found, Side::New);
             if old {
                 olds.entry(found.old.clone()).or_insert_with(|| found.route.clone());
             }
             if old && new {
-                let pair = pairs.entry((found.old.id, found.new.id));
-                let (_, all_or_nothing) = pair.or_insert((found.route, None));
+                let pair = pairs.entry((found.old.id.clone(), found.new.id.clone()));
+                let (_, all_or_nothing) = pair.or_insert((found.route.clone(), None));
                 *all_or_nothing = all_or_nothing.or(found.new.all_or_nothing);
             }
         }
+        self.survey.routes = routes;
         for (endpoint, route) in olds {
             self.look_at_old_groups(&route, &endpoint);
         }
         for ((old_id, new_id), (route, all_or_nothing)) in pairs {
-            let of = |id: &String| match self.facts.behind.get(id) {
-                Some(Behind::Found(backend)) => Some(backend.clone()),
-                _ => None,
-            };
+            let of = |id| self.facts.backend(id).cloned();
             let (Some(old), Some(new)) = (of(&old_id), of(&new_id)) else { continue };
             if old.meter == new.meter {
                 let message = format!(
@@ -81,11 +77,11 @@ impl Validation {
 
     /// Whether something that counts requests stands behind a side. What can never do so is refused at once.
     fn look_behind(&mut self, found: &Found, side: Side) -> bool {
-        let (name, id) = match side {
-            Side::Old => ("old", &found.old.id),
-            Side::New => ("new", &found.new.id),
+        let name = match side {
+            Side::Old => "old",
+            Side::New => "new",
         };
-        let route = &found.route;
+        let (route, id) = (&found.route, &found.endpoint(side).id);
         let problem = match (self.facts.behind.get(id), side) {
             (Some(Behind::Found(_)), _) => return true,
             (Some(Behind::Never { code, why }), _) => {
@@ -114,7 +110,7 @@ impl Validation {
 
     /// An old side that its router leaves out, whatever the weights, is no side to go back to.
     fn look_at_old_groups(&mut self, route: &RouteId, endpoint: &Endpoint) {
-        let Some(Behind::Found(old)) = self.facts.behind.get(&endpoint.id) else { return };
+        let Some(old) = self.facts.backend(&endpoint.id) else { return };
         let groups = without_healthy_target(old);
         if let (Some(clause), false) = (endpoint.all_or_nothing, groups.is_empty()) {
             let message = format!(
@@ -213,10 +209,8 @@ impl Validation {
             self.survey.routes.iter().map(|found| (&found.old.id, &found.new.id)).collect();
         let mut warnings = Vec::new();
         for (old, new) in pairs {
-            let of = |id: &String| self.facts.behind.get(id);
-            let (Some(Behind::Found(old)), Some(Behind::Found(new))) = (of(old), of(new)) else {
-                continue;
-            };
+            let of = |id| self.facts.backend(id);
+            let (Some(old), Some(new)) = (of(old), of(new)) else { continue };
             let lump = self.request.ramp.steps().iter().find_map(|step| {
                 let worst =
                     worst_share(step.percent, self.request.resolvers, linger_s, step.bake_s);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cutover::Execution;
 use crate::evidence::Series;
-use crate::router::survey::Behind;
+use crate::router::survey::{Backend, Behind};
 
 /// Which execution validates, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,16 @@ pub struct Facts {
     pub alarms: Vec<(String, bool)>,
     /// Other running executions.
     pub running: Vec<Running>,
+}
+
+impl Facts {
+    /// What stands behind an endpoint, if it counts requests.
+    pub(super) fn backend(&self, endpoint: &str) -> Option<&Backend> {
+        match self.behind.get(endpoint)? {
+            Behind::Found(backend) => Some(backend),
+            Behind::Nothing { .. } | Behind::Never { .. } => None,
+        }
+    }
 }
 
 /// By meter, what it counted up to now: [`BASELINE_PERIODS`](crate::BASELINE_PERIODS) periods at most, the newest

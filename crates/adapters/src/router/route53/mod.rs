@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_change::GetChangeError;
 use aws_sdk_route53::types::{ChangeBatch, ChangeStatus};
-use cutover_core::limits::{ROUTE53_CHANGES_AT_ONCE, ROUTE53_WEIGHT_MAX};
+use cutover_core::limits::{
+    ROUTE53_CHANGES_AT_ONCE, ROUTE53_ELEMENTS_PER_BATCH, ROUTE53_LIVE_IN_S, ROUTE53_WEIGHT_MAX,
+};
 use cutover_core::{
     ExternalDns, Failure, Fence, Live, Move, Moved, Propagation, Request, RouteId, RouterSyntax,
     Shifted, Sides, Split, Survey, Way, Weights,
@@ -33,9 +35,6 @@ use crate::router::{Router, Splits, host_name, refuse_moves_never_made};
 pub(crate) const KIND: &str = "route53";
 /// The field of a request and of the place that names the zone.
 const HOSTED_ZONE: &str = "hosted_zone";
-/// Seconds until a change is live on all servers, generally. Source: Route 53 developer guide, "How long does it
-/// take for changes to propagate".
-const LIVE_IN_S: u32 = 60;
 
 /// `"router": "route53"`, with `hosted_zone` beside it.
 pub const SYNTAX: RouterSyntax = RouterSyntax {
@@ -75,11 +74,11 @@ pub(crate) fn zone_of(place: &Value) -> Result<&str, Failure> {
 }
 
 /// `ResourceRecord` elements of one batch, round by round: an alias is one, another record set has
-/// one a value. 1,000 are allowed. A refused batch is sent once more after a second look, which settles
+/// one a value. A refused batch is sent once more after a second look, which settles
 /// lost replies and races; then in ever smaller parts, down to a route each, so that a route that is
 /// refused for good (its records may be protected) keeps no other from moving, least of all back.
-/// Source: Route 53 API reference, `ChangeResourceRecordSets`, limits on requests.
-const BATCH_ELEMENTS_MAX: [usize; 5] = [1000, 1000, 120, 16, 0];
+const BATCH_ELEMENTS_MAX: [usize; 5] =
+    [ROUTE53_ELEMENTS_PER_BATCH, ROUTE53_ELEMENTS_PER_BATCH, 120, 16, 0];
 
 /// Splits by the weights of two record sets of each name and type, told apart by their set
 /// identifiers. A, AAAA and CNAME records count; others are not looked at, but for the fences.
@@ -405,7 +404,7 @@ impl<'m> Run<'m> {
             moves: names.zip(self.outcome.into_values()).collect(),
             receipts: self.changes,
             unconfirmed: self.unconfirmed,
-            live_in_s: LIVE_IN_S,
+            live_in_s: ROUTE53_LIVE_IN_S,
             linger_s: self.ttl_s,
         }
     }
@@ -532,14 +531,14 @@ impl Router for Route53 {
         };
         let mut survey = survey::survey(request, &zone, &records);
         if named.is_none() {
-            survey::tell_owners(&mut survey, request, &records);
+            survey::add_owners(&mut survey, request, &records);
         }
         Ok(survey)
     }
 
     async fn find_writers(&self, request: &Request, survey: &mut Survey) -> Result<(), Failure> {
         let records = zone::records(&self.client, zone_of(&survey.place)?).await?;
-        survey::tell_owners(survey, request, &records);
+        survey::add_owners(survey, request, &records);
         Ok(())
     }
 

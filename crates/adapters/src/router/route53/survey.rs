@@ -29,28 +29,24 @@ const OLD_IS_EVALUATED: &str = "its alias has EvaluateTargetHealth, so Route 53 
 const NEW_IS_EVALUATED: &str = "its alias has EvaluateTargetHealth, so Route 53 would send nothing to it: give each of \
      them a healthy target, take them off the load balancer, or turn EvaluateTargetHealth off";
 
-/// Finds the routes in the zone's records, and the old side if the request names none. Who owns the records is
-/// [told](tell_owners) apart from it.
+/// Finds the routes in the zone's records, and the old side if the request names none. [`add_owners`] adds who owns
+/// the records.
 pub(super) fn survey(request: &Request, zone: &Zone, records: &[Record]) -> Survey {
     let mut reader =
         Reader { request, zone, left_out: None, findings: Vec::new(), health_checked: Vec::new() };
     let by_name = by_name(records);
     let asked_for = reader.routes_asked_for(&by_name);
     let sides = reader.find_sides(&by_name);
-    let routes = match (&sides, asked_for) {
-        (None, _) => Vec::new(),
-        (Some(_), Some(routes)) => routes,
-        (Some(sides), None) => reader.discover(&by_name, sides),
-    };
     let fences: BTreeMap<&RouteId, &Record> =
         records.iter().filter(|r| r.kind == "TXT").map(|r| (&r.name, r)).collect();
     let mut found = Vec::new();
-    for (route, sides) in routes.iter().zip(std::iter::repeat(&sides)) {
-        let Some(sides) = sides else { break };
-        let records = by_name.get(route).map_or(&[][..], Vec::as_slice);
-        if let Some(mut route) = reader.read_route(route, records, sides) {
-            reader.read_fence(&mut route, &fences);
-            found.push(route);
+    if let Some(sides) = &sides {
+        for route in asked_for.unwrap_or_else(|| reader.discover(&by_name, sides)) {
+            let records = by_name.get(&route).map_or(&[][..], Vec::as_slice);
+            if let Some(mut route) = reader.read_route(&route, records, sides) {
+                reader.read_fence(&mut route, &fences);
+                found.push(route);
+            }
         }
     }
     let warnings = reader.warning_of_health_checks();
@@ -70,7 +66,7 @@ pub(super) fn survey(request: &Request, zone: &Zone, records: &[Record]) -> Surv
 
 /// Adds to a survey which of its routes external-dns owns. Its records may stand anywhere in the zone, so `records`
 /// must be all of them.
-pub(super) fn tell_owners(survey: &mut Survey, request: &Request, records: &[Record]) {
+pub(super) fn add_owners(survey: &mut Survey, request: &Request, records: &[Record]) {
     let Some(sides) = &survey.sides else { return };
     let registry = Registry::of(records, sides);
     let by_name = by_name(records);

@@ -84,7 +84,7 @@ impl Given {
             Request::parse(&defaults, &self.request, &SYNTAXES, 60).expect("a good request");
         let zone = Zone { id: "Z1".to_owned(), name: "example.com".to_owned() };
         let mut survey = survey(&request, &zone, &self.records);
-        tell_owners(&mut survey, &request, &self.records);
+        add_owners(&mut survey, &request, &self.records);
         let execution = Execution { arn: "arn:us".to_owned(), name: "us".to_owned() };
         let attempt = Attempt { execution, started_at: at(1000), now: at(1000) };
         let validation = Validation::of(request, survey, self.facts.clone(), attempt, &SYNTAXES);
