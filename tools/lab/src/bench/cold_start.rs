@@ -26,8 +26,8 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-use super::markdown;
 use super::stubs::{self, Seen};
+use super::{markdown, run_until};
 use crate::error::LabError;
 use crate::functions;
 use crate::python::Venv;
@@ -499,9 +499,6 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
         .stdout(Stdio::null())
         .kill_on_drop(true);
     let begin = Instant::now();
-    let mut program = command.spawn().map_err(cannot)?;
-    let pid = program.id().unwrap_or_default();
-
     let (mut poll, mut answer, mut response) = (None, None, None);
     let heard = async {
         while let Some((seen, at)) = seen.recv().await {
@@ -516,21 +513,9 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
         }
         Ok(())
     };
-    tokio::select! {
-        heard = heard => heard?,
-        ended = program.wait() => {
-            return Err(failed(format!("it ended ({})", ended.map_err(cannot)?)));
-        }
-        () = tokio::time::sleep(RUN_MAX) => {
-            return Err(failed(format!("it is not done after {} s", RUN_MAX.as_secs())));
-        }
-    }
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(cannot)?;
-    program.kill().await.map_err(cannot)?;
-    let memory = |field| {
-        let kib = kib(&status, field);
-        kib.ok_or_else(|| failed(format!("its /proc/{pid}/status has no {field}")))
-    };
+    let ((), status) = run_until(heard, &mut command, &doing(), RUN_MAX).await?;
+    let memory =
+        |field| kib(&status, field).ok_or_else(|| failed(format!("its status has no {field}")));
     if subject.first_call.is_some() && answer.is_none() {
         return Err(failed("it made no call of AWS".to_owned()));
     }

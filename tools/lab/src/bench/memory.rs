@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::calls::{Bench, Events};
 use super::stubs::{self, Seen};
-use super::{cold_start, markdown};
+use super::{cold_start, markdown, run_until};
 use crate::error::LabError;
 use crate::functions;
 
@@ -198,8 +198,6 @@ async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);
-    let mut program = command.spawn().map_err(cannot)?;
-    let pid = program.id().unwrap_or_default();
     let mut given = None;
     let heard = async {
         while let Some((seen, at)) = seen.recv().await {
@@ -215,17 +213,7 @@ async fn run(
         }
         Err(failed("the runtime API ended".to_owned()))
     };
-    let seconds = tokio::select! {
-        heard = heard => heard?,
-        ended = program.wait() => {
-            return Err(failed(format!("it ended ({})", ended.map_err(cannot)?)));
-        }
-        () = tokio::time::sleep(RUN_MAX) => {
-            return Err(failed(format!("it is not done after {} s", RUN_MAX.as_secs())));
-        }
-    };
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(cannot)?;
-    program.kill().await.map_err(cannot)?;
+    let (seconds, status) = run_until(heard, &mut command, &doing(), RUN_MAX).await?;
     let peak_kib = cold_start::kib(&status, "VmHWM");
     Ok((seconds, peak_kib.ok_or_else(|| failed("its status has no VmHWM".to_owned()))?))
 }
