@@ -72,8 +72,7 @@ fn core_names_no_clock_no_environment_and_no_sdk() {
     );
 }
 
-/// Words of one service. `limits.rs` is the page of what services allow; `schema_1.rs` reads what the first versions
-/// wrote, when there was one router.
+/// Words of one service. `limits.rs` is the page of what services allow.
 #[test]
 fn core_knows_no_service_s_words() {
     let words = [
@@ -91,7 +90,7 @@ fn core_knows_no_service_s_words() {
         "loadbalancer",
     ];
     for path in rust_files("crates/core/src") {
-        if path.ends_with("limits.rs") || path.ends_with("schema_1.rs") {
+        if path.ends_with("limits.rs") {
             continue;
         }
         let text = fs::read_to_string(&path).expect("a source is text").to_lowercase();

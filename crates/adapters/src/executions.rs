@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::errors::failure;
+use crate::schema_1::upgraded;
 
 /// Running executions that are looked at; each takes a call.
 const RUNNING_MAX: usize = 100;
@@ -222,6 +223,6 @@ impl Newer {
         };
         let value: Value = serde_json::from_str(text)
             .map_err(|error| format!("event {} holds no JSON: {error}", event.id()))?;
-        Ok(Cutover::is_state(&value).then_some(value))
+        Ok(Cutover::is_state(&value).then(|| upgraded(value)))
     }
 }

@@ -16,6 +16,7 @@ pub mod parameters;
 pub mod replies;
 pub mod router;
 pub mod runtime;
+pub mod schema_1;
 pub mod telemetry;
 pub mod world;
 

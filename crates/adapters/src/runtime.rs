@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
+use crate::schema_1::upgraded;
+
 /// The namespace of cutover's own metrics.
 const NAMESPACE: &str = "Cutover";
 
@@ -67,6 +69,7 @@ where
     T: DeserializeOwned,
 {
     let told = Told::by(event.as_ref().unwrap_or(&Value::Null));
+    let event = event.map(upgraded);
     let read = event.and_then(|event| serde_json::from_value(event).map_err(|e| e.to_string()));
     let outcome = match read {
         // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
@@ -216,6 +219,21 @@ mod tests {
             let diagnostic = answer(&handler, Payload(Ok(Value::Null))).await.expect_err("fails");
             assert_eq!(diagnostic.error_type, failure.name());
             assert_eq!(diagnostic.error_message, failure.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_of_a_former_version_comes_in_as_one_of_this_version() {
+        let state: Value = serde_json::from_str(include_str!(
+            "../../core/tests/data/schema-1/check-health-settling.json"
+        ))
+        .expect("JSON");
+        let handler = async |event: Value| {
+            let state = event.get("cutover").unwrap_or(&event).clone();
+            cutover_core::Cutover::read(state).map(|cutover| cutover.routes.len())
+        };
+        for event in [state.clone(), json!({"cutover": state, "failure": null})] {
+            assert_eq!(answer(&handler, Payload(Ok(event))).await, Ok(2));
         }
     }
 

@@ -178,6 +178,23 @@ async fn a_history_without_the_state_of_what_was_shifted_is_an_error() {
     }
 }
 
+/// A state as the first versions wrote it.
+const BAKING_OF_SCHEMA_1: &str =
+    include_str!("../../../core/tests/data/schema-1/check-health-baking.json");
+
+#[tokio::test]
+async fn a_last_state_of_a_former_version_is_found_as_one_of_this_version() {
+    for by in [BY_HAND, By::Event] {
+        let history = vec![exited("CheckHealth", BAKING_OF_SCHEMA_1)];
+        let past = past(stopped(history, 100), by).await.expect("found");
+        let Past::Did { cutover, .. } = past else { panic!("nothing found") };
+        let router = (cutover.router.kind.as_str(), cutover.router.place.clone());
+        assert_eq!(router, ("route53", json!({"hosted_zone": "Z0123456789EXAMPLE"})));
+        let back = cutover.give_up("a test says so").rollback_moves(&[]);
+        assert_eq!(back.iter().map(|back| back.to.new).collect::<Vec<_>>(), [0, 0]);
+    }
+}
+
 #[tokio::test]
 async fn a_state_that_cannot_be_read_is_an_error_and_no_older_one_is_taken() {
     let newer = baking(2).replace("\"schema\":2", "\"schema\":3");

@@ -16,6 +16,7 @@ mod history;
 mod lookups;
 mod route53;
 mod runtime;
+mod schema;
 mod unreadable;
 mod world;
 mod zone;

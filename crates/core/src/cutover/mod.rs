@@ -8,7 +8,6 @@ mod check;
 mod decide;
 mod rollback;
 mod route;
-mod schema_1;
 mod shift;
 mod state;
 
@@ -181,7 +180,7 @@ type Writers = BTreeMap<String, String>;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cutover {
-    /// [`SCHEMA`]; [`Cutover::read`] reads every version.
+    /// [`SCHEMA`]; [`Cutover::read`] reads this version alone.
     pub schema: u32,
     /// Which execution this is.
     pub execution: Execution,

@@ -1,16 +1,16 @@
 //! The one place through which every function reads a state.
 //!
 //! A deployment in mid-ramp gives the state of one version of the functions to the next, and a roll-back may
-//! find one that is months old. So a state is read by its `schema`, and every schema that there ever was is
-//! read: the samples are in `crates/core/tests/data`.
+//! find one that is months old. So a state is read by its `schema`. What former versions wrote is made a state of
+//! this one where it comes in, by who knows the services that they named; the samples of every schema are in
+//! `crates/core/tests/data`.
 //!
 //! A field that is added with a default leaves the schema as it is: older states lack the field, and older
-//! functions ignore it. Whatever an older function would misread gets the next number, and here an arm that
-//! changes the JSON of the one before.
+//! functions ignore it. Whatever an older function would misread gets the next number.
 
 use serde_json::Value;
 
-use crate::cutover::{Cutover, SCHEMA, schema_1};
+use crate::cutover::{Cutover, SCHEMA};
 use crate::failure::Failure;
 use crate::request::fields::shown;
 
@@ -37,7 +37,6 @@ impl Cutover {
                     Failure::invalid("unreadable_state", message)
                 })
             }
-            Some(1) => Self::read(schema_1::upgrade(state)),
             Some(newer) if newer > u64::from(SCHEMA) => refuse(format!(
                 "a newer version of cutover wrote this state: its schema is {newer}, and these functions know up to \
                  {SCHEMA}. Deploy the newer version of the functions again, or roll the execution back with it"

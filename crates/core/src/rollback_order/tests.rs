@@ -15,12 +15,12 @@ fn state(json: &str) -> Value {
 
 /// A state in mid-ramp whose two routes go with the ramp.
 fn baking() -> Value {
-    state(include_str!("../../tests/data/schema-1/check-health-baking.json"))
+    state(include_str!("../../tests/data/schema-2/check-health-baking.json"))
 }
 
 /// The state that validation gives.
 fn first_step() -> Value {
-    state(include_str!("../../tests/data/schema-1/shift-weight-first-step.json"))
+    state(include_str!("../../tests/data/schema-2/shift-weight-first-step.json"))
 }
 
 fn at(second: i64) -> Timestamp {

@@ -43,7 +43,7 @@ pub const SYNTAX: RouterSyntax = RouterSyntax {
     place: |fields| {
         let allowed = "the name or id of a Route 53 hosted zone";
         let is_name = |zone: &String| !zone.is_empty() && zone.len() <= 255;
-        Some(place(&fields.required::<String>(HOSTED_ZONE, allowed, is_name)?))
+        Some(place(fields.required::<String>(HOSTED_ZONE, allowed, is_name)?))
     },
     route: host_name,
     route_allowed: "a host name: letters, digits, - and _, with * only as the whole first label",
@@ -58,8 +58,8 @@ pub const SYNTAX: RouterSyntax = RouterSyntax {
 };
 
 /// What the state holds to find the routes again: `{"hosted_zone": "Z…"}`.
-pub(crate) fn place(zone: &str) -> Value {
-    json!({ HOSTED_ZONE: zone })
+pub(crate) fn place(zone: impl Into<Value>) -> Value {
+    json!({ HOSTED_ZONE: zone.into() })
 }
 
 /// The zone that a place names.

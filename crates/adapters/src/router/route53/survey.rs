@@ -58,7 +58,7 @@ pub(super) fn survey(request: &Request, zone: &Zone, records: &[Record]) -> Surv
         warnings: warnings.into_iter().collect(),
         scopes: vec![zone.id.clone(), zone.name.clone()],
         behaviour: route53(request.fence),
-        place: place(&zone.id),
+        place: place(zone.id.as_str()),
         other_writers: BTreeMap::new(),
         writers_are_known: false,
     }

@@ -1,6 +1,10 @@
-//! Reads what the first versions wrote: they had one router, Route 53, and named its things in the state.
+//! Makes states of schema 1 those of this version: the first versions had one router, Route 53, and named its things
+//! in the state. `core` knows neither, so this is done where a state comes in: with an event, and in a history.
 
+use cutover_core::limits::ROUTE53_LIVE_IN_S;
 use serde_json::{Map, Value, json};
+
+use crate::router::route53;
 
 /// Names of fields in schema 1, and the name of the same field in schema 2.
 const ROUTE: [(&str, &str); 3] = [
@@ -9,15 +13,24 @@ const ROUTE: [(&str, &str); 3] = [
     ("evaluates_target_health", "all_or_nothing"),
 ];
 const SETTLING: [(&str, &str); 2] = [("changes", "receipts"), ("ttl_s", "linger_s")];
-/// Seconds that a change of Route 53 generally takes.
-const LIVE_IN_S: u32 = 60;
 
-/// Changes a state of schema 1 into one of schema 2. What is missing or odd in it stays so, and is refused when
-/// it is read.
-pub(super) fn upgrade(mut state: Value) -> Value {
-    let Some(fields) = state.as_object_mut() else { return state };
+/// Changes a state of schema 1 into one of schema 2, whether it stands alone or in an order to roll back. Anything
+/// else stays as it is.
+#[must_use]
+pub fn upgraded(mut value: Value) -> Value {
+    upgrade(&mut value);
+    if let Some(state) = value.get_mut("cutover") {
+        upgrade(state);
+    }
+    value
+}
+
+/// What is missing or odd in a state stays so, and is refused when it is read.
+fn upgrade(state: &mut Value) {
+    let is_former = state.get("schema").and_then(Value::as_u64) == Some(1);
+    let Some(fields) = state.as_object_mut().filter(|_| is_former) else { return };
     if let Some(zone) = fields.remove("hosted_zone") {
-        let router = json!({"kind": "route53", "place": {"hosted_zone": zone}});
+        let router = json!({"kind": route53::KIND, "place": route53::place(zone)});
         fields.insert("router".to_owned(), router);
     }
     rename(fields, "load_balancers", "meters");
@@ -49,10 +62,9 @@ pub(super) fn upgrade(mut state: Value) -> Value {
         for (old, new) in SETTLING {
             rename(settling, old, new);
         }
-        settling.insert("live_in_s".to_owned(), json!(LIVE_IN_S));
+        settling.insert("live_in_s".to_owned(), json!(ROUTE53_LIVE_IN_S));
     }
     fields.insert("schema".to_owned(), json!(2));
-    state
 }
 
 fn rename(fields: &mut Map<String, Value>, old: &str, new: &str) {
