@@ -68,7 +68,7 @@ async fn answer<T, R>(
 where
     T: DeserializeOwned,
 {
-    let told = Told::by(event.as_ref().unwrap_or(&Value::Null));
+    let sender = Sender::by(event.as_ref().unwrap_or(&Value::Null));
     let event = event.map(upgraded);
     let read = event.and_then(|event| serde_json::from_value(event).map_err(|e| e.to_string()));
     let outcome = match read {
@@ -81,15 +81,15 @@ where
     };
     outcome.map_err(|failure| {
         let error_message = failure.to_string();
-        let Told { execution, step, names } = &told;
+        let Sender { execution, step, names } = &sender;
         let error_type = names(&failure);
         tracing::error!(execution, step, error_type, error_message, "failed");
         Diagnostic { error_type: error_type.to_owned(), error_message }
     })
 }
 
-/// What an event tells of where it belongs, for the log of a failure. The event may be anything.
-struct Told {
+/// Where an event comes from, for the log of a failure and its name. The event may be anything.
+struct Sender {
     execution: Option<String>,
     step: Option<u64>,
     /// What the definition that sent it calls failures.
@@ -110,7 +110,7 @@ fn former_name(failure: &Failure) -> &'static str {
     }
 }
 
-impl Told {
+impl Sender {
     fn by(event: &Value) -> Self {
         let either = |a, b| event.pointer(a).or_else(|| event.pointer(b));
         let of_state_machine = either("/schema", "/cutover/schema")

@@ -235,12 +235,12 @@ fn read_json(path: &str) -> Result<Value, String> {
 
 /// Every problem of an input on a line of its own.
 fn problems(path: &str, failure: &Failure) -> String {
-    match failure {
-        Failure::InvalidInput(problems) => {
+    match failure.problems() {
+        [] => format!("{path}: {failure}"),
+        problems => {
             let lines = problems.iter().map(|problem| format!("{path}: {}", problem.message));
             lines.collect::<Vec<_>>().join("\n")
         }
-        other => format!("{path}: {other}"),
     }
 }
 

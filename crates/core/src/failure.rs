@@ -70,6 +70,15 @@ impl Failure {
         }
     }
 
+    /// What is wrong, where that is said problem by problem: of `InvalidInput` and `NotReady`.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::InvalidInput(problems) | Self::NotReady(problems) => problems,
+            Self::Unreachable(_) | Self::Refused(_) | Self::Internal(_) => &[],
+        }
+    }
+
     /// A refusal for one reason.
     #[must_use]
     pub fn invalid(code: &str, message: impl Into<String>) -> Self {

@@ -44,7 +44,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::serve(async |event: Event| validate(&world, event, Timestamp::now()).await).await
 }
 
-/// Tells what is asked for, looks at everything that it depends on, and lets core decide.
+/// Reads what is asked for, looks at everything that it depends on, and lets core decide.
 ///
 /// # Errors
 /// `InvalidInput` with every problem, `NotReady` when all of them may pass by waiting;

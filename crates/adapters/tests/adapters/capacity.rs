@@ -466,7 +466,7 @@ async fn only_application_load_balancers_count_requests_and_others_are_not_waite
         (LoadBalancerTypeEnum::Network, "a network load balancer, which counts no requests"),
         (LoadBalancerTypeEnum::Gateway, "a gateway load balancer, which counts no requests"),
     ] {
-        let behind = account_of_one(kind).behind(&names(&[name])).await.expect("told");
+        let behind = account_of_one(kind).behind(&names(&[name])).await.expect("an answer");
         let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
         assert_eq!(*code, "load_balancer_type");
         assert!(why.contains(said), "{why}");
@@ -478,13 +478,13 @@ async fn only_application_load_balancers_count_requests_and_others_are_not_waite
         ("x.s3-website-us-east-1.amazonaws.com", "foreign_target"),
         ("192.0.2.1", "foreign_target"),
     ] {
-        let behind = targets.behind(&names(&[name])).await.expect("told");
-        let Behind::Never { code: told, why } = &behind[name] else { panic!("{behind:?}") };
-        assert_eq!(*told, code);
+        let behind = targets.behind(&names(&[name])).await.expect("an answer");
+        let Behind::Never { code: given, why } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*given, code);
         assert!(why.contains(name), "{why}");
     }
     for name in ["k8s-x-1.eu-central-1.elb.amazonaws.com", "lb.example.com"] {
-        let behind = targets.behind(&names(&[name])).await.expect("told");
+        let behind = targets.behind(&names(&[name])).await.expect("an answer");
         let Behind::Nothing { code, what, allowed } = &behind[name] else { panic!("{behind:?}") };
         assert_eq!(*code, "no_load_balancer");
         assert!(what.contains(name) && allowed.contains("eu-central-1"), "{what}; {allowed}");

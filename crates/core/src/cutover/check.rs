@@ -22,7 +22,7 @@ pub enum Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// Tells what was out of reach from what failed.
+    /// Separates what was out of reach from what failed.
     ///
     /// # Errors
     /// The failure, unless it is `Unreachable`.

@@ -220,7 +220,7 @@ impl Cutover {
         }
     }
 
-    /// The failure of a roll-back, told with what is known of every route. `splits`: what could
+    /// The failure of a roll-back, with what is known of every route. `splits`: what could
     /// still be read.
     #[must_use]
     pub fn rollback_failure(&self, failure: &Failure, splits: &[Split]) -> Failure {

@@ -38,8 +38,8 @@ pub enum By {
 }
 
 impl RollbackStart {
-    /// Tells an [`Order`], `{"execution_arn", "force"}` and the event of an execution's status
-    /// change apart. Only executions of the given state machine are rolled back.
+    /// Distinguishes an [`Order`], `{"execution_arn", "force"}` and the event of an execution's status
+    /// change. Only executions of the given state machine are rolled back.
     ///
     /// An order may have fields that are not known here: an execution keeps the definition that it was started
     /// with, and one that is newer than the function must not keep traffic from going back.

@@ -1,6 +1,6 @@
 //! Who asks for a roll-back, what the execution that they name has done, and what to do about it.
 //!
-//! [`RollbackStart::read`] tells who asks. For an execution, what Step Functions knows of it ([`Ended`]
+//! [`RollbackStart::read`] finds out who asks. For an execution, what Step Functions knows of it ([`Ended`]
 //! and [`Recorded`]) becomes its [`Past`], and that a [`Todo`]. Nothing is ever given back for an
 //! execution that still runs, or that touched nothing.
 
@@ -204,7 +204,7 @@ impl Ended {
         self.own_end().or(self.error.as_deref()).unwrap_or(&self.status)
     }
 
-    /// What the end alone tells, before the history is read.
+    /// What the end alone says, before the history is read.
     #[must_use]
     pub fn without_history(&self, by: By) -> Option<Past> {
         match self.own_end()? {

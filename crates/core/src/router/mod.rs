@@ -123,7 +123,7 @@ impl fmt::Display for Weights {
 pub enum Live {
     /// These.
     At(Weights),
-    /// They cannot be told, for the reason that the sentence gives: a side is gone, or parts of the route disagree.
+    /// They are not known, for the reason that the sentence gives: a side is gone, or parts of the route disagree.
     Unclear(String),
 }
 

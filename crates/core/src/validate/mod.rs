@@ -24,7 +24,7 @@ pub use rivals::mark_holders;
 /// the routes are discovered.
 pub const LEFT_OUT_WAIT_S: u32 = 600;
 
-/// What a validation comes to, as far as can be told before the traffic is looked at.
+/// What a validation comes to, by what is known before the traffic is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// A cutover, if the traffic allows it.

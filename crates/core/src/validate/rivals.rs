@@ -127,7 +127,7 @@ impl Validation {
         }
     }
 
-    /// A mark tells whose hand is on a route. That of an execution that has ended, whose last write
+    /// A mark says whose hand is on a route. That of an execution that has ended, whose last write
     /// failed, is replaced: nothing that it still does can touch the route then.
     pub(super) fn look_at_marks(&mut self) {
         let ours = holder_of(&self.attempt.execution.arn);

@@ -95,17 +95,9 @@ impl Given {
 
     /// The failure's name and the codes of its problems.
     fn refused(&self) -> (&'static str, BTreeSet<String>) {
-        match self.validate() {
-            Err(failure @ (Failure::InvalidInput(_) | Failure::NotReady(_))) => {
-                let name = failure.name();
-                let (Failure::InvalidInput(problems) | Failure::NotReady(problems)) = failure
-                else {
-                    panic!("just matched")
-                };
-                (name, problems.into_iter().map(|problem| problem.code).collect())
-            }
-            other => panic!("not refused: {other:?}"),
-        }
+        let failure = self.validate().expect_err("refused");
+        let codes = failure.problems().iter().map(|problem| problem.code.clone()).collect();
+        (failure.name(), codes)
     }
 }
 
