@@ -4,11 +4,13 @@ pub mod memory;
 pub mod route53;
 
 use std::collections::BTreeSet;
+use std::hash::Hasher;
 
 use cutover_core::{
     Cutover, Failure, Fence, Move, Propagation, Request, RouteId, RouterRef, RouterSyntax, Shifted,
     Sides, Split, Survey,
 };
+use fnv::FnvHasher;
 
 use crate::clients;
 use crate::router::route53::Route53;
@@ -201,6 +203,25 @@ fn refuse_moves_never_made(moves: &[Move], weight_max: u32) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+/// A fingerprint of some texts in 32 bits. It is kept in the state, so it must be the same in every version.
+#[derive(Default)]
+struct Fingerprint(FnvHasher);
+
+impl Fingerprint {
+    fn add(&mut self, text: &str) {
+        self.0.write(text.as_bytes());
+        self.0.write_u8(0);
+    }
+
+    fn finish(self) -> u32 {
+        let hash = self.0.finish();
+        // Folded, so that all bits count.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+        let folded = (hash ^ (hash >> 32)) as u32;
+        folded
+    }
 }
 
 #[cfg(test)]
