@@ -2,7 +2,6 @@
 //! and template in it, two clusters that serve real requests, and traffic that follows the weights.
 
 pub mod aws;
-pub mod bench;
 pub mod deploy;
 pub mod edges;
 pub mod emulator;
