@@ -119,6 +119,7 @@ fn period(row: &Row) -> Period {
         new: row.new,
         latency_old: row.slow_old.map(Latency::Slow),
         latency_new: row.slow_new.map(Latency::Slow),
+        shared: None,
     }
 }
 

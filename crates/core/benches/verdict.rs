@@ -18,8 +18,7 @@ fn evidence(route: u64, requests: u64) -> Evidence<'static> {
             start: Timestamp::from_second(minute * 60).unwrap_or_default(),
             old: Some(old),
             new: Some(new),
-            latency_old: None,
-            latency_new: None,
+            ..Period::default()
         }
     });
     Evidence {

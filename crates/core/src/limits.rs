@@ -113,6 +113,36 @@ pub fn route53(fence: bool) -> Behaviour {
     }
 }
 
+// ── Elastic Load Balancing ──
+
+/// The highest weight of a target group. Source: Elastic Load Balancing API reference, `TargetGroupTuple` (`Weight`).
+pub const ALB_WEIGHT_MAX: u32 = 999;
+/// Seconds until new weights are live on all nodes of a load balancer. Not documented: requests on former weights
+/// have been seen for up to two minutes, and the measured share counts.
+pub const ALB_LIVE_IN_S: u32 = 60;
+/// Rules that are written at once. The rates of the calls that modify rules are not documented; the controllers of
+/// both clusters share them.
+pub const ALB_WRITES_AT_ONCE: u32 = 10;
+/// Rules that are written a second after that.
+pub const ALB_WRITES_PER_S: u32 = 3;
+
+const _: () = assert!(Scale::Half.total() <= ALB_WEIGHT_MAX);
+
+/// How weighted target groups of an application load balancer split: each request by itself, and without a
+/// compare-and-swap.
+#[must_use]
+pub const fn alb() -> Behaviour {
+    Behaviour {
+        live_in_s: ALB_LIVE_IN_S,
+        splits: Splitting::PerRequest,
+        routes_per_write: 1,
+        routes_at_once: ALB_WRITES_AT_ONCE,
+        routes_per_s: ALB_WRITES_PER_S as f64,
+        weight_max: ALB_WEIGHT_MAX,
+        atomic: false,
+    }
+}
+
 // ── Prices ──
 
 /// USD a metric that is asked for. Source: CloudWatch pricing, us-east-1 (`GetMetricData`).

@@ -374,7 +374,7 @@ mod tests {
         (0..).zip(seconds).find_map(|(second, (old, new))| {
             let start = Timestamp::from_second(second).unwrap();
             let (old, new) = (Some(old), Some(new));
-            let period = Period { start, old, new, latency_old: None, latency_new: None };
+            let period = Period { start, old, new, ..Period::default() };
             judge.see(&period, true);
             Some((second, judge.regression()?))
         })

@@ -135,6 +135,7 @@ impl Router for Memory {
             old: endpoint(&sides.old),
             new: endpoint(&sides.new),
             linger_s: 0,
+            aliases: BTreeSet::new(),
             side_names: [sides.old.clone(), sides.new.clone()].into(),
             other_writer: None,
             shapes: vec![SHAPE],

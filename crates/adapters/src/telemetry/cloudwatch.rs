@@ -344,7 +344,8 @@ fn series(
     });
     let hosts_are_missing =
         healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
-    Series { counts, latency: latency.unwrap_or_default(), healthy_hosts, hosts_are_missing }
+    let (latency, shared) = (latency.unwrap_or_default(), Vec::new());
+    Series { counts, latency, shared, healthy_hosts, hosts_are_missing }
 }
 
 /// How slow a load balancer's answers were, one entry a period. `chosen`: whether there was a request in a

@@ -24,8 +24,7 @@ impl Rule for Cutover<'_> {
             start: Timestamp::UNIX_EPOCH,
             old: counted(minute.old),
             new: counted(minute.new),
-            latency_old: None,
-            latency_new: None,
+            ..Period::default()
         };
         self.0.see(&period, true);
         self.0.regression().is_some()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::decide::Settled;
-use super::{Cutover, Phase, SETTLE_S_MAX, Status, later};
+use super::{Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::judge::judge;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{Evidence, Observed, Series, TelemetryLimits, Window};
@@ -65,7 +65,7 @@ impl Cutover {
     /// After a check: settles, judges every active route, and decides what comes next.
     #[must_use]
     pub fn after_check(mut self, checked: &Checked, now: Timestamp) -> Self {
-        if self.phase == Phase::Shifting || self.report.is_some() {
+        if (self.phase == Phase::Shifting && self.held.is_none()) || self.report.is_some() {
             return self;
         }
         self.checks = self.checks.saturating_add(1);
@@ -118,7 +118,10 @@ impl Cutover {
         let pairs = self.pairs();
         // Routes that share both meters share their verdict.
         let mut judged: BTreeMap<(usize, usize), Verdict> = BTreeMap::new();
-        for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
+        // A new side that gets nothing yet is not judged: it is held because it cannot serve.
+        let judged_routes =
+            |route: &&mut Route| route.status == Status::Active && route.last.new > 0;
+        for route in self.routes.iter_mut().filter(judged_routes) {
             let verdict = judged.entry((route.old_meter, route.new_meter)).or_insert_with(|| {
                 let observed = match observed {
                     Seen::OutOfReach(why) => return Verdict::metrics_broken(why),

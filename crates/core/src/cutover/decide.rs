@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Cutover, Phase, Route, SETTLE_S_MAX, Seen, Status, later};
+use super::{Cutover, Held, Phase, Route, SETTLE_S_MAX, Seen, Status, later};
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::next::{Action, Next};
 use crate::request::health::OnNoData;
@@ -51,6 +51,8 @@ enum Leave {
 enum Then {
     /// They stay on the step, and are looked at again.
     Stay { wait_s: u32, reason: String },
+    /// Their step, which is held, is tried again.
+    TryAgain(String),
     /// They go on to the next step.
     GoOn,
     /// They have passed the last step, with these splits.
@@ -89,6 +91,9 @@ impl Cutover {
         if self.must_roll_back() {
             return Decision { phase, leave: Vec::new(), then: Then::RollBack };
         }
+        if let Some(held) = &self.held {
+            return self.decide_held(held, now);
+        }
         let interval_s = i64::from(self.health.check_interval_s);
         let stay = |phase, left_s: i64, reason| {
             let wait_s = u32::try_from(left_s.clamp(1, interval_s.max(1))).unwrap_or(1);
@@ -122,6 +127,20 @@ impl Cutover {
         Decision { phase, leave, then }
     }
 
+    /// Tries a held step again, or gives up the routes that it could not move.
+    fn decide_held(&self, held: &Held, now: Timestamp) -> Decision {
+        let hold_max_s = i64::from(self.health.hold_max_s);
+        let left_s = later(held.since, hold_max_s).as_second() - now.as_second();
+        let (target, why) = (self.target(), &held.reason);
+        let is_held = |route: &&Route| left_s <= 0 && route.last != target;
+        let back = format!("its step was held for {hold_max_s} s; {why}");
+        let leave = self.active().filter(is_held);
+        let leave = leave.map(|route| (route.name.clone(), Leave::Back(back.clone())));
+        let reason = format!("{}: held for up to {left_s} s more because {why}", self.intended());
+        let then = Then::TryAgain(reason);
+        Decision { phase: Phase::Shifting, leave: leave.collect(), then }
+    }
+
     /// Carries a decision out. It alone writes step, phase and next after a shift or a check.
     pub(super) fn apply(mut self, decision: Decision) -> Self {
         let Decision { phase, leave, then } = decision;
@@ -146,6 +165,7 @@ impl Cutover {
                 self.next = Next::new(Action::RollBack, 0, &why);
             }
             Then::Stay { wait_s, reason } => self.next = Next::new(Action::Wait, wait_s, &reason),
+            Then::TryAgain(reason) => self.next = Next::new(Action::Shift, 0, &reason),
             Then::GoOn => {
                 let reason = format!("{} passed; {}", self.intended(), self.worst_verdict());
                 self.next = Next::new(Action::Shift, 0, &reason);

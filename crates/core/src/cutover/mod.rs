@@ -65,6 +65,15 @@ pub enum Phase {
     },
 }
 
+/// Since when and why a step cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// When its shift was held for the first time.
+    pub since: Timestamp,
+    /// The first route that was held at the last try, and why.
+    pub reason: String,
+}
+
 /// How a route stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +204,10 @@ pub struct Cutover {
     pub step: usize,
     /// Where the step stands.
     pub phase: Phase,
+    /// Set while the step's shift is held: some new side cannot take its requests yet. Only in
+    /// [`Phase::Shifting`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// How evidence is judged.
     pub health: Health,
     /// Whether a failed route goes back alone.

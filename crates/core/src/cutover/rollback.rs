@@ -120,7 +120,8 @@ impl Cutover {
                         route.say(&format!("{warning}; went back because: {why}"));
                     }
                 }
-                Some((_, Moved::Refused(why))) => route.kept(why),
+                // A move back is never held.
+                Some((_, Moved::Refused(why) | Moved::Held(why))) => route.kept(why),
                 Some((_, Moved::Drifted(live))) => route.drifted(live, &self.other_writers),
                 Some((_, Moved::Superseded(why) | Moved::MustGoBack(why))) => route.superseded(why),
                 Some((_, Moved::Partly(why))) => {

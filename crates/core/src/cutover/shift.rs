@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use super::decide::Decision;
-use super::{Cutover, Phase, Route, SETTLING_CHECK_S_MAX, SHIFT_S_MAX, Status, later};
+use super::{
+    Cutover, Held, Phase, REASON_CHARS_MAX, Route, SETTLING_CHECK_S_MAX, SHIFT_S_MAX, Status, later,
+};
+use crate::limits::TASK_EVENTS;
 use crate::next::Action;
 use crate::router::{Fence, Live, Move, Moved, RouteId, Settling, Shifted, Way};
 
@@ -51,7 +54,8 @@ impl Cutover {
         })
     }
 
-    /// After a shift: the routes that moved begin to settle, those that drifted stop.
+    /// After a shift: the routes that moved begin to settle, those that drifted stop. While a new side cannot take its
+    /// requests, the step stays to be written, and every check is followed by another try.
     #[must_use]
     pub fn after_shift(mut self, shifted: &Shifted, now: Timestamp) -> Self {
         if self.phase != Phase::Shifting {
@@ -59,6 +63,7 @@ impl Cutover {
         }
         self.count_retries();
         let to = self.target();
+        let mut held = Vec::new();
         for (name, moved) in &shifted.moves {
             let Some(route) = self.routes.iter_mut().find(|route| &route.name == name) else {
                 continue;
@@ -68,6 +73,7 @@ impl Cutover {
                 Moved::Refused(why) | Moved::MustGoBack(why) => route.must_go_back(why),
                 Moved::Drifted(live) => route.differs(live, &self.other_writers),
                 Moved::Superseded(why) => route.superseded(why),
+                Moved::Held(why) => held.push(format!("{name}: {why}")),
                 // Only said of a roll-back.
                 Moved::Partly(why) => {
                     route.drifted(&Live::Unclear(why.clone()), &self.other_writers);
@@ -75,7 +81,14 @@ impl Cutover {
             }
         }
         self.writes = self.writes.saturating_add(1);
+        if let Some((first, others)) = held.split_first() {
+            if held.len() < shifted.moves.len() {
+                self.first_shift_at = self.first_shift_at.or(Some(now));
+            }
+            return self.hold(first, others.len(), now);
+        }
         self.first_shift_at = self.first_shift_at.or(Some(now));
+        self.held = None;
         let phase = Phase::Settling(Settling {
             receipts: shifted.receipts.clone(),
             unconfirmed: shifted.unconfirmed,
@@ -86,6 +99,22 @@ impl Cutover {
         let wait_s = self.health.check_interval_s.min(SETTLING_CHECK_S_MAX);
         let reason = format!("{} asked for; settling", self.intended());
         self.apply(Decision::stay(phase, wait_s, reason))
+    }
+
+    /// Leaves the step to be written, because of the first route that is held and of others.
+    fn hold(mut self, first: &str, others: usize, now: Timestamp) -> Self {
+        let more = match others {
+            0 => String::new(),
+            others => format!(" (and {others} more routes are held)"),
+        };
+        let reason: String = format!("{first}{more}").chars().take(REASON_CHARS_MAX).collect();
+        let since = self.held.as_ref().map_or(now, |held| held.since);
+        // The next try is a task more than the ramp was reckoned with.
+        self.extra_events = self.extra_events.saturating_add(TASK_EVENTS);
+        let says = format!("{} is held because {reason}", self.intended());
+        self.held = Some(Held { since, reason });
+        let wait_s = self.health.check_interval_s.min(SETTLING_CHECK_S_MAX);
+        self.apply(Decision::stay(Phase::Shifting, wait_s, says))
     }
 
     /// The routes whose fences are left to remove before the end.

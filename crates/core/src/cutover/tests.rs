@@ -57,6 +57,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         ramp,
         step: 0,
         phase: Phase::Shifting,
+        held: None,
         health: Health { metrics_delay_s: 0, ..Health::default() },
         isolate: false,
         max_failed_routes: 1,
@@ -338,6 +339,81 @@ fn a_step_without_data_is_held_and_then_goes_back_or_on_as_asked() {
     cutover.health.on_no_data = OnNoData::Advance;
     let mut world = World::of(&cutover, &[QUIET]);
     assert_eq!(world.run(cutover).next.action, Action::Complete);
+}
+
+/// Obeys `next`, but holds the moves of the last route while `holds` says so.
+fn obey_held(world: &mut World, cutover: Cutover, holds: bool) -> Cutover {
+    if cutover.next.action != Action::Shift || !holds {
+        return world.obey(cutover);
+    }
+    world.now += i64::from(cutover.next.wait_s);
+    let mut moves = cutover.pending_moves();
+    let held = moves.pop().expect("some route").route;
+    let mut shifted = world.shift(&cutover, &moves);
+    shifted.moves.push((held, Moved::Held("its new group has no healthy target".to_owned())));
+    cutover.after_shift(&shifted, at(world.now))
+}
+
+#[test]
+fn a_step_whose_new_side_cannot_serve_is_held_and_tried_again_after_every_check() {
+    let cutover = accepted(2, two_steps());
+    let mut world = World::of(&cutover, &[FINE, FINE]);
+    let mut cutover = obey_held(&mut world, cutover, true);
+    let held = cutover.held.clone().expect("held");
+    assert_eq!(held.since, at(0));
+    assert_eq!(held.reason, "app-1.example.com: its new group has no healthy target");
+    for _ in 0..3 {
+        assert_eq!((cutover.next.action, cutover.step), (Action::Wait, 0));
+        cutover = world.obey(cutover);
+        assert_eq!(cutover.next.action, Action::Shift, "{}", cutover.next.reason);
+        assert!(cutover.next.reason.contains("held for up to"), "{}", cutover.next.reason);
+        cutover = obey_held(&mut world, cutover, true);
+        assert_eq!(cutover.phase, Phase::Shifting);
+        assert_eq!(cutover.held.as_ref().map(|held| held.since), Some(at(0)));
+    }
+    assert_eq!(world.live[1], cutover.routes[1].original, "untouched");
+    let end = world.run(cutover);
+    assert_eq!((end.next.action, &end.held), (Action::Complete, &None));
+}
+
+#[test]
+fn a_step_that_is_held_for_too_long_goes_back_and_isolated_only_what_was_held() {
+    for (isolate, action, live) in
+        [(false, Action::RolledBack, [0, 0]), (true, Action::Complete, [100, 0])]
+    {
+        let mut cutover = accepted(2, two_steps());
+        cutover.isolate = isolate;
+        let mut world = World::of(&cutover, &[FINE, FINE]);
+        while cutover.routes[1].status == Status::Active {
+            cutover = obey_held(&mut world, cutover, true);
+        }
+        assert!((3600..3700).contains(&world.now), "{}", world.now);
+        let why = cutover.routes[1].reason.clone().expect("a reason");
+        assert!(why.contains("held for 3600 s; app-1.example.com: its new group"), "{why}");
+        let end = world.run(cutover);
+        assert_eq!(end.next.action, action, "{}", end.next.reason);
+        assert_eq!(world.live.iter().map(|live| live.new).collect::<Vec<_>>(), live);
+    }
+}
+
+#[test]
+fn while_a_step_is_held_what_has_moved_is_judged_and_drift_is_seen() {
+    let held_at_last = |world: &mut World| {
+        let mut cutover = accepted(2, two_steps());
+        while cutover.step == 0 {
+            cutover = world.obey(cutover);
+        }
+        obey_held(world, cutover, true)
+    };
+    let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+    let cutover = held_at_last(&mut world);
+    world.new[1] = BAD;
+    assert_eq!(world.run(cutover).next.action, Action::RolledBack);
+
+    let mut world = World::of(&accepted(2, two_steps()), &[FINE, FINE]);
+    let cutover = held_at_last(&mut world);
+    world.live[1] = Weights { old: 1, new: 2 };
+    assert_eq!(world.run(cutover).next.action, Action::Drifted);
 }
 
 #[test]

@@ -34,6 +34,8 @@ const LOG10_E_MAX: f64 = 999.0;
 ///   requests are added up until they have as many, so that a side that fails a little traffic is
 ///   found as well. The old side excuses the new one only with as many requests, or with a worse
 ///   stretch [before the ramp](crate::Baseline);
+/// - failures that can be put down to neither side, over `error_rate_max` of the requests that both share, in two of
+///   the last three such stretches: a limit for both sides together;
 /// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
 ///   old side's in two of the last three such periods.
 ///
@@ -50,7 +52,11 @@ pub struct Judge<'a> {
     pub(super) stretches: VecDeque<(Counts, Counts)>,
     /// The newest percentiles, old and new, in seconds.
     pub(super) percentiles: VecDeque<(f64, f64)>,
+    /// The same of the requests that both sides share.
+    shared_stretch: Counts,
+    pub(super) shared_stretches: VecDeque<Counts>,
     /// What was counted since the step has settled.
+    pub(super) shared: Counts,
     pub(super) old: Counts,
     pub(super) new: Counts,
     /// All requests of the old and of the new side.
@@ -69,6 +75,8 @@ pub enum Regression {
     Slow,
     /// The hard limit of the error rate.
     Limit,
+    /// The same limit of the failures that can be put down to neither side.
+    SharedLimit,
     /// The percentiles.
     Percentile,
 }
@@ -114,6 +122,9 @@ impl<'a> Judge<'a> {
             stretch: Default::default(),
             stretches: VecDeque::with_capacity(LOOKED_AT + 1),
             percentiles: VecDeque::with_capacity(LOOKED_AT + 1),
+            shared_stretch: Counts::default(),
+            shared_stretches: VecDeque::with_capacity(LOOKED_AT + 1),
+            shared: Counts::default(),
             old: Counts::default(),
             new: Counts::default(),
             seen: Default::default(),
@@ -125,9 +136,15 @@ impl<'a> Judge<'a> {
     /// Sees one more period. `of_step`: whether it began after the current step had settled.
     pub fn see(&mut self, period: &Period, of_step: bool) {
         let (old, new) = (period.old.unwrap_or_default(), period.new.unwrap_or_default());
+        let shared = period.shared.unwrap_or_default();
         if of_step {
             self.old = self.old + old;
             self.new = self.new + new;
+            self.shared = self.shared + shared;
+        }
+        self.shared_stretch = self.shared_stretch + shared;
+        if self.shared_stretch.requests >= self.health.requests_min {
+            keep(&mut self.shared_stretches, std::mem::take(&mut self.shared_stretch));
         }
         self.seen = (self.seen.0 + old, self.seen.1 + new);
         self.periods = self.periods.saturating_add(1);
@@ -171,6 +188,8 @@ impl<'a> Judge<'a> {
             Some(Regression::Slow)
         } else if self.is_over_the_limit() {
             Some(Regression::Limit)
+        } else if self.is_over_the_shared_limit() {
+            Some(Regression::SharedLimit)
         } else if self.slower().count() >= OVER {
             Some(Regression::Percentile)
         } else {
@@ -215,6 +234,18 @@ impl<'a> Judge<'a> {
     fn is_over_the_limit(&self) -> bool {
         let (_, new, number) = self.over_the_limit();
         number >= OVER && is_beyond(self.error_rate_max(), new)
+    }
+
+    /// The latest stretches in which what fails on no known side is over the limit, and how many they are.
+    pub(super) fn over_the_shared_limit(&self) -> (Counts, usize) {
+        let limit = self.health.error_rate_max;
+        let over = self.shared_stretches.iter().filter(|s| s.error_rate() > Some(limit));
+        over.fold(Default::default(), |(all, number), stretch| (all + *stretch, number + 1))
+    }
+
+    fn is_over_the_shared_limit(&self) -> bool {
+        let (shared, number) = self.over_the_shared_limit();
+        number >= OVER && is_beyond(self.health.error_rate_max, shared)
     }
 
     /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
@@ -316,8 +347,7 @@ mod tests {
     /// Evidence of periods `(old, new)`, one a minute, all in the current step.
     fn evidence(periods: &[(Option<Counts>, Option<Counts>)]) -> Evidence<'static> {
         let at = |minute: i64| Timestamp::from_second(minute * 60).expect("in range");
-        let period =
-            |start, old, new| Period { start, old, new, latency_old: None, latency_new: None };
+        let period = |start, old, new| Period { start, old, new, ..Period::default() };
         let periods = (0..).zip(periods);
         Evidence {
             periods: periods.map(|(i, &(old, new))| period(at(i), old, new)).collect(),
@@ -371,6 +401,38 @@ mod tests {
             once.reason
                 .ends_with("over the 5 % limit, but in only one period; a second one would decide")
         );
+    }
+
+    #[test]
+    fn what_fails_before_a_side_answers_has_a_limit_that_both_share() {
+        use VerdictKind::{Healthy, Regressed};
+        let fine = (counts(900, 1), counts(100, 0));
+        let of = |shared: &[u64]| {
+            let mut evidence = evidence(&vec![fine; shared.len()]);
+            for (period, errors) in evidence.periods.iter_mut().zip(shared) {
+                period.shared = counts(1000, *errors);
+            }
+            judge(&HEALTH(), &evidence, 1, None)
+        };
+        let table: [(&str, &[u64], VerdictKind); 5] = [
+            ("none", &[0; 5], Healthy),
+            ("below the limit", &[49; 5], Healthy),
+            ("one bad period", &[0, 0, 900], Healthy),
+            ("two of three", &[0, 900, 0, 900], Regressed),
+            ("two, but long ago", &[900, 900, 0, 0], Healthy),
+        ];
+        for (what, shared, kind) in table {
+            assert_eq!(of(shared).kind, kind, "{what}: {}", of(shared).reason);
+        }
+        assert_eq!(
+            of(&[900; 2]).reason,
+            "90 % of all 2,000 requests failed before a side answered in 2 of the last 2 periods; the limit, which \
+             both sides share, is 5 %"
+        );
+        let reason = of(&[2; 5]).reason;
+        let said =
+            "; beside them 0.2 % of all 5,000 requests failed before a side answered (limit 5 %)";
+        assert!(reason.contains(said), "{reason}");
     }
 
     #[test]

@@ -174,6 +174,9 @@ pub struct Series {
     /// How slow its answers were, one entry a period of the window; `None` where the source does
     /// not tell. Empty when it was not asked.
     pub latency: Vec<Option<Latency>>,
+    /// What the requests came to that it shares with other meters, one entry a period of the window: all of them, and
+    /// the failures among them that can be put down to none. Empty where every failure belongs to a meter.
+    pub shared: Vec<Option<Counts>>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
     /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
@@ -203,7 +206,7 @@ pub struct Observed {
 }
 
 /// One period of one route.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Period {
     /// When it began.
     pub start: Timestamp,
@@ -215,6 +218,9 @@ pub struct Period {
     pub latency_old: Option<Latency>,
     /// How slow the new side's answers were; `None`: nothing known.
     pub latency_new: Option<Latency>,
+    /// All requests that both sides share, and the failures among them that can be put down to neither; `None`:
+    /// nothing known, or there are none such.
+    pub shared: Option<Counts>,
 }
 
 /// The evidence for one route's verdict.
@@ -249,11 +255,14 @@ impl Evidence<'_> {
             let counts = index.and_then(|i| series.counts.get(i).copied()).flatten();
             (counts, index.and_then(|i| series.latency.get(i).copied()).flatten())
         };
+        let new_shared =
+            |index: u32| new.shared.get(usize::try_from(index).ok()?).copied().flatten();
         let periods = (0..observed.window.periods)
             .map(|index| {
                 let start = observed.window.start_of(index);
                 let ((old, latency_old), (new, latency_new)) = (at(old, index), at(new, index));
-                Period { start, old, new, latency_old, latency_new }
+                let shared = new_shared(index);
+                Period { start, old, new, latency_old, latency_new, shared }
             })
             .collect();
         Evidence {

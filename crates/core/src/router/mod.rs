@@ -231,6 +231,8 @@ pub enum Moved {
     /// Of a move onward: it was not made, for the reason given, but what cutover has moved is as cutover left it
     /// and can go back.
     MustGoBack(String),
+    /// Of a move onward: the new side cannot take its requests now, for the reason given. It is tried again.
+    Held(String),
     /// The service refused this move for good, for the reason given; the route is where it was.
     Refused(String),
     /// Somebody else changed the split, to this or so that it cannot be told. It was left as it is.

@@ -85,6 +85,7 @@ impl Validation {
             ramp: request.ramp.clone(),
             step: first_step,
             phase: Phase::Shifting,
+            held: None,
             health: request.health.clone(),
             isolate: request.isolate,
             max_failed_routes: request.max_failed_routes,

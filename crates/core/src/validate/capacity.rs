@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Validation, counted_lately};
+use crate::evidence::Counts;
 use crate::failure::Problem;
 use crate::request::health::OnNoData;
 use crate::router::lumps::{hosts_needed, worst_share};
@@ -196,6 +197,32 @@ impl Validation {
                 OnNoData::Advance => self.warn(problem),
                 OnNoData::RollBack => self.refuse(problem),
             }
+        }
+    }
+
+    /// What fails on no known side is a limit for both together: a cutover that begins over it would go back at once.
+    pub(super) fn look_at_shared_failures(&mut self, history: &History) {
+        let limit = self.request.health.error_rate_max;
+        let mut over: BTreeMap<String, (f64, Vec<String>)> = BTreeMap::new();
+        for found in &self.survey.routes {
+            let Some(old) = self.backend(found, Side::Old) else { continue };
+            let shared = history.get(&old.meter).map_or(&[][..], |series| &series.shared);
+            let late: Counts =
+                shared.iter().rev().take(TRAFFIC_PERIODS as usize).flatten().copied().sum();
+            if let Some(rate) = late.error_rate().filter(|rate| *rate > limit) {
+                let (_, routes) = over.entry(old.called.clone()).or_insert((rate, Vec::new()));
+                routes.push(found.route.to_string());
+            }
+        }
+        for (called, (rate, routes)) in over {
+            let message = format!(
+                "{} of the requests around the old {called} of {} fail before a side answers; error_rate_max {} \
+                 holds for both sides together: mend that first, or raise it",
+                crate::words::percent(rate),
+                listed(&routes),
+                crate::words::percent(limit)
+            );
+            self.refuse_for_now(Problem::new("shared_failures", message));
         }
     }
 

@@ -100,6 +100,7 @@ impl Validation {
         // While the new side is waited for, nobody has asked for the traffic yet.
         if !self.is_waiting() {
             self.look_at_traffic(history);
+            self.look_at_shared_failures(history);
         }
         self.warn_of_lumps();
         let cutover = self.cutover(history);

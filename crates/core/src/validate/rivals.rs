@@ -78,7 +78,7 @@ impl Wanted {
             return Vec::new();
         }
         let wanted = |found: &&Found| match &self.routes {
-            Some(names) => names.contains(&found.route),
+            Some(names) => names.contains(&found.route) || !names.is_disjoint(&found.aliases),
             None => found.side_names.contains(&self.new),
         };
         survey.routes.iter().filter(wanted).map(|found| found.route.to_string()).collect()

@@ -25,6 +25,7 @@ fn found(name: &str) -> Found {
         old: endpoint("blue"),
         new: endpoint("green"),
         linger_s: 60,
+        aliases: BTreeSet::new(),
         side_names: ["blue".to_owned(), "green".to_owned()].into(),
         other_writer: None,
         shapes: vec![7],
@@ -307,6 +308,25 @@ fn a_new_side_that_is_waited_for_needs_no_history() {
 }
 
 #[test]
+fn what_fails_before_a_side_answers_must_be_below_the_limit_before_the_start() {
+    let mut given = Given::fine();
+    let mut day = a_day();
+    let shared = |errors| vec![Some(Counts { requests: 2000, errors }); 1440];
+    day.shared = shared(100);
+    given.history.insert("blue".to_owned(), day.clone());
+    given.validate().expect("at the limit of 5 %");
+    day.shared = shared(101);
+    given.history.insert("blue".to_owned(), day);
+    let failure = given.validate().expect_err("over it");
+    assert_eq!(failure.problems()[0].code, "shared_failures");
+    let message = &failure.problems()[0].message;
+    assert!(
+        message.starts_with("5.05 % of the requests around the old balancer blue"),
+        "{message}"
+    );
+}
+
+#[test]
 fn what_may_pass_is_looked_at_again_while_something_is_waited_for_anyway() {
     let mut given = Given::fine().with("health", json!({"alarms": ["5xx"]}));
     given.facts.alarms = vec![("5xx".to_owned(), true)];
@@ -383,6 +403,19 @@ fn of_two_executions_the_one_that_started_first_has_the_route() {
             assert_eq!(given.refused().1, BTreeSet::from(["already_running".to_owned()]));
         }
     }
+}
+
+#[test]
+fn another_execution_may_name_a_route_by_an_alias() {
+    let mut given = Given::fine();
+    given.facts.running = vec![Running {
+        name: "a".to_owned(),
+        started_at: at(999),
+        input: Some(r#"{"new":"green","routes":["www.example.com"]}"#.to_owned()),
+    }];
+    given.validate().expect("it has nothing of ours");
+    given.survey.routes[0].aliases = [RouteId::from("www.example.com")].into();
+    assert_eq!(given.refused().1, BTreeSet::from(["already_running".to_owned()]));
 }
 
 #[test]

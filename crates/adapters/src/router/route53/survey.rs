@@ -312,6 +312,7 @@ impl Reader<'_> {
             old: endpoint(old_dns?, is_evaluated(&old), OLD_IS_EVALUATED),
             new: endpoint(new_dns?, is_evaluated(&new), NEW_IS_EVALUATED),
             linger_s: ttl_s,
+            aliases: BTreeSet::new(),
             side_names: records.iter().filter_map(|r| r.set_identifier.clone()).collect(),
             other_writer: None,
             shapes: shapes(&old, &new),
