@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cutover_core::{COMPLETED, DRIFTED, ROLLED_BACK};
+use cutover_core::{COMPLETED, DRIFTED, ROLLED_BACK, limits};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -149,7 +149,7 @@ impl Router {
     pub fn beside_bake_s(self) -> f64 {
         match self {
             Self::Route53 => 6.5,
-            Self::Alb => 62.5,
+            Self::Alb => f64::from(limits::ALB_LIVE_IN_S) + 2.5,
         }
     }
 
