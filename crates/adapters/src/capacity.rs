@@ -1,4 +1,4 @@
-//! What stands behind endpoints: load balancers, their target groups, and how many of their
+//! What stands behind endpoints: load balancers and their target groups, or one target group, and how many of their
 //! targets are healthy.
 //!
 //! Elastic Load Balancing allows 10 Describe calls a second for a whole account, which the controllers of
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
+use aws_sdk_elasticloadbalancingv2::operation::describe_target_groups::DescribeTargetGroupsError;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
     TargetHealthDescription, TargetHealthStateEnum,
@@ -21,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use crate::CloudWatch;
 use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
+use crate::telemetry::cloudwatch::{load_balancer_and_group, meter_of_group};
 
 /// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
 /// `DescribeLoadBalancers`, `DescribeTargetGroups`.
@@ -72,32 +74,42 @@ impl Targets {
         Self { client, metrics }
     }
 
-    /// What is wrong with each of these load balancers, in the order asked; `None` when nothing is known to be.
-    async fn conditions(
+    /// What is wrong with the side behind each of these meters, in the order asked; `None` when nothing is known to be.
+    async fn conditions(&self, meter_ids: &[String]) -> Result<Vec<Option<OldSide>>, Failure> {
+        let meters = meter_ids.iter().map(|id| load_balancer_and_group(id));
+        let balancer_ids: BTreeSet<&str> =
+            meters.clone().filter(|(_, group)| group.is_none()).map(|(of, _)| of).collect();
+        let group_ids: BTreeSet<&str> = meters.clone().filter_map(|(_, group)| group).collect();
+        let balancers = self.conditions_of_balancers(&balancer_ids).await?;
+        let groups = self.groups_alone(&group_ids).await?;
+        let of = |(balancer, group): (&str, Option<&str>)| match group {
+            None => balancers.get(balancer).copied(),
+            Some(group) => groups.get(group).map(|(_, counted)| condition([counted])),
+        };
+        Ok(meters.map(|meter| of(meter).unwrap_or(Some(OldSide::Dead))).collect())
+    }
+
+    /// What is wrong with each of these load balancers that is still there, by its id.
+    async fn conditions_of_balancers(
         &self,
-        load_balancer_ids: &[String],
-    ) -> Result<Vec<Option<OldSide>>, Failure> {
-        let wanted: BTreeSet<&String> = load_balancer_ids.iter().collect();
-        let mut found = match self.named(&wanted).await? {
+        wanted: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, Option<OldSide>>, Failure> {
+        let mut found = match self.named(wanted).await? {
             Some(found) => found,
             None => self.all().await?,
         };
-        found.retain(|balancer| wanted.contains(&balancer.id));
+        found.retain(|balancer| wanted.contains(balancer.id.as_str()));
         let groups = self.groups(&found).await?;
-        let conditions: BTreeMap<&str, Option<OldSide>> = found
-            .iter()
-            .map(|balancer| {
-                let of = groups.get(&balancer.arn).map(Vec::as_slice).unwrap_or_default();
-                (balancer.id.as_str(), condition(of))
-            })
-            .collect();
-        let of = |id: &String| conditions.get(id.as_str()).copied().unwrap_or(Some(OldSide::Dead));
-        Ok(load_balancer_ids.iter().map(of).collect())
+        let of = |balancer: Balancer| {
+            let groups = groups.get(&balancer.arn).map(Vec::as_slice).unwrap_or_default();
+            (balancer.id, condition(groups))
+        };
+        Ok(found.into_iter().map(of).collect())
     }
 
     /// The load balancers of these ids by their names, in one call. `None` when that cannot be
     /// asked: there are too many of them, or one is gone, for which the whole call is refused.
-    async fn named(&self, ids: &BTreeSet<&String>) -> Result<Option<Vec<Balancer>>, Failure> {
+    async fn named(&self, ids: &BTreeSet<&str>) -> Result<Option<Vec<Balancer>>, Failure> {
         if ids.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -105,8 +117,7 @@ impl Targets {
             return Ok(None);
         }
         let what = "DescribeLoadBalancers by name";
-        let name = |id: &str| id.split('/').nth(1).unwrap_or(id).to_owned();
-        let names: BTreeSet<String> = ids.iter().map(|id| name(id)).collect();
+        let names: BTreeSet<String> = ids.iter().map(|id| name_in(id, 1)).collect();
         let names = Some(names.into_iter().collect());
         match self.client.describe_load_balancers().set_names(names).send().await {
             Ok(reply) => {
@@ -141,8 +152,8 @@ impl Targets {
 
     /// The target groups of each load balancer, by its ARN, with their targets counted.
     async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
-        let balancers: BTreeMap<&str, &str> =
-            of.iter().map(|balancer| (balancer.arn.as_str(), balancer.id.as_str())).collect();
+        let balancers: BTreeMap<&String, &String> =
+            of.iter().map(|balancer| (&balancer.arn, &balancer.id)).collect();
         let mut listed = Vec::new();
         if balancers.len() <= ONE_BY_ONE_MAX {
             for arn in balancers.keys() {
@@ -156,48 +167,135 @@ impl Targets {
         let mut groups = Vec::new();
         for group in listed {
             let mut owners = group.load_balancer_arns().iter();
-            let owner = owners.find_map(|arn| balancers.get_key_value(arn.as_str()));
+            let owner = owners.find_map(|arn| balancers.get_key_value(arn));
             // A target group belongs to one load balancer at most.
             let Some((owner, owner_id)) = owner else { continue };
             let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
             if known.insert(arn.to_owned()) {
                 let id = dimension(what, arn, "targetgroup/")?;
+                let (owner, owner_id) = (String::clone(owner), String::clone(owner_id));
                 groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id });
             }
         }
         let hosts = self.count(&groups).await?;
         let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
         for (Listed { id, owner, .. }, hosts) in groups.into_iter().zip(hosts) {
-            counted.entry(owner.to_owned()).or_default().push(Counted { id, hosts });
+            counted.entry(owner).or_default().push(Counted { id, hosts });
         }
         Ok(counted)
     }
 
+    /// Target groups of these ids (`NAME/ID`), each with the id of its load balancer and its targets counted, by
+    /// their ids. One that is gone, or behind no load balancer, is absent.
+    async fn groups_alone(
+        &self,
+        ids: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, (String, Counted)>, Failure> {
+        let what = "DescribeTargetGroups";
+        let mut alone = Vec::new();
+        for group in self.groups_named(ids).await? {
+            let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
+            let id = dimension(what, arn, "targetgroup/")?;
+            if let ([owner], true) = (group.load_balancer_arns(), ids.contains(id.as_str())) {
+                let owner_id = dimension(what, owner, "loadbalancer/")?;
+                alone.push(Listed { arn: arn.to_owned(), id, owner: owner.clone(), owner_id });
+            }
+        }
+        let hosts = self.count(&alone).await?;
+        let both = alone.into_iter().zip(hosts);
+        Ok(both
+            .map(|(Listed { id, owner_id, .. }, hosts)| {
+                (id.clone(), (owner_id, Counted { id, hosts }))
+            })
+            .collect())
+    }
+
+    /// What stands behind each of these DNS names.
+    async fn behind_names(
+        &self,
+        names: &BTreeSet<&String>,
+    ) -> Result<BTreeMap<String, Behind>, Failure> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut found = self.all().await?;
+        found.retain(|balancer| names.contains(&balancer.dns_key));
+        let mut groups = self.groups(&found).await?;
+        let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
+        let mut behind = BTreeMap::new();
+        for Balancer { arn, id, dns_key, kind, active } in found {
+            let hosts = |Counted { id, hosts }: Counted| {
+                let (healthy, registered) = hosts.unwrap_or_default();
+                Group { id, healthy, registered }
+            };
+            let groups = groups.remove(&arn).unwrap_or_default().into_iter().map(hosts).collect();
+            let found = match kind {
+                Kind::Application => Behind::Found(Backend {
+                    called: format!("load balancer {id}"),
+                    meter: id,
+                    active,
+                    groups,
+                }),
+                Kind::Network => other_type(&dns_key, "network"),
+                Kind::Gateway => other_type(&dns_key, "gateway"),
+            };
+            behind.insert(dns_key, found);
+        }
+        for name in names {
+            behind.entry((*name).clone()).or_insert_with(|| unknown(name, &region));
+        }
+        Ok(behind)
+    }
+
+    /// The target groups of these ids and maybe others: by their names in one call, or all of the account where that
+    /// cannot be asked.
+    async fn groups_named(&self, ids: &BTreeSet<&str>) -> Result<Vec<TargetGroup>, Failure> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        if ids.len() > NAMES_MAX {
+            return self.list_groups(None).await;
+        }
+        let names: BTreeSet<String> = ids.iter().map(|id| name_in(id, 0)).collect();
+        let names = Some(names.into_iter().collect());
+        match self.client.describe_target_groups().set_names(names).send().await {
+            Ok(reply) => Ok(reply.target_groups.unwrap_or_default()),
+            Err(error)
+                if error.as_service_error().is_some_and(
+                    DescribeTargetGroupsError::is_target_group_not_found_exception,
+                ) =>
+            {
+                self.list_groups(None).await
+            }
+            Err(error) => Err(failure("DescribeTargetGroups by name", &error)),
+        }
+    }
+
     /// Healthy and registered targets of each group; `None` where they are not known.
-    async fn count(&self, groups: &[Listed<'_>]) -> Result<Vec<Option<(u32, u32)>>, Failure> {
+    async fn count(&self, groups: &[Listed]) -> Result<Vec<Option<(u32, u32)>>, Failure> {
         let mut hosts = vec![None; groups.len()];
         // Of many groups, the order in which those are looked at that CloudWatch does not call healthy.
         let mut served = BTreeSet::new();
         if groups.len() > ONE_BY_ONE_MAX {
             let dimensions: Vec<(&str, &str)> =
-                groups.iter().map(|group| (group.owner_id, group.id.as_str())).collect();
+                groups.iter().map(|group| (group.owner_id.as_str(), group.id.as_str())).collect();
             let counted = self.metrics.hosts(&dimensions, Timestamp::now()).await?;
             for ((hosts, group), counted) in hosts.iter_mut().zip(groups).zip(counted) {
                 // 0 and 0 is neither: whoever has no registered target is not counted at all.
                 let counted = counted.filter(|counted| counted.healthy + counted.unhealthy > 0);
                 *hosts = counted.map(|of| (of.healthy, of.healthy.saturating_add(of.unhealthy)));
                 if counted.is_some_and(|counted| counted.healthy > 0) {
-                    served.insert(group.owner);
+                    served.insert(&group.owner);
                 }
             }
         }
-        let mut open: Vec<(&Listed<'_>, &mut Option<(u32, u32)>)> = groups
+        let mut open: Vec<(&Listed, &mut Option<(u32, u32)>)> = groups
             .iter()
             .zip(&mut hosts)
             .filter(|(_, hosts)| hosts.is_none_or(|(healthy, _)| healthy == 0))
             .collect();
         // First those that decide whether a load balancer has a healthy target at all.
-        open.sort_by_key(|(group, _)| served.contains(group.owner));
+        open.sort_by_key(|(group, _)| served.contains(&group.owner));
         let mut pace = tokio::time::interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for (group, hosts) in open.into_iter().take(ONE_BY_ONE_MAX) {
@@ -242,34 +340,23 @@ impl Capacity for Targets {
     /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
     /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
     async fn behind(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Behind>, Failure> {
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let mut found = self.all().await?;
-        found.retain(|balancer| ids.contains(&balancer.dns_key));
-        let mut groups = self.groups(&found).await?;
-        let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
-        let mut behind = BTreeMap::new();
-        for Balancer { arn, id, dns_key, kind, active } in found {
-            let hosts = |Counted { id, hosts }: Counted| {
+        let (group_arns, names): (BTreeSet<&String>, BTreeSet<&String>) =
+            ids.iter().partition(|id| group_of(id).is_some());
+        let mut behind = self.behind_names(&names).await?;
+        let group_ids = group_arns.iter().filter_map(|arn| group_of(arn)).collect();
+        let mut groups = self.groups_alone(&group_ids).await?;
+        for arn in group_arns {
+            let found = group_of(arn).and_then(|id| groups.remove(id));
+            let of = |(owner, Counted { id, hosts }): (String, Counted)| {
                 let (healthy, registered) = hosts.unwrap_or_default();
-                Group { id, healthy, registered }
+                Behind::Found(Backend {
+                    called: format!("target group {id}"),
+                    meter: meter_of_group(&owner, &id),
+                    active: true,
+                    groups: vec![Group { id, healthy, registered }],
+                })
             };
-            let groups = groups.remove(&arn).unwrap_or_default().into_iter().map(hosts).collect();
-            let found = match kind {
-                Kind::Application => Behind::Found(Backend {
-                    called: format!("load balancer {id}"),
-                    meter: id,
-                    active,
-                    groups,
-                }),
-                Kind::Network => other_type(&dns_key, "network"),
-                Kind::Gateway => other_type(&dns_key, "gateway"),
-            };
-            behind.insert(dns_key, found);
-        }
-        for name in ids {
-            behind.entry(name.clone()).or_insert_with(|| unknown(name, &region));
+            behind.insert(arn.clone(), found.map_or_else(|| no_group(arn), of));
         }
         Ok(behind)
     }
@@ -321,6 +408,27 @@ fn unknown(name: &str, region: &str) -> Behind {
     }
 }
 
+/// The id of a target group, `NAME/ID`, from its ARN; `None` for what is none.
+fn group_of(arn: &str) -> Option<&str> {
+    arn.starts_with("arn:").then(|| arn.split_once(":targetgroup/"))?.map(|(_, id)| id)
+}
+
+/// A target group that is gone or not used.
+fn no_group(arn: &str) -> Behind {
+    Behind::Nothing {
+        code: "no_target_group",
+        what: format!(
+            "is {arn}, which is no target group of a load balancer of this account and region"
+        ),
+        allowed: "a target group of this account and region".to_owned(),
+    }
+}
+
+/// The name in an id, which is its part of this number.
+fn name_in(id: &str, part: usize) -> String {
+    id.split('/').nth(part).unwrap_or(id).to_owned()
+}
+
 /// A load balancer's DNS name as it is compared: lower case, no dot at the end, no `dualstack.`.
 pub(crate) fn dns_key(dns_name: &str) -> String {
     let name = dns_name.trim_end_matches('.').to_ascii_lowercase();
@@ -346,9 +454,10 @@ const fn gets_requests(state: &TargetHealthStateEnum) -> bool {
 }
 
 /// What is wrong with an old side that has these target groups.
-fn condition(groups: &[Counted]) -> Option<OldSide> {
-    let known: Vec<(u32, u32)> = groups.iter().filter_map(|group| group.hosts).collect();
-    let all_are_known = known.len() == groups.len();
+fn condition<'a>(groups: impl IntoIterator<Item = &'a Counted>) -> Option<OldSide> {
+    let hosts: Vec<Option<(u32, u32)>> = groups.into_iter().map(|group| group.hosts).collect();
+    let known: Vec<(u32, u32)> = hosts.iter().copied().flatten().collect();
+    let all_are_known = known.len() == hosts.len();
     let has_registered = known.iter().any(|(_, registered)| *registered > 0);
     let has_healthy = known.iter().any(|(healthy, _)| *healthy > 0);
     if !has_registered {
@@ -361,11 +470,11 @@ fn condition(groups: &[Counted]) -> Option<OldSide> {
 }
 
 /// A target group as it was listed, and the load balancer that it belongs to.
-struct Listed<'a> {
+struct Listed {
     arn: String,
     id: String,
-    owner: &'a str,
-    owner_id: &'a str,
+    owner: String,
+    owner_id: String,
 }
 
 /// A target group with its healthy and its registered targets; `None` when they are not known.

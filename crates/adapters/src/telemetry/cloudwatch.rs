@@ -33,6 +33,8 @@ const PAGES_MAX: usize = 50;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Query<'a> {
     load_balancer: &'a str,
+    /// One of its target groups; without it, all that passes through it.
+    group: Option<&'a str>,
     metric: Name<'a>,
 }
 
@@ -42,14 +44,16 @@ enum Name<'a> {
     Requests,
     /// 5xx answers of targets.
     TargetErrors,
+    /// Requests for which no connection to a target came about.
+    ConnectionErrors,
     /// 5xx answers of the load balancer itself.
     OwnErrors,
     /// Those of them for which there was no target to choose.
     Unserved,
     /// Healthy hosts of a target group.
-    HealthyHosts(&'a str),
+    HealthyHosts,
     /// Its other hosts.
-    UnhealthyHosts(&'a str),
+    UnhealthyHosts,
     /// How many answers of targets were slow: this statistic of their times.
     Slow(&'a str),
     /// The 95th percentile of the times.
@@ -100,21 +104,25 @@ impl CloudWatch {
             period_s: u32::try_from(HOSTS_PERIOD_S).unwrap_or(u32::MAX),
             periods: HOSTS_PERIODS,
         };
-        let query = |load_balancer: &'a str, metric: Name<'a>| Query { load_balancer, metric };
-        let queries = groups.iter().flat_map(|&(of, group)| {
-            [query(of, Name::HealthyHosts(group)), query(of, Name::UnhealthyHosts(group))]
+        let query = |&(load_balancer, group): &(&'a str, &'a str), metric| Query {
+            load_balancer,
+            group: Some(group),
+            metric,
+        };
+        let queries = groups.iter().flat_map(|group| {
+            [query(group, Name::HealthyHosts), query(group, Name::UnhealthyHosts)]
         });
         let mut points = BTreeMap::new();
         self.ask_all(queries.collect(), window, &mut points).await?;
-        let newest = |of: &'a str, metric: Name<'a>| -> Option<(usize, u32)> {
-            let points: &Points = points.get(&query(of, metric))?;
+        let newest = |group: &(&'a str, &'a str), metric: Name<'a>| -> Option<(usize, u32)> {
+            let points: &Points = points.get(&query(group, metric))?;
             let (at, count) =
                 points.iter().enumerate().rev().find_map(|(at, p)| Some((at, (*p)?)))?;
             Some((at, u32::try_from(whole(count)).unwrap_or(u32::MAX)))
         };
-        let hosts = |&(of, group): &(&'a str, &'a str)| {
-            let healthy = newest(of, Name::HealthyHosts(group));
-            let unhealthy = newest(of, Name::UnhealthyHosts(group));
+        let hosts = |group: &(&'a str, &'a str)| {
+            let healthy = newest(group, Name::HealthyHosts);
+            let unhealthy = newest(group, Name::UnhealthyHosts);
             // Both are told at once. If one is older, it is of hosts that may be counted otherwise now.
             let at = healthy.max(unhealthy)?.0;
             let count = |told: Option<(usize, u32)>| told.filter(|t| t.0 == at).map_or(0, |t| t.1);
@@ -223,19 +231,21 @@ impl Telemetry for CloudWatch {
 
 impl Query<'_> {
     fn build(&self, index: usize, window: Window) -> MetricDataQuery {
-        let (name, statistic, group) = match self.metric {
-            Name::Requests => ("RequestCount", "Sum", None),
-            Name::TargetErrors => ("HTTPCode_Target_5XX_Count", "Sum", None),
-            Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum", None),
-            Name::Unserved => ("HTTPCode_ELB_503_Count", "Sum", None),
+        let (name, statistic) = match self.metric {
+            Name::Requests => ("RequestCount", "Sum"),
+            Name::TargetErrors => ("HTTPCode_Target_5XX_Count", "Sum"),
+            Name::ConnectionErrors => ("TargetConnectionErrorCount", "Sum"),
+            Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum"),
+            Name::Unserved => ("HTTPCode_ELB_503_Count", "Sum"),
             // Each node of the load balancer reports how many hosts it sees.
-            Name::HealthyHosts(group) => ("HealthyHostCount", "Maximum", Some(group)),
-            Name::UnhealthyHosts(group) => ("UnHealthyHostCount", "Maximum", Some(group)),
-            Name::Slow(statistic) => ("TargetResponseTime", statistic, None),
-            Name::Percentile => ("TargetResponseTime", "p95", None),
+            Name::HealthyHosts => ("HealthyHostCount", "Maximum"),
+            Name::UnhealthyHosts => ("UnHealthyHostCount", "Maximum"),
+            Name::Slow(statistic) => ("TargetResponseTime", statistic),
+            Name::Percentile => ("TargetResponseTime", "p95"),
         };
         let dimension = |name, value: &str| Dimension::builder().name(name).value(value).build();
-        let dimensions = group
+        let dimensions = self
+            .group
             .map(|group| dimension("TargetGroup", &format!("targetgroup/{group}")))
             .into_iter()
             .chain([dimension("LoadBalancer", self.load_balancer)])
@@ -273,16 +283,34 @@ fn slower_than(target_s: f64) -> String {
     format!("TC({}:)", boundary.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn queries<'a>(
-    load_balancer: &'a Meter,
-    latency: Option<Name<'a>>,
-) -> impl Iterator<Item = Query<'a>> {
-    let hosts = load_balancer.hosts.iter().map(|group| Name::HealthyHosts(group));
-    [Name::Requests, Name::TargetErrors, Name::OwnErrors]
-        .into_iter()
-        .chain(latency)
+/// What stands between a load balancer and its target group in the id of a meter that counts the group alone. No
+/// name of either has a comma.
+const GROUP_MARK: &str = ",targetgroup/";
+
+/// The id of the meter of one target group: `app/NAME/ID,targetgroup/NAME/ID`.
+pub(crate) fn meter_of_group(load_balancer: &str, group: &str) -> String {
+    format!("{load_balancer}{GROUP_MARK}{group}")
+}
+
+/// The load balancer of a meter, and the one target group that it counts, if it counts one alone.
+pub(crate) fn load_balancer_and_group(meter_id: &str) -> (&str, Option<&str>) {
+    match meter_id.split_once(GROUP_MARK) {
+        Some((load_balancer, group)) => (load_balancer, Some(group)),
+        None => (meter_id, None),
+    }
+}
+
+fn queries<'a>(of: &'a Meter, latency: Option<Name<'a>>) -> impl Iterator<Item = Query<'a>> {
+    let (load_balancer, counted) = load_balancer_and_group(&of.id);
+    let query = move |group, metric| Query { load_balancer, group, metric };
+    let errors = if counted.is_some() { Name::ConnectionErrors } else { Name::OwnErrors };
+    let own = [Name::Requests, Name::TargetErrors, errors].into_iter().chain(latency);
+    // What a load balancer answers by itself is not counted by group.
+    let shared = counted.map(|_| [Name::Requests, Name::OwnErrors]).into_iter().flatten();
+    let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
+    own.map(move |metric| query(counted, metric))
+        .chain(shared.map(move |metric| query(None, metric)))
         .chain(hosts)
-        .map(|metric| Query { load_balancer: &load_balancer.id, metric })
 }
 
 /// The question how many requests were not served, for the load balancers that have errors of their own:
@@ -296,15 +324,18 @@ fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'
     points.iter().filter(has_own_errors).map(|(query, _)| unserved(query)).collect()
 }
 
-/// What the data points say of one load balancer.
+/// What the data points say of one meter.
 ///
-/// The load balancer publishes a metric only when there is something to count: without errors,
+/// A load balancer publishes a metric only when there is something to count: without errors,
 /// none for errors, and without requests, none at all. So errors that are missing beside
 /// requests are 0, and a period without either was not counted.
 ///
 /// `RequestCount` has the requests for which a target was chosen. Those that end in a 502 or 504 of the load
 /// balancer are among them, those that end in a 503, without a target to choose, are not.
 /// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
+///
+/// What the load balancer answers by itself is not counted by target group: it belongs to a load balancer's own
+/// meter, and is shared by the meters of its groups.
 fn series(
     of: &Meter,
     window: Window,
@@ -312,40 +343,62 @@ fn series(
     counts_slow: bool,
     points: &BTreeMap<Query<'_>, Points>,
 ) -> Series {
-    let all = |metric| points.get(&Query { load_balancer: &of.id, metric });
-    let at = |metric, index| all(metric).and_then(|points| *points.get(index)?).map(whole);
+    let (load_balancer, counted) = load_balancer_and_group(&of.id);
+    let all = |group, metric| points.get(&Query { load_balancer, group, metric });
+    let at = |group, metric, index| all(group, metric).and_then(|of| *of.get(index)?).map(whole);
     let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-    let counts: Vec<Option<Counts>> = (0..periods)
-        .map(|index| {
-            let chosen = at(Name::Requests, index);
-            let own_errors = at(Name::OwnErrors, index);
-            if chosen.is_none() && own_errors.is_none() {
-                return None;
-            }
-            let unserved = at(Name::Unserved, index).unwrap_or(0);
-            let errors = own_errors.unwrap_or(0) + at(Name::TargetErrors, index).unwrap_or(0);
-            // A request is counted when it comes and an error when it is answered, which may be
-            // a period later: no period has more errors than requests.
-            let requests = (chosen.unwrap_or(0) + unserved).max(errors);
-            Some(Counts { requests, errors })
-        })
-        .collect();
+    let target_errors = |index| at(counted, Name::TargetErrors, index);
+    let through_all = |index, target_errors| {
+        let own_errors = at(None, Name::OwnErrors, index);
+        let unserved = at(None, Name::Unserved, index).unwrap_or(0);
+        in_period(at(None, Name::Requests, index), unserved, own_errors, target_errors)
+    };
+    let through_group = |index| {
+        let connection_errors = at(counted, Name::ConnectionErrors, index);
+        in_period(at(counted, Name::Requests, index), 0, connection_errors, target_errors(index))
+    };
+    let counts: Vec<Option<Counts>> = match counted {
+        None => (0..periods).map(|index| through_all(index, target_errors(index))).collect(),
+        Some(_) => (0..periods).map(through_group).collect(),
+    };
+    let shared = match counted {
+        None => Vec::new(),
+        Some(_) => (0..periods).map(|index| through_all(index, None)).collect(),
+    };
     let newest = |group| {
-        let points = all(Name::HealthyHosts(group))?;
+        let points = all(Some(group), Name::HealthyHosts)?;
         points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point)
     };
     let hosts: Vec<u64> = of.hosts.iter().filter_map(|group| newest(group)).map(whole).collect();
     let healthy_hosts =
         (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
     let latency = latency.map(|metric| {
-        let chosen = |index| at(Name::Requests, index).is_some();
-        let times = all(metric).map_or(&[][..], Vec::as_slice);
+        let chosen = |index| at(counted, Name::Requests, index).is_some();
+        let times = all(counted, metric).map_or(&[][..], Vec::as_slice);
         slow(metric, &counts, times, counts_slow, chosen)
     });
     let hosts_are_missing =
         healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
-    let (latency, shared) = (latency.unwrap_or_default(), Vec::new());
+    let latency = latency.unwrap_or_default();
     Series { counts, latency, shared, healthy_hosts, hosts_are_missing }
+}
+
+/// What was counted in a period: the requests for which a target was chosen and those that were not served; failures
+/// beside the targets' own, and the targets' own. `None` when nothing was.
+fn in_period(
+    chosen: Option<u64>,
+    unserved: u64,
+    errors: Option<u64>,
+    target_errors: Option<u64>,
+) -> Option<Counts> {
+    if chosen.is_none() && errors.is_none() {
+        return None;
+    }
+    let errors = errors.unwrap_or(0) + target_errors.unwrap_or(0);
+    // A request is counted when it comes and an error when it is answered, which may be
+    // a period later: no period has more errors than requests.
+    let requests = (chosen.unwrap_or(0) + unserved).max(errors);
+    Some(Counts { requests, errors })
 }
 
 /// How slow a load balancer's answers were, one entry a period. `chosen`: whether there was a request in a

@@ -113,6 +113,15 @@ fn account_of(groups: Vec<Vec<Group1>>) -> (Targets, Arc<Mutex<Vec<String>>>) {
             if let Some(arn) = input.load_balancer_arn() {
                 listed.retain(|group| of(group, arn));
             }
+            let is_named = |group: &TargetGroup, name: &String| {
+                let arn = group.target_group_arn().expect("always");
+                arn.contains(&format!(":targetgroup/{name}/"))
+            };
+            let names = input.names();
+            if names.iter().any(|name| !listed.iter().any(|group| is_named(group, name))) {
+                return Answer::xml_error(400, "TargetGroupNotFound", "one or more not found");
+            }
+            listed.retain(|g| names.is_empty() || names.iter().any(|name| is_named(g, name)));
             let (from, to) = page(input.marker());
             let next = (to < listed.len()).then(|| to.to_string());
             let page = listed.into_iter().skip(from).take(to - from).collect();
@@ -276,6 +285,70 @@ async fn groups_are_not_looked_at_faster_than_the_account_allows() {
     find(&targets, &all_names(1)).await.expect("found");
     assert_eq!(count(&calls, "health"), 8);
     assert!(begin.elapsed().as_millis() >= 7 * 100, "10 a second: {:?}", begin.elapsed());
+}
+
+fn group_arns(groups: &[&str]) -> BTreeSet<String> {
+    groups.iter().map(|group| format!("{ARN}:targetgroup/{group}")).collect()
+}
+
+#[tokio::test]
+async fn a_target_group_is_found_by_its_arn_and_counted_apart_from_its_load_balancer() {
+    let (targets, calls) = account(12);
+    let found = find(&targets, &group_arns(&["lb3-0/1", "lb4-1/1"])).await.expect("found");
+    let group = |id: &str, healthy| Group { id: id.to_owned(), healthy, registered: healthy };
+    let backend = |balancer: &str, group: Group| Backend {
+        called: format!("target group {}", group.id),
+        meter: format!("app/{balancer}/1,targetgroup/{}", group.id),
+        active: true,
+        groups: vec![group],
+    };
+    let expected = [backend("lb3", group("lb3-0/1", 2)), backend("lb4", group("lb4-1/1", 0))];
+    assert_eq!(found.into_values().collect::<Vec<_>>(), expected);
+    assert_eq!((count(&calls, "groups"), count(&calls, "health")), (1, 2));
+    assert_eq!(count(&calls, "balancers"), 0);
+}
+
+#[tokio::test]
+async fn a_target_group_that_is_gone_or_behind_no_load_balancer_is_nothing_to_count() {
+    let (targets, _) = account(2);
+    let asked = group_arns(&["lb0-0/1", "gone/1", "lb1-0/old", "orphan/1"]);
+    let behind = targets.behind(&asked).await.expect("found");
+    assert_eq!(behind.len(), 4);
+    for (arn, behind) in behind {
+        let is_there = arn.ends_with("lb0-0/1");
+        match behind {
+            Behind::Found(_) => assert!(is_there, "{arn}"),
+            Behind::Nothing { code: "no_target_group", .. } => assert!(!is_there, "{arn}"),
+            other => panic!("{arn}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_target_groups_of_their_own_take_a_list_and_one_call_for_their_hosts() {
+    let (targets, calls) = account(30);
+    let asked: Vec<String> = (0..30).map(|i| format!("lb{i}-0/1")).collect();
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    let found = find(&targets, &group_arns(&asked)).await.expect("found");
+    assert!(found.values().all(|backend| backend.healthy() == 2));
+    assert_eq!(found.len(), 30);
+    assert_eq!((count(&calls, "groups"), count(&calls, "metrics")), (7, 1));
+    assert_eq!(count(&calls, "health"), 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_old_target_group_is_told_of_it_alone() {
+    let (targets, _) = account_of(vec![vec![WEB, IDLE, (&[UNHEALTHY], None)]]);
+    let meter = |group: &str| format!("app/lb0/1,targetgroup/{group}");
+    let asked = ["lb0-0/1", "lb0-1/1", "lb0-2/1"].map(meter);
+    let wrong = old_sides(&targets, &asked.each_ref().map(String::as_str)).await;
+    let expected = [(meter("lb0-1/1"), OldSide::Dead), (meter("lb0-2/1"), OldSide::Unhealthy)];
+    assert_eq!(wrong, expected);
+    // One that is gone, and its load balancer beside it.
+    let wrong = old_sides(&targets, &[&meter("gone/1"), "app/lb0/1"]).await;
+    let expected =
+        [(meter("gone/1"), OldSide::Dead), ("app/lb0/1".to_owned(), OldSide::PartlyUnhealthy)];
+    assert_eq!(wrong, expected);
 }
 
 #[tokio::test]

@@ -107,6 +107,30 @@ async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0
 }
 
 #[tokio::test]
+async fn a_target_group_has_its_own_failures_and_shares_those_of_its_load_balancer() {
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 1000.0), (1, 1000.0), (2, 1000.0)]),
+        ("app/a/1 HTTPCode_Target_5XX_Count", &[(0, 90.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 30.0)]),
+        ("app/a/1 HTTPCode_ELB_503_Count", &[(1, 20.0)]),
+        ("app/a/1 targetgroup/g/1 RequestCount", &[(0, 100.0), (1, 100.0)]),
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_5XX_Count", &[(0, 7.0)]),
+        ("app/a/1 targetgroup/g/1 TargetConnectionErrorCount", &[(0, 2.0), (1, 3.0)]),
+        ("app/a/1 targetgroup/g/1 HealthyHostCount", &[(2, 4.0)]),
+    ]);
+    let of = [balancer("app/a/1,targetgroup/g/1", &["g/1"]), balancer("app/a/1", &[])];
+    let series = cloudwatch.series(&of, window(3), &Health::default()).await.expect("told");
+    assert_eq!(series[0].counts, [counts(100, 9), counts(100, 3), None]);
+    assert_eq!(series[0].shared, [counts(1000, 0), counts(1020, 30), counts(1000, 0)]);
+    assert_eq!(series[0].healthy_hosts, Some(4));
+    assert_eq!(series[1].counts, [counts(1000, 90), counts(1020, 30), counts(1000, 0)]);
+    assert_eq!(series[1].shared, []);
+    let calls: Vec<usize> =
+        asked.lock().expect("whole").iter().map(|call| call.metric_data_queries().len()).collect();
+    assert_eq!(calls, [7, 1], "what both meters need of the load balancer is asked once");
+}
+
+#[tokio::test]
 async fn who_was_not_served_is_asked_of_load_balancers_with_errors_of_their_own_alone() {
     let (cloudwatch, asked) = cloudwatch(&[
         ("app/a/1 RequestCount", &[(0, 100.0)]),
