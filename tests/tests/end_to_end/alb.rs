@@ -149,6 +149,6 @@ async fn sides_are_told_by_target_groups_and_routes_by_host_names_where_the_requ
     });
     let cutover = case.accepted(&request).await;
     let names: Vec<String> = cutover.routes.iter().map(|route| route.name.to_string()).collect();
-    assert_eq!(names, [second.clone()]);
+    assert_eq!(names.iter().collect::<Vec<_>>(), [second]);
     assert!(cutover.warnings.iter().any(|warning| warning.code == "not_atomic"));
 }
