@@ -10,7 +10,10 @@ use lab::world::{Cluster, ClusterSpec};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::{Account, Case, Counted, FINE, ROOM, Rate, WORLDS, health, of_group, ramp, until};
+use crate::{
+    Account, Case, Counted, FINE, ROOM, Rate, WORLDS, deregister_targets, health, of_group, ramp,
+    until,
+};
 
 /// The account whose load balancers keep weights.
 static ACCOUNT: OnceCell<Account> = OnceCell::const_new();
@@ -78,6 +81,12 @@ impl Case<AlbWorld> {
     pub fn request(&self) -> Value {
         json!({"new": self.world.new.name, "router": {"alb": {"listener": self.world.listener}},
                "ramp": ramp(), "health": health(), "ready_timeout_s": 60})
+    }
+
+    /// Takes every target away from the new side.
+    pub async fn deregister_new_targets(&self) {
+        let (balancers, _) = self.account.balancers.as_ref().expect("apart");
+        deregister_targets(&aws::sdk_config(&balancers.endpoint()), &self.world.new).await;
     }
 
     /// The weights of every route, from the load balancer.

@@ -22,6 +22,7 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use aws_sdk_eventbridge::types::Target;
 use cutover_core::{Cutover, Report};
 use http_body_util::{BodyExt, Full};
@@ -693,25 +694,23 @@ impl Case {
 
     /// Takes every target away from the old side.
     pub async fn deregister_old_targets(&self) {
-        use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
-        let client = aws_sdk_elasticloadbalancingv2::Client::new(&self.config);
-        let groups = client.describe_target_groups().send().await.expect("listed").target_groups;
-        let of_old = |arn: &String| arn.ends_with(&self.world.old.target_group);
-        let arn = groups
-            .unwrap_or_default()
-            .into_iter()
-            .find_map(|group| group.target_group_arn.filter(of_old))
-            .expect("the old side's target group");
-        let health = client.describe_target_health().target_group_arn(&arn).send().await;
-        let targets: Vec<TargetDescription> = health
-            .expect("listed")
-            .target_health_descriptions()
-            .iter()
-            .filter_map(|described| described.target().cloned())
-            .collect();
-        let deregister = client.deregister_targets().target_group_arn(arn);
-        deregister.set_targets(Some(targets)).send().await.expect("deregistered");
+        deregister_targets(&self.config, &self.world.old).await;
     }
+}
+
+/// Takes every target away from a side.
+async fn deregister_targets(balancing: &SdkConfig, side: &Cluster) {
+    let client = aws_sdk_elasticloadbalancingv2::Client::new(balancing);
+    let group = side.target_group_arn();
+    let health = client.describe_target_health().target_group_arn(group).send().await;
+    let targets: Vec<TargetDescription> = health
+        .expect("listed")
+        .target_health_descriptions()
+        .iter()
+        .filter_map(|described| described.target().cloned())
+        .collect();
+    let deregister = client.deregister_targets().target_group_arn(group);
+    deregister.set_targets(Some(targets)).send().await.expect("deregistered");
 }
 
 /// Every text in a JSON value.

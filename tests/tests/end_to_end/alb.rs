@@ -107,6 +107,19 @@ async fn a_change_whose_reply_is_lost_is_found_by_the_repeat() {
 }
 
 #[tokio::test]
+async fn a_last_step_is_held_while_the_new_side_has_no_target_and_then_goes_back() {
+    let case = GivenAlb::default().case().await;
+    let arn = case.start(&case.request()).await;
+    case.until_live(&[(50, 50)]).await;
+    case.deregister_new_targets().await;
+    let end = case.end(&arn).await;
+    assert_eq!(end.error, "RolledBack", "{end:?}");
+    let reason = end.report().reason;
+    assert!(reason.contains("has no healthy target"), "{reason}");
+    assert_eq!((case.live().await, changes(&case)), (vec![(100, 0)], 2), "never at (0, 100)");
+}
+
+#[tokio::test]
 async fn a_dry_run_ends_with_a_plan_and_changes_no_rule() {
     let case = GivenAlb { routes: 2, ..GivenAlb::default() }.case().await;
     let mut request = case.request();

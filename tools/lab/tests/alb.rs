@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
-use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat};
+use aws_sdk_elasticloadbalancingv2::types::TagDescription;
 use jiff::Timestamp;
 use lab::alb::{AlbSpec, AlbWorld};
 use lab::aws::sdk_config;
@@ -41,7 +42,7 @@ async fn the_rules_keep_weights_tags_and_healthy_targets() {
     for (cluster, targets) in [(&world.old, 3), (&world.new, 2)] {
         let arn = cluster.target_group_arn();
         let tags = balancing.describe_tags().resource_arns(arn).send().await.unwrap();
-        let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
+        let tags = tags.tag_descriptions().iter().flat_map(TagDescription::tags);
         let tags: Vec<_> = tags.map(|tag| (tag.key().unwrap(), tag.value().unwrap())).collect();
         assert_eq!(tags, [("elbv2.k8s.aws/cluster", cluster.name.as_str())]);
         let health = balancing.describe_target_health().target_group_arn(arn).send().await.unwrap();
@@ -176,7 +177,7 @@ async fn sum(
         .send()
         .await
         .unwrap();
-    let sum: f64 = data.metric_data_results().iter().flat_map(|result| result.values()).sum();
+    let sum: f64 = data.metric_data_results().iter().flat_map(MetricDataResult::values).sum();
     format!("{:.0}", sum.abs()).parse().unwrap()
 }
 
