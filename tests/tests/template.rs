@@ -164,12 +164,39 @@ fn the_role_of_the_zones_account_can_be_assumed_by_the_functions_and_nothing_els
     assert!(TEMPLATE.contains("        HOSTED_ZONE_ROLE_ARN: !Ref HostedZoneRoleArn\n"));
 }
 
+#[test]
+fn of_listeners_only_those_named_and_their_rules_may_be_changed() {
+    let policy = block("ChangeRulesPolicy");
+    assert!(policy.contains("Condition: HasListeners"), "{policy}");
+    let roles: Vec<&str> = policy.lines().filter(|line| line.ends_with("Role")).collect();
+    assert_eq!(
+        roles,
+        ["        - !Ref ShiftWeightFunctionRole", "        - !Ref RollbackFunctionRole"]
+    );
+    assert_eq!(TEMPLATE.matches("elasticloadbalancing:Modify").count(), 2);
+    let change = part(&policy, "- Sid: ChangeRules");
+    assert!(!change.contains("Resource: \"*\""), "{change}");
+    assert!(change.contains("- ${ListenerArns},${Rules}/*"), "{change}");
+    assert!(
+        change.contains(r#"!Join [":listener-rule/", !Split [":listener/", !Ref ListenerArns]]"#)
+    );
+}
+
+#[test]
+fn a_zone_or_a_listener_must_be_given_and_one_of_them_is_enough() {
+    for parameter in ["HostedZoneId", "ListenerArns"] {
+        assert!(block(parameter).contains("    Default: \"\"\n"), "{parameter}");
+        let is_given = format!("- !Not [!Equals [!Ref {parameter}, \"\"]]");
+        assert!(block("SomethingToChange").contains(&is_given), "{parameter}");
+    }
+}
+
 /// CloudFormation looks an `AWS::Route53::HostedZone::Id` up in the stack's own account.
 #[test]
 fn the_zone_may_be_one_of_another_account() {
     let zone = block("HostedZoneId");
     assert!(zone.contains("    Type: String\n"), "{zone}");
-    assert!(zone.contains("    AllowedPattern: ^Z[A-Z0-9]{1,31}$\n"), "{zone}");
+    assert!(zone.contains("    AllowedPattern: ^$|^Z[A-Z0-9]{1,31}$\n"), "{zone}");
     assert!(zone.contains("    ConstraintDescription: "), "{zone}");
     assert!(!TEMPLATE.contains("Type: AWS::Route53::HostedZone::Id"));
 }

@@ -21,18 +21,18 @@ use crate::{
 pub struct World {
     config: clients::Config,
     defaults_parameter: String,
-    hosted_zone_id: String,
+    hosted_zone_id: Option<String>,
     cluster_name_prefix: String,
     period_s_min: u32,
 }
 
 impl World {
-    /// Region and credentials from the environment, `DEFAULTS_PARAMETER` (name of the SSM parameter)
-    /// and `HOSTED_ZONE_ID` (for a request that names no zone) as well, and what may be left out:
-    /// `CLUSTER_NAME_PREFIX` (none) and `PERIOD_S_MIN` (60).
+    /// Region and credentials from the environment, `DEFAULTS_PARAMETER` (name of the SSM parameter) as well, and what
+    /// may be left out: `HOSTED_ZONE_ID` (for a request that names no zone), `CLUSTER_NAME_PREFIX` (none) and
+    /// `PERIOD_S_MIN` (60).
     ///
     /// # Errors
-    /// `Internal` when one of the first two is missing or the last is no number: the function was deployed
+    /// `Internal` when the first is missing or the last is no number: the function was deployed
     /// wrongly. It ends then, and Lambda calls that `Runtime.ExitError`.
     pub async fn from_env() -> Result<Self, Failure> {
         let variable = |name: &str| {
@@ -50,7 +50,8 @@ impl World {
             cluster_name_prefix: std::env::var("CLUSTER_NAME_PREFIX").unwrap_or_default(),
             period_s_min,
             defaults_parameter: variable("DEFAULTS_PARAMETER")?,
-            hosted_zone_id: variable("HOSTED_ZONE_ID")?,
+            // The template gives an empty one where only listeners may be changed.
+            hosted_zone_id: std::env::var("HOSTED_ZONE_ID").ok().filter(|id| !id.is_empty()),
         })
     }
 
@@ -73,8 +74,8 @@ impl World {
     pub async fn defaults(&self) -> Result<Value, Failure> {
         let client = clients::parameters(&self.config);
         let mut defaults = parameters::defaults(&client, &self.defaults_parameter).await?;
-        if let Value::Object(fields) = &mut defaults {
-            fields.entry("hosted_zone").or_insert_with(|| json!(self.hosted_zone_id));
+        if let (Value::Object(fields), Some(id)) = (&mut defaults, &self.hosted_zone_id) {
+            fields.entry("hosted_zone").or_insert_with(|| json!(id));
         }
         Ok(defaults)
     }
