@@ -96,7 +96,7 @@ impl Account {
         let config = aws::sdk_config(&emulator.endpoint());
         let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
         let functions = functions::build(&root).await.expect("the functions");
-        let parameters = parameters(&default_zone);
+        let parameters = parameters((!weighted_balancers).then_some(&default_zone));
         let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, &**value)).collect();
         let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)
             .await
@@ -131,14 +131,20 @@ impl Account {
     }
 }
 
-/// The parameters of the template.
-fn parameters(zone: &Zone) -> [(&'static str, String); 6] {
+/// What the functions of the account with weighted load balancers may change; the emulator does not hold them to it.
+const LISTENER: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/app/any/0/0";
+
+/// The parameters of the template: the zone, or listeners alone.
+fn parameters(zone: Option<&Zone>) -> [(&'static str, String); 6] {
     let mut defaults = json!({"ramp": ramp(), "health": health()});
     // The samples' long bakes, checked every second, would fill an execution's history.
     defaults["health"]["check_interval_s"] = json!(2);
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     [
-        ("HostedZoneId", zone.id.clone()),
+        match zone {
+            Some(zone) => ("HostedZoneId", zone.id.clone()),
+            None => ("ListenerArns", LISTENER.to_owned()),
+        },
         ("Defaults", defaults.to_string()),
         ("CreateClusterEvents", "ENABLED".to_owned()),
         ("Architecture", architecture.to_owned()),
