@@ -34,7 +34,7 @@ const NAMES_MAX: usize = 20;
 /// one or two pages of a few hundred; for more target groups, CloudWatch is asked.
 const ONE_BY_ONE_MAX: usize = 8;
 /// Time between two calls for the targets of a group: 8 a second, where 10 are allowed to all together.
-const PACE: Duration = Duration::from_millis(125);
+pub(crate) const PACE: Duration = Duration::from_millis(125);
 
 /// How long a roll-back waits for what is known of the old side's targets.
 const OLD_SIDES_WAIT_MAX: Duration = Duration::from_secs(30);

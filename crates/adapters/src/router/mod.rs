@@ -1,16 +1,21 @@
 //! Who splits a route's requests. `core` knows routes and weights, and none of the services.
 
+pub mod alb;
 pub mod memory;
 pub mod route53;
 
 use std::collections::BTreeSet;
+use std::hash::Hasher;
 
 use cutover_core::{
     Cutover, Failure, Fence, Move, Propagation, Request, RouteId, RouterRef, RouterSyntax, Shifted,
     Sides, Split, Survey,
 };
 
+use fnv::FnvHasher;
+
 use crate::clients;
+use crate::router::alb::Alb;
 use crate::router::route53::Route53;
 
 /// Sees how routes are split now. It cannot write: this is all that a check of health is given.
@@ -76,13 +81,15 @@ pub trait Router: Splits {
 }
 
 /// How requests name each router. The first is meant when a request names none.
-pub const SYNTAXES: [RouterSyntax; 1] = [route53::SYNTAX];
+pub const SYNTAXES: [RouterSyntax; 2] = [route53::SYNTAX, alb::place::SYNTAX];
 
 /// The router of one cutover, whichever it is.
 #[derive(Clone, Debug)]
 pub enum AnyRouter {
     /// Weighted records.
     Route53(Route53),
+    /// Rules of application load balancers.
+    Alb(Alb),
 }
 
 /// The one `match` over routers.
@@ -90,6 +97,7 @@ macro_rules! each {
     ($router:expr, $of:ident => $do:expr) => {
         match $router {
             AnyRouter::Route53($of) => $do,
+            AnyRouter::Alb($of) => $do,
         }
     };
 }
@@ -98,13 +106,14 @@ macro_rules! each {
 #[derive(Clone, Debug)]
 pub struct Routers {
     route53: clients::Route53Client,
+    load_balancing: clients::LoadBalancingClient,
 }
 
 impl Routers {
     /// The routers of this configuration.
     #[must_use]
     pub fn new(config: &clients::Config) -> Self {
-        Self { route53: clients::route53(config) }
+        Self { route53: clients::route53(config), load_balancing: clients::load_balancing(config) }
     }
 
     /// The router that a request or the state of a cutover names.
@@ -117,6 +126,9 @@ impl Routers {
             route53::KIND => {
                 let zone = route53::zone_of(&router.place)?;
                 Ok(AnyRouter::Route53(Route53::new(self.route53.clone(), zone, sides)))
+            }
+            alb::place::KIND => {
+                Ok(AnyRouter::Alb(Alb::new(self.load_balancing.clone(), &router.place)?))
             }
             unknown => {
                 let known = SYNTAXES.map(|syntax| format!("{:?}", syntax.kind)).join(", ");
@@ -201,6 +213,25 @@ fn refuse_moves_never_made(moves: &[Move], weight_max: u32) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+/// A fingerprint of some texts in 32 bits. It is kept in the state, so it must be the same in every version.
+#[derive(Default)]
+struct Fingerprint(FnvHasher);
+
+impl Fingerprint {
+    fn add(&mut self, text: &str) {
+        self.0.write(text.as_bytes());
+        self.0.write_u8(0);
+    }
+
+    fn finish(self) -> u32 {
+        let hash = self.0.finish();
+        // Folded, so that all bits count.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+        let folded = (hash ^ (hash >> 32)) as u32;
+        folded
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! What any router must do, whatever its service: the same tests on each of them.
 
+use adapters::router::alb::Alb;
 use adapters::router::memory::Memory;
 use adapters::{Route53, Router};
 use cutover_core::{Failure, Live, Move, Moved, RouteId, Sides, Way, Weights};
 
+use serde_json::{Value, json};
+
 use crate::fake::Answer;
+use crate::rules::{FakeRules, forward, group_arn, hosts, listener_arn, rule_arn};
 use crate::zone::{FakeZone, aliases};
 
 /// A router, and a hand in the service behind it.
@@ -170,7 +174,7 @@ macro_rules! contract {
     )+ };
 }
 
-contract! { memory: Memory, route53: FakeZone }
+contract! { memory: Memory, route53: FakeZone, alb: FakeRules }
 
 fn name(index: usize) -> RouteId {
     RouteId::from(format!("r{index}.example.com"))
@@ -251,5 +255,62 @@ impl Bench for FakeZone {
 
     fn writes(&self) -> usize {
         self.state().batches.len()
+    }
+}
+
+impl Bench for FakeRules {
+    type Router = Alb;
+
+    fn with(live: &[Weights]) -> Self {
+        let rules = Self::new();
+        for (index, live) in live.iter().enumerate() {
+            let [old, new] = [live.old, live.new].map(|w| i32::try_from(w).expect("a weight"));
+            let actions = vec![forward(&[("blue", old), ("green", new)])];
+            rules.state().add(vec![hosts(&[name(index).as_str()])], actions);
+        }
+        rules
+    }
+
+    fn router(&self) -> Alb {
+        let number = self.state().listeners[&listener_arn("shop", 443)].len() - 1;
+        let known = |index| {
+            let (old, new) = (group_arn("blue"), group_arn("green"));
+            let arn = rule_arn("shop", 443, index + 1);
+            (name(index).to_string(), json!({ "arn": arn, "old": old, "new": new }))
+        };
+        let rules: serde_json::Map<String, Value> = (0..number).map(known).collect();
+        let place = json!({ "listeners": [listener_arn("shop", 443)], "rules": rules });
+        Alb::new(self.client(), &place).expect("a place").unpaced()
+    }
+
+    fn route(&self, index: usize) -> RouteId {
+        name(index)
+    }
+
+    fn live(&self, index: usize) -> Weights {
+        let weights = self.state().weights(&rule_arn("shop", 443, index + 1));
+        let [old, new] = ["blue", "green"].map(|name| {
+            let group = weights.iter().find(|(group, _)| group == name).expect("a group");
+            u32::try_from(group.1).expect("a weight")
+        });
+        Weights { old, new }
+    }
+
+    fn protect(&self, index: usize) {
+        let protected = rule_arn("shop", 443, index + 1);
+        self.state().before_write = Box::new(move |_, arn| {
+            (arn == protected)
+                .then(|| Answer::xml_error(400, "OperationNotPermitted", "it is protected"))
+        });
+    }
+
+    fn lose_reply(&self) {
+        // As often as the SDK tries.
+        let mut lost = 0..3;
+        self.state().after_write = Box::new(move |_, _| lost.next().map(|_| Answer::Lost));
+    }
+
+    fn writes(&self) -> usize {
+        self.state().writes
     }
 }

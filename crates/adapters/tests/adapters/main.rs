@@ -6,6 +6,7 @@
     reason = "helpers of tests, which clippy does not see as such"
 )]
 
+mod alb;
 mod capacity;
 mod clients;
 mod cloudwatch;
@@ -15,6 +16,7 @@ mod fence;
 mod history;
 mod lookups;
 mod route53;
+mod rules;
 mod runtime;
 mod schema;
 mod unreadable;

@@ -1,12 +1,12 @@
 //! What the record sets of a route's name say.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 
 use aws_sdk_route53::types::{ResourceRecord, ResourceRecordSet, RrType};
 use cutover_core::limits::ROUTE53_ALIAS_TTL_S;
 use cutover_core::{Live, Sides, Weights};
-use fnv::FnvHasher;
+
+use crate::router::Fingerprint;
 
 /// The record sets of both sides of one type.
 #[derive(Clone, Debug)]
@@ -135,14 +135,10 @@ pub(crate) fn ttl_s(set: &ResourceRecordSet) -> u32 {
     }
 }
 
-/// Everything of a record set but its weight, in 32 bits. It is kept in the state, so the hash must be the
-/// same in every version.
+/// A fingerprint of everything of a record set but its weight.
 pub(crate) fn shape(set: &ResourceRecordSet) -> u32 {
-    let mut hasher = FnvHasher::default();
-    let mut add = |text: &str| {
-        hasher.write(text.as_bytes());
-        hasher.write_u8(0);
-    };
+    let mut shape = Fingerprint::default();
+    let mut add = |text: &str| shape.add(text);
     add(set.r#type().as_str());
     add(set.set_identifier().unwrap_or_default());
     add(&set.ttl().map_or_else(String::new, |ttl| ttl.to_string()));
@@ -156,11 +152,7 @@ pub(crate) fn shape(set: &ResourceRecordSet) -> u32 {
     let mut values: Vec<&str> = set.resource_records().iter().map(ResourceRecord::value).collect();
     values.sort_unstable();
     values.into_iter().for_each(add);
-    let hash = hasher.finish();
-    // Folded, so that all bits count.
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-    let folded = (hash ^ (hash >> 32)) as u32;
-    folded
+    shape.finish()
 }
 
 pub(crate) fn is_routing(set: &ResourceRecordSet) -> bool {

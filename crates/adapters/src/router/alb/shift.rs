@@ -1,0 +1,254 @@
+//! Moving rules from one split to another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::operation::modify_listener::ModifyListenerError;
+use aws_sdk_elasticloadbalancingv2::operation::modify_rule::ModifyRuleError;
+use aws_sdk_elasticloadbalancingv2::types::Action;
+use cutover_core::limits::{ALB_LIVE_IN_S, ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S};
+use cutover_core::{Failure, Live, Move, Moved, RouteId, Shifted, Way, Weights};
+
+use super::rule::{self, Rule, Split};
+use super::{Alb, GONE, NOT_OURS, arn, listing};
+use crate::capacity::PACE;
+use crate::errors::failure;
+
+/// Before the second look at a rule that was written and does not have its weights: whether a reading that follows a
+/// write sees it at once is not documented.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// A shift that is being made.
+struct Run<'m> {
+    moves: &'m [Move],
+    /// What became of the moves so far, by their index.
+    outcome: BTreeMap<usize, Moved>,
+    /// Moves that were written and not read back yet, and what has become of them if they were carried out.
+    written: BTreeMap<usize, Moved>,
+    linger_s: u32,
+}
+
+impl<'m> Run<'m> {
+    const fn new(moves: &'m [Move]) -> Self {
+        Self { moves, outcome: BTreeMap::new(), written: BTreeMap::new(), linger_s: 0 }
+    }
+
+    /// The moves of which nothing is known yet.
+    fn open(&self) -> Vec<(usize, &'m Move)> {
+        let all = self.moves.iter().enumerate();
+        all.filter(|(index, _)| !self.outcome.contains_key(index)).collect()
+    }
+
+    fn route(&self, index: usize) -> Option<&'m RouteId> {
+        self.moves.get(index).map(|asked| &asked.route)
+    }
+
+    fn shifted(self) -> Shifted {
+        // Written now, or by an earlier try whose reply was lost: when it is live can only be waited for.
+        let unconfirmed =
+            self.outcome.values().any(|moved| matches!(moved, Moved::There | Moved::Partly(_)));
+        let names = self.moves.iter().map(|asked| asked.route.clone());
+        Shifted {
+            moves: names.zip(self.outcome.into_values()).collect(),
+            receipts: Vec::new(),
+            unconfirmed,
+            live_in_s: ALB_LIVE_IN_S,
+            linger_s: self.linger_s,
+        }
+    }
+}
+
+/// What is to be done about one move.
+enum Judged {
+    /// Nothing.
+    Done(Moved),
+    /// It is to be written.
+    Write(Write),
+}
+
+/// A write that is to be made.
+struct Write {
+    /// The ARN of the rule, or that of the listener whose default action it is.
+    arn: String,
+    actions: Vec<Action>,
+    /// What has become of the move then.
+    then: Moved,
+    /// The new side's target group, where it must have a healthy target first.
+    first_look_at: Option<String>,
+}
+
+impl Alb {
+    /// Makes the moves. A repeat finds those that were made, and makes the others.
+    pub(super) async fn make(&self, moves: &[Move]) -> Result<Shifted, Failure> {
+        let mut run = Run::new(moves);
+        self.sort_out(&mut run).await?;
+        self.write(&mut run).await?;
+        self.read_back(&mut run).await?;
+        Ok(run.shifted())
+    }
+
+    /// Ends the moves that are not to be written: those that were made already, those that must not be, and those whose
+    /// new side could not serve.
+    async fn sort_out(&self, run: &mut Run<'_>) -> Result<(), Failure> {
+        let found = self.look(run.open().into_iter().map(|(_, asked)| &asked.route)).await?;
+        let mut pace = listing::pace(PACE);
+        let mut looked_at: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for (index, asked) in run.open() {
+            let group = match self.judge(run, asked, &found) {
+                Judged::Done(moved) => {
+                    run.outcome.insert(index, moved);
+                    continue;
+                }
+                Judged::Write(Write { first_look_at: Some(group), .. }) => group,
+                Judged::Write(_) => continue,
+            };
+            if !looked_at.contains_key(&group) {
+                pace.tick().await;
+                let unhealthy = listing::unhealthy(&self.client, &group).await?;
+                looked_at.insert(group.clone(), unhealthy);
+            }
+            if let Some(Some(why)) = looked_at.get(&group) {
+                run.outcome.insert(index, Moved::Held(why.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, in groups that are read right before.
+    async fn write(&self, run: &mut Run<'_>) -> Result<(), Failure> {
+        let mut left = run.open();
+        // A group has as few listeners as may be.
+        left.sort_by_key(|(_, asked)| self.place.rules.get(&asked.route).map(|known| &known.arn));
+        let mut pace = listing::pace(self.second);
+        let [mut size, then] =
+            [ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S].map(|size| usize::try_from(size).unwrap_or(1));
+        while !left.is_empty() {
+            pace.tick().await;
+            let rest = left.split_off(left.len().min(size));
+            let group = std::mem::replace(&mut left, rest);
+            size = then;
+            let found = self.look(group.iter().map(|(_, asked)| &asked.route)).await?;
+            for (index, asked) in group {
+                let write = match self.judge(run, asked, &found) {
+                    Judged::Write(write) => write,
+                    Judged::Done(moved) => {
+                        run.outcome.insert(index, moved);
+                        continue;
+                    }
+                };
+                match self.modify(&write.arn, write.actions).await? {
+                    Ok(()) => run.written.insert(index, write.then),
+                    Err(moved) => run.outcome.insert(index, moved),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether each rule that was written has its weights.
+    async fn read_back(&self, run: &mut Run<'_>) -> Result<(), Failure> {
+        for pause in [Duration::ZERO, LOOK_AGAIN_AFTER] {
+            if run.written.is_empty() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            let routes = run.written.keys().filter_map(|index| run.route(*index));
+            let found = self.look(routes).await?;
+            for (index, then) in std::mem::take(&mut run.written) {
+                let Some(asked) = run.moves.get(index) else { continue };
+                let split = Self::split(self, &asked.route, &found);
+                if split.whole == Some(asked.to) {
+                    run.outcome.insert(index, then);
+                } else if pause.is_zero() {
+                    run.written.insert(index, then);
+                } else {
+                    run.outcome.insert(index, Moved::Drifted(split.live));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the actions of a rule, or the default actions of a listener. What neither is sent stays as it is.
+    async fn modify(&self, arn: &str, actions: Vec<Action>) -> Result<Result<(), Moved>, Failure> {
+        let (client, actions) = (&self.client, Some(actions));
+        let (is_gone, failed) = if arn::is_rule(arn) {
+            match client.modify_rule().rule_arn(arn).set_actions(actions).send().await {
+                Ok(_) => return Ok(Ok(())),
+                Err(error) => {
+                    let refused = error.as_service_error();
+                    let is_gone = refused.is_some_and(ModifyRuleError::is_rule_not_found_exception);
+                    (is_gone, failure(&format!("ModifyRule {arn}"), &error))
+                }
+            }
+        } else {
+            let request = client.modify_listener().listener_arn(arn);
+            match request.set_default_actions(actions).send().await {
+                Ok(_) => return Ok(Ok(())),
+                Err(error) => {
+                    let refused = error.as_service_error();
+                    let is_gone =
+                        refused.is_some_and(ModifyListenerError::is_listener_not_found_exception);
+                    (is_gone, failure(&format!("ModifyListener {arn}"), &error))
+                }
+            }
+        };
+        match failed {
+            _ if is_gone => Ok(Err(Moved::Drifted(Live::Unclear(GONE.to_owned())))),
+            Failure::Refused(why) => Ok(Err(Moved::Refused(why))),
+            failed => Err(failed),
+        }
+    }
+
+    /// What is to be done about one move.
+    fn judge(&self, run: &mut Run<'_>, asked: &Move, found: &BTreeMap<String, Rule>) -> Judged {
+        let unclear = |why: &str| Judged::Done(Moved::Drifted(Live::Unclear(why.to_owned())));
+        let Some(known) = self.place.rules.get(&asked.route) else { return unclear(NOT_OURS) };
+        let Some(rule) = found.get(&known.arn) else { return unclear(GONE) };
+        let split = rule::split(&rule.actions, known);
+        let (live, then) = match may_move(asked, split) {
+            Ok(may) => may,
+            Err(moved) => return Judged::Done(moved),
+        };
+        run.linger_s = run.linger_s.max(rule::linger_s(&rule.actions));
+        if live == asked.to {
+            return Judged::Done(then);
+        }
+        Judged::Write(Write {
+            arn: known.arn.clone(),
+            actions: rule::with_weights(&rule.actions, known, asked.to),
+            then,
+            first_look_at: needs_healthy_target(asked, live).then(|| known.new.clone()),
+        })
+    }
+}
+
+/// A share on a group without targets is answered with errors, and there is no way back from a group that has all of
+/// them but time.
+fn needs_healthy_target(Move { to, way, .. }: &Move, live: Weights) -> bool {
+    *way == Way::Onward && ((live.new == 0 && to.new > 0) || to.old == 0)
+}
+
+/// The live weights of a route that may be moved, and what has become of it then.
+///
+/// # Errors
+/// What speaks against it.
+fn may_move(asked: &Move, split: Split) -> Result<(Weights, Moved), Moved> {
+    let Split { live, whole, shape, third } = split;
+    let Some(weights) = whole else { return Err(Moved::Drifted(live)) };
+    let is_expected = weights == asked.to || asked.from.contains(&weights);
+    let is_as_left = is_expected && (asked.shapes.is_empty() || asked.shapes == [shape]);
+    match (asked.way, third) {
+        (Way::Onward | Way::Back, None) if is_expected && !is_as_left => {
+            let why = "its actions are no longer those that cutover found: it forwards to other target groups, or \
+                       what comes before that, or its stickiness, was changed";
+            Err(Moved::Drifted(Live::Unclear(why.to_owned())))
+        }
+        (Way::Onward | Way::Back, _) if !is_as_left => Err(Moved::Drifted(live)),
+        (Way::Onward, Some(third)) => {
+            Err(Moved::MustGoBack(format!("somebody else changed its rule: {third}")))
+        }
+        (_, None) => Ok((weights, Moved::There)),
+        (_, Some(third)) => Ok((weights, Moved::Partly(format!("went back, but {third}")))),
+    }
+}
