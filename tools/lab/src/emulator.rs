@@ -62,11 +62,22 @@ runpy.run_module('ministack', run_name='__main__')
 /// Runs moto.
 ///
 /// It wants load balancers in networks that it knows, by ids that it draws; ministack takes any. Here every id
-/// stands for the account's default network.
+/// stands for the account's default network. And it names the load balancer of a target group once for each rule
+/// that forwards there; here it does so once, as AWS does.
 const MOTO: &str = "
 from moto.ec2.models import EC2Backend
+from moto.elbv2.models import FakeTargetGroup
 EC2Backend.get_vpc = lambda self, vpc_id: next(iter(self.vpcs.values()))
 EC2Backend.get_subnet = lambda self, subnet_id: next(iter(self.get_default_subnets().values()))
+class Once(list):
+    def append(self, arn):
+        if arn not in self:
+            super().append(arn)
+begin = FakeTargetGroup.__init__
+def begin_with_once(self, *args, **kwargs):
+    begin(self, *args, **kwargs)
+    self.load_balancer_arns = Once()
+FakeTargetGroup.__init__ = begin_with_once
 sys.argv = ['moto', '--host', os.environ['BIND_HOST'], '--port', os.environ['GATEWAY_PORT']]
 runpy.run_module('moto.server', run_name='__main__')
 ";

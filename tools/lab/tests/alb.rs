@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat};
-use aws_sdk_elasticloadbalancingv2::types::TagDescription;
+use aws_sdk_elasticloadbalancingv2::types::{TagDescription, TargetGroup};
 use jiff::Timestamp;
 use lab::alb::{AlbSpec, AlbWorld};
 use lab::aws::sdk_config;
@@ -49,6 +49,10 @@ async fn the_rules_keep_weights_tags_and_healthy_targets() {
         let states = health.target_health_descriptions().iter();
         let states = states.map(|target| target.target_health().unwrap().state().unwrap().as_str());
         assert_eq!(states.collect::<Vec<_>>(), vec!["healthy"; targets]);
+        let groups =
+            balancing.describe_target_groups().target_group_arns(arn).send().await.unwrap();
+        let owners = groups.target_groups().iter().flat_map(TargetGroup::load_balancer_arns);
+        assert_eq!(owners.count(), 1, "named once, however many rules forward there");
     }
     moto.stop().await.unwrap();
 }
