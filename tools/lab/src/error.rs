@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aws_smithy_types::error::ErrorMetadata;
 
+use crate::scenario::Router;
+
 /// Why the lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
@@ -22,6 +24,18 @@ pub enum LabError {
     PortInUse {
         /// The port asked for.
         port: u16,
+    },
+    /// The lab has no such story for this router.
+    #[error(
+        "The lab does not play {what} with --router {router}. Take the scenario {allowed}, or --router route53.",
+        router = router.name(),
+        allowed = router.scenarios()
+    )]
+    NotPlayed {
+        /// What it does not play, as "the scenario not-ready".
+        what: String,
+        /// The router.
+        router: Router,
     },
     /// The emulator did not come up.
     #[error("The emulator {what}. The end of its log ({log}):\n{tail}", log = log.display())]
