@@ -223,8 +223,8 @@ impl Alb {
     }
 }
 
-/// A share on a group without targets is answered with errors, and there is no way back from a group that has all of
-/// them but time.
+/// Whether the new side must have a healthy target for this move: before its first requests, and before the old side
+/// gets none. Requests for a group without targets are answered with errors, and go to no other group.
 fn needs_healthy_target(Move { to, way, .. }: &Move, live: Weights) -> bool {
     *way == Way::Onward && ((live.new == 0 && to.new > 0) || to.old == 0)
 }
