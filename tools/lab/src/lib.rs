@@ -4,7 +4,6 @@
 pub mod alb;
 pub mod aws;
 pub mod balancer;
-pub mod bench;
 pub mod deploy;
 pub mod edges;
 pub mod emulator;

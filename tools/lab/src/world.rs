@@ -326,8 +326,11 @@ impl World {
     }
 }
 
-/// One side of a route: its records, and beside each the TXT of external-dns.
-pub(crate) fn record_sets_of(
+/// Builds one side of a route: its records, and beside each the TXT of external-dns.
+///
+/// # Errors
+/// `Aws` when a record lacks what Route 53 requires.
+pub fn record_sets_of(
     route: &str,
     records: RecordKind,
     cluster: &Cluster,
@@ -368,7 +371,10 @@ pub(crate) fn record_sets_of(
 }
 
 /// Makes changes, in as few batches as may be; `what` completes "Could not …".
-pub(crate) async fn change(
+///
+/// # Errors
+/// `Aws` when a batch is refused or cannot be sent.
+pub async fn change(
     dns: &aws_sdk_route53::Client,
     zone_id: &str,
     what: &str,
@@ -407,9 +413,12 @@ fn value(what: &str, text: &str) -> Result<ResourceRecord, LabError> {
     ResourceRecord::builder().value(text).build().map_err(|error| LabError::aws(what, error))
 }
 
-/// A load balancer with one listener that forwards to one empty target group: what
-/// aws-load-balancer-controller makes of an Ingress.
-pub(crate) async fn create_cluster(
+/// Makes a load balancer with one listener that forwards to one empty target group, as
+/// aws-load-balancer-controller does of an Ingress.
+///
+/// # Errors
+/// `Aws` when a call fails or its reply lacks a name.
+pub async fn create_cluster(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     name: &str,
 ) -> Result<Cluster, LabError> {
@@ -487,7 +496,11 @@ pub(crate) async fn create_listener(
     arn.ok_or_else(|| empty_reply("a listener", load_balancer_arn))
 }
 
-pub(crate) async fn register_targets(
+/// Registers the targets 1 to `targets`, which the cluster then counts as its own.
+///
+/// # Errors
+/// `Aws` when the call fails.
+pub async fn register_targets(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     cluster: &mut Cluster,
     targets: u16,
