@@ -8,12 +8,15 @@ use lab::aws;
 use lab::proxy::Proxy;
 use lab::world::{Cluster, ClusterSpec};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
-    Account, Case, Counted, FINE, ROOM, Rate, WORLDS, deregister_targets, health, of_group, ramp,
-    until,
+    Account, Case, Counted, FINE, Rate, WORLDS, deregister_targets, health, of_group, ramp, until,
 };
+
+/// Tests of this account that run at a time, beside those of the other: they settle most of their time.
+const AT_A_TIME: usize = 4;
+static ROOM: Semaphore = Semaphore::const_new(AT_A_TIME);
 
 /// The account whose load balancers keep weights.
 static ACCOUNT: OnceCell<Account> = OnceCell::const_new();
