@@ -110,13 +110,6 @@ pub const ERROR_RATE_USUAL: f64 = 0.001;
 /// a second is counted and checked.
 const ERROR_RATE_REGRESSED: f64 = 0.03;
 
-/// When both clusters begin to fail in `noisy`, in seconds after the event. While both have
-/// traffic: at 100 % there is nothing left to compare with, and the limit alone would count. With Route 53 the fourth
-/// step, in which few requests are left on the old side, does not begin before 40 s; with a load balancer the
-/// third, which is the last, not before 136 s.
-const BURSTS_AT_S: [(Router, [u64; 6]); 2] =
-    [(Router::Route53, [5, 11, 17, 23, 29, 35]), (Router::Alb, [5, 27, 49, 71, 93, 115])];
-
 impl Router {
     /// Its name, as on the command line and in a request.
     #[must_use]
@@ -172,7 +165,7 @@ impl Router {
         }
     }
 
-    /// A step in mid-ramp: the one before the last whose shares both sides can show.
+    /// When a step in mid-ramp begins, with traffic on both sides.
     const fn middle(self) -> When {
         match self {
             Self::Route53 => When::Step(3),
@@ -180,11 +173,15 @@ impl Router {
         }
     }
 
-    fn bursts_at_s(self) -> impl Iterator<Item = u64> {
-        BURSTS_AT_S
-            .into_iter()
-            .filter(move |(router, _)| *router == self)
-            .flat_map(|(_, at_s)| at_s)
+    /// When both clusters begin to fail in `noisy`, in seconds after the event. While both have
+    /// traffic: at 100 % there is nothing left to compare with, and the limit alone would count. With Route 53 the
+    /// fourth step, in which few requests are left on the old side, does not begin before 40 s; with a load balancer
+    /// the third, which is the last, not before 136 s.
+    const fn bursts_at_s(self) -> [u64; 6] {
+        match self {
+            Self::Route53 => [5, 11, 17, 23, 29, 35],
+            Self::Alb => [5, 27, 49, 71, 93, 115],
+        }
     }
 }
 
@@ -287,7 +284,7 @@ fn noisy(router: Router, healthy: Plan) -> Plan {
                   requests for 2 s, again and again; a fixed limit of 5 % would take the \
                   traffic back, but the new cluster is no worse than the old one, and all \
                   traffic moves to it",
-        incidents: router.bursts_at_s().map(at).collect(),
+        incidents: router.bursts_at_s().map(at).to_vec(),
         limit_passed: true,
         ..healthy
     }
