@@ -127,10 +127,13 @@ fn each_is_refused_by_its_code<const N: usize>(table: [(&str, &str, Break); N]) 
 
 #[test]
 fn records_that_are_not_as_they_must_be_are_refused_by_their_code() {
-    let table: [(&str, &str, Break); 22] = [
+    let table: [(&str, &str, Break); 23] = [
         ("InvalidInput", "simple_record", |g| g.records[0].policy = Policy::Simple),
         ("InvalidInput", "other_policy", |g| g.records[0].policy = Policy::Other),
         ("InvalidInput", "third_identifier", |g| {
+        ("InvalidInput", "traffic_policy_record", |g| {
+            g.records[0].policy = Policy::TrafficPolicy("7b9f".to_owned());
+        }),
             g.records.push(alias("chat.example.com", "A", "red", 1));
             g.request["old"] = json!("blue");
         }),
