@@ -195,6 +195,18 @@ fn a_plan_needs_no_aws() {
 }
 
 #[test]
+fn a_plan_that_nobody_can_judge_is_refused() {
+    let requests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../core/tests/data/requests");
+    for (name, status) in [("hold0", 2), ("blind", 2), ("lowtraffic_day", 0)] {
+        let request = requests.join(name).with_extension("json");
+        let planned = cutover(&["plan", request.to_str().expect("UTF-8")], "");
+        assert_eq!(code(&planned), Some(status), "{name}");
+        let said = text(&planned.stderr);
+        assert_eq!(said.contains("can never be judged"), status == 2, "{name}: {said}");
+    }
+}
+
+#[test]
 fn every_shell_gets_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = cutover(&["completions", shell], "");

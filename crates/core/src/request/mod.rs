@@ -2,6 +2,7 @@
 
 pub mod fields;
 pub mod health;
+mod judgeable;
 pub mod ramp;
 pub mod router;
 pub mod start;
@@ -113,9 +114,10 @@ impl Request {
         }
     }
 
-    /// Every reason why its ramp is too long for one execution, when a change takes `settle_s` seconds to show.
+    /// Every reason why its ramp cannot be walked, when a change takes `settle_s` seconds to show: it is too long for
+    /// one execution, or leaves no time to judge.
     #[must_use]
-    pub fn too_long(&self, settle_s: u32) -> Vec<Problem> {
+    pub fn unfit(&self, settle_s: u32) -> Vec<Problem> {
         let history = self.ramp.check_history(&self.health, settle_s, self.ready_timeout_s);
         let longest_s = self.ramp.duration_s(settle_s)
             + u64::from(self.ready_timeout_s)
@@ -127,7 +129,7 @@ impl Request {
             );
             Problem::new("ramp_too_slow", message)
         });
-        history.err().into_iter().chain(duration).collect()
+        history.err().into_iter().chain(duration).chain(self.never_judged()).collect()
     }
 
     fn read(mut fields: Fields<'_>, syntaxes: &[RouterSyntax], period_s_min: u32) -> Option<Self> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Validation, counted_lately};
-use crate::evidence::Counts;
+use crate::evidence::{Counts, Series};
 use crate::failure::Problem;
 use crate::request::health::OnNoData;
 use crate::router::lumps::{hosts_needed, worst_share};
@@ -200,6 +200,38 @@ impl Validation {
         }
     }
 
+    /// Steps whose requests will not suffice to judge them, by what the old side had lately.
+    pub(super) fn warn_of_thin_steps(&mut self, history: &History) {
+        let mut thin: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for found in &self.survey.routes {
+            let Some(old) = self.backend(found, Side::Old) else { continue };
+            let series = history.get(&old.meter).filter(|series| counted_lately(Some(series)));
+            let Some(series) = series else { continue };
+            let old_share = 1.0 - found.live.share().unwrap_or(0.0);
+            let in_newest = |periods| requests_in_newest(series, periods) / old_share.max(0.01);
+            for step in self.request.thin_steps(in_newest) {
+                let steps = thin.entry(old.called.clone()).or_default();
+                if !steps.contains(&step) {
+                    steps.push(step);
+                }
+            }
+        }
+        let outcome = match self.request.health.on_no_data {
+            OnNoData::Advance => "goes on unjudged",
+            OnNoData::RollBack => "goes back",
+        };
+        for (called, steps) in thin {
+            let message = format!(
+                "as the old {called} is used now, the new side will count too few requests while a step bakes and is \
+                 held, where requests_min asks for {}: {}; such a step {outcome} after hold_max_s: bake for longer, \
+                 begin with a larger share or lower requests_min",
+                self.request.health.requests_min,
+                listed(&steps)
+            );
+            self.warn(Problem::new("thin_step", message));
+        }
+    }
+
     /// What fails on no known side is a limit for both together: a cutover that begins over it would go back at once.
     pub(super) fn look_at_shared_failures(&mut self, history: &History) {
         let limit = self.request.health.error_rate_max;
@@ -259,6 +291,24 @@ impl Validation {
         }
         self.survey.warnings.append(&mut warnings);
     }
+}
+
+/// Requests that a meter counts in this many periods, by its newest ones: those, or as many as it has been counting
+/// for.
+fn requests_in_newest(series: &Series, periods: u32) -> f64 {
+    let wanted = usize::try_from(periods.max(TRAFFIC_PERIODS)).unwrap_or(usize::MAX);
+    let newest = series.counts.iter().rev().take(wanted);
+    let (mut requests, mut since, mut seen) = (0_u64, 0_u32, 0_u32);
+    for counts in newest {
+        seen += 1;
+        if let Some(counts) = counts {
+            requests = requests.saturating_add(counts.requests);
+            since = seen;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let rate = requests as f64 / f64::from(since.max(1));
+    rate * f64::from(periods)
 }
 
 fn without_healthy_target(backend: &Backend) -> Vec<String> {

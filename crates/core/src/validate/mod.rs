@@ -62,7 +62,7 @@ impl Validation {
         validation.look_at_marks();
         validation.wait_for_stragglers();
         validation.leave_out_what_is_there();
-        for problem in validation.request.too_long(validation.settle_s()) {
+        for problem in validation.request.unfit(validation.settle_s()) {
             validation.refuse(problem);
         }
         validation
@@ -100,6 +100,7 @@ impl Validation {
         // While the new side is waited for, nobody has asked for the traffic yet.
         if !self.is_waiting() {
             self.look_at_traffic(history);
+            self.warn_of_thin_steps(history);
             self.look_at_shared_failures(history);
         }
         self.warn_of_lumps();

@@ -553,3 +553,33 @@ fn quiet_routes_that_may_advance_without_data_are_only_warned_about() {
     let cutover = given.validate().expect("accepted");
     assert_eq!(cutover.warnings[0].code, "no_old_traffic");
 }
+
+#[test]
+fn steps_that_will_be_too_thin_to_judge_are_named_before_the_start() {
+    let case = include_str!("../../tests/data/requests/lowtraffic_day.json");
+    let mut given = Given::fine();
+    given.request = serde_json::from_str(case).expect("JSON");
+    let day = |requests| Series {
+        counts: vec![Some(Counts { requests, errors: 0 }); 1440],
+        ..Series::default()
+    };
+    given.history.insert("blue".to_owned(), day(4));
+    let warnings = given.validate().expect("only warned").warnings;
+    let warning = warnings.iter().find(|problem| problem.code == "thin_step").expect("warned");
+    assert!(warning.message.contains("step 1 (10 %): about 80; such a step goes back after"));
+    given.history.insert("blue".to_owned(), day(1000));
+    let warnings = given.validate().expect("accepted").warnings;
+    assert!(warnings.iter().all(|problem| problem.code != "thin_step"), "{warnings:?}");
+}
+
+#[test]
+fn a_ramp_that_leaves_no_time_to_judge_is_refused() {
+    for case in [
+        include_str!("../../tests/data/requests/hold0.json"),
+        include_str!("../../tests/data/requests/blind.json"),
+    ] {
+        let mut given = Given::fine();
+        given.request = serde_json::from_str(case).expect("JSON");
+        assert_eq!(given.refused().1, BTreeSet::from(["never_judged".to_owned()]));
+    }
+}
