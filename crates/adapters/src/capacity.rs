@@ -13,16 +13,17 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::Describe
 use aws_sdk_elasticloadbalancingv2::operation::describe_target_groups::DescribeTargetGroupsError;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
-    TargetHealthDescription, TargetHealthStateEnum,
+    TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
 };
-use cutover_core::{Backend, Behind, Failure, Group, OldSide, RouteId};
+use cutover_core::{Backend, Behind, Entrance, Failure, Found, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::CloudWatch;
 use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
-use crate::telemetry::cloudwatch::{load_balancer_and_group, meter_of_group};
+use crate::listeners;
+use crate::telemetry::cloudwatch::{load_balancer_and_groups, meter_of_groups};
 
 /// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
 /// `DescribeLoadBalancers`, `DescribeTargetGroups`.
@@ -76,15 +77,19 @@ impl Targets {
 
     /// What is wrong with the side behind each of these meters, in the order asked; `None` when nothing is known to be.
     async fn conditions(&self, meter_ids: &[String]) -> Result<Vec<Option<OldSide>>, Failure> {
-        let meters = meter_ids.iter().map(|id| load_balancer_and_group(id));
+        let meters = meter_ids.iter().map(|id| load_balancer_and_groups(id));
         let balancer_ids: BTreeSet<&str> =
-            meters.clone().filter(|(_, group)| group.is_none()).map(|(of, _)| of).collect();
-        let group_ids: BTreeSet<&str> = meters.clone().filter_map(|(_, group)| group).collect();
+            meters.clone().filter(|(_, groups)| groups.is_empty()).map(|(of, _)| of).collect();
+        let group_ids: BTreeSet<&str> = meters.clone().flat_map(|(_, groups)| groups).collect();
         let balancers = self.conditions_of_balancers(&balancer_ids).await?;
-        let groups = self.groups_alone(&group_ids).await?;
-        let of = |(balancer, group): (&str, Option<&str>)| match group {
-            None => balancers.get(balancer).copied(),
-            Some(group) => groups.get(group).map(|(_, counted)| condition([counted])),
+        let alone = self.groups_alone(&group_ids).await?;
+        let of = |(balancer, groups): (&str, Vec<&str>)| {
+            if groups.is_empty() {
+                return balancers.get(balancer).copied();
+            }
+            let there = groups.iter().filter_map(|group| alone.get(*group));
+            let there: Vec<&Counted> = there.map(|(_, counted)| counted).collect();
+            (!there.is_empty()).then(|| condition(there))
         };
         Ok(meters.map(|meter| of(meter).unwrap_or(Some(OldSide::Dead))).collect())
     }
@@ -174,13 +179,14 @@ impl Targets {
             if known.insert(arn.to_owned()) {
                 let id = dimension(what, arn, "targetgroup/")?;
                 let (owner, owner_id) = (String::clone(owner), String::clone(owner_id));
-                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id });
+                let by_node = is_by_node(&group);
+                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
             }
         }
         let hosts = self.count(&groups).await?;
         let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
-        for (Listed { id, owner, .. }, hosts) in groups.into_iter().zip(hosts) {
-            counted.entry(owner).or_default().push(Counted { id, hosts });
+        for (Listed { id, owner, by_node, .. }, hosts) in groups.into_iter().zip(hosts) {
+            counted.entry(owner).or_default().push(Counted { id, hosts, by_node });
         }
         Ok(counted)
     }
@@ -198,14 +204,15 @@ impl Targets {
             let id = dimension(what, arn, "targetgroup/")?;
             if let ([owner], true) = (group.load_balancer_arns(), ids.contains(id.as_str())) {
                 let owner_id = dimension(what, owner, "loadbalancer/")?;
-                alone.push(Listed { arn: arn.to_owned(), id, owner: owner.clone(), owner_id });
+                let (owner, by_node) = (owner.clone(), is_by_node(&group));
+                alone.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
             }
         }
         let hosts = self.count(&alone).await?;
         let both = alone.into_iter().zip(hosts);
         Ok(both
-            .map(|(Listed { id, owner_id, .. }, hosts)| {
-                (id.clone(), (owner_id, Counted { id, hosts }))
+            .map(|(Listed { id, owner_id, by_node, .. }, hosts)| {
+                (id.clone(), (owner_id, Counted { id, hosts, by_node }))
             })
             .collect())
     }
@@ -224,14 +231,12 @@ impl Targets {
         let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
         let mut behind = BTreeMap::new();
         for Balancer { arn, id, dns_key, kind, active } in found {
-            let hosts = |Counted { id, hosts }: Counted| {
-                let (healthy, registered) = hosts.unwrap_or_default();
-                Group { id, healthy, registered }
-            };
-            let groups = groups.remove(&arn).unwrap_or_default().into_iter().map(hosts).collect();
+            let groups = groups.remove(&arn).unwrap_or_default();
+            let groups = groups.into_iter().map(Counted::group).collect();
             let found = match kind {
                 Kind::Application => Behind::Found(Backend {
                     called: format!("load balancer {id}"),
+                    id: arn,
                     meter: id,
                     active,
                     groups,
@@ -336,6 +341,20 @@ impl Targets {
     }
 }
 
+impl Targets {
+    /// How the requests of routes enter the load balancers of both sides, by endpoint and route.
+    ///
+    /// # Errors
+    /// As [`Capacity::behind`].
+    pub async fn entrances(
+        &self,
+        routes: &[Found],
+        behind: &BTreeMap<String, Behind>,
+    ) -> Result<BTreeMap<(String, RouteId), Entrance>, Failure> {
+        listeners::entrances(&self.client, routes, behind).await
+    }
+}
+
 impl Capacity for Targets {
     /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
     /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
@@ -347,13 +366,13 @@ impl Capacity for Targets {
         let mut groups = self.groups_alone(&group_ids).await?;
         for arn in group_arns {
             let found = group_of(arn).and_then(|id| groups.remove(id));
-            let of = |(owner, Counted { id, hosts }): (String, Counted)| {
-                let (healthy, registered) = hosts.unwrap_or_default();
+            let of = |(owner, counted): (String, Counted)| {
                 Behind::Found(Backend {
-                    called: format!("target group {id}"),
-                    meter: meter_of_group(&owner, &id),
+                    called: format!("target group {}", counted.id),
+                    id: arn.clone(),
+                    meter: meter_of_groups(&owner, [counted.id.as_str()]),
                     active: true,
-                    groups: vec![Group { id, healthy, registered }],
+                    groups: vec![counted.group()],
                 })
             };
             behind.insert(arn.clone(), found.map_or_else(|| no_group(arn), of));
@@ -409,7 +428,7 @@ fn unknown(name: &str, region: &str) -> Behind {
 }
 
 /// The id of a target group, `NAME/ID`, from its ARN; `None` for what is none.
-fn group_of(arn: &str) -> Option<&str> {
+pub(crate) fn group_of(arn: &str) -> Option<&str> {
     arn.starts_with("arn:").then(|| arn.split_once(":targetgroup/"))?.map(|(_, id)| id)
 }
 
@@ -475,12 +494,27 @@ struct Listed {
     id: String,
     owner: String,
     owner_id: String,
+    by_node: bool,
 }
 
 /// A target group with its healthy and its registered targets; `None` when they are not known.
 struct Counted {
     id: String,
     hosts: Option<(u32, u32)>,
+    by_node: bool,
+}
+
+impl Counted {
+    /// One whose targets are not known has none: a load balancer with too many of them does not take the traffic.
+    fn group(self) -> Group {
+        let (healthy, registered) = self.hosts.unwrap_or_default();
+        Group { id: self.id, healthy, registered, by_node: self.by_node }
+    }
+}
+
+/// Whether a group's targets are instances: with aws-load-balancer-controller, every node of the cluster.
+fn is_by_node(group: &TargetGroup) -> bool {
+    group.target_type() == Some(&TargetTypeEnum::Instance)
 }
 
 /// A load balancer as it was listed.

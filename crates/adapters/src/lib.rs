@@ -12,6 +12,7 @@ mod endpoint;
 mod errors;
 pub mod executions;
 pub mod journal;
+pub mod listeners;
 pub mod parameters;
 pub mod replies;
 pub mod router;

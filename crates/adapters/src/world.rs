@@ -1,8 +1,10 @@
 //! Everything that validation asks the world.
 
+use std::collections::BTreeMap;
+
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, Meter, Outlook, PERIOD_S_MIN,
-    Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+    Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, History, Meter, Outlook,
+    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -129,8 +131,13 @@ impl World {
         let targets = Targets::new(clients::load_balancing(&self.config), metrics.clone());
         let step_functions = clients::step_functions(&self.config);
         let mark_holders = mark_holders(survey, attempt);
-        let (behind, alarms, running) = tokio::try_join!(
-            targets.behind(&endpoints),
+        let sides = async {
+            let behind = targets.behind(&endpoints).await?;
+            let entrances = targets.entrances(&survey.routes, &behind).await?;
+            Ok((behind, entrances))
+        };
+        let ((behind, entrances), alarms, running) = tokio::try_join!(
+            sides,
             metrics.in_alarm(&request.health.alarms),
             executions::running(
                 &step_functions,
@@ -139,8 +146,28 @@ impl World {
                 &mark_holders,
             ),
         )?;
-        Ok(Facts { behind, alarms, running })
+        let mut facts = Facts { behind, entrances, alarms, running, ..Facts::default() };
+        facts.busiest = busiest(metrics, &facts, survey, attempt.now).await?;
+        Ok(facts)
     }
+}
+
+/// The busiest hours of the old side, of what has a new side to compare it with.
+async fn busiest(
+    metrics: &CloudWatch,
+    facts: &Facts,
+    survey: &Survey,
+    now: Timestamp,
+) -> Result<BTreeMap<String, Busiest>, Failure> {
+    // One that is still waited for is not compared.
+    let is_there = |new: &&Backend| new.active && new.healthy() > 0;
+    let both = survey.routes.iter().filter_map(|found| {
+        let new = facts.serving(found, Side::New).filter(is_there);
+        new.and(facts.serving(found, Side::Old))
+    });
+    let olds: BTreeMap<&str, &Backend> = both.map(|old| (old.meter.as_str(), old)).collect();
+    let olds: Vec<&Backend> = olds.into_values().collect();
+    metrics.busiest_hours(&olds, now).await
 }
 
 /// What the meters counted up to now: those of the old side over a day, for its baseline.

@@ -54,6 +54,6 @@ pub use router::{
     Fence, Live, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides,
     Split, Way, Weights,
 };
-pub use validate::facts::{Attempt, Facts, History, Running};
+pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
 pub use words::{e_shown, grouped, listed, percent};

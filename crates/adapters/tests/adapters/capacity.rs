@@ -224,10 +224,11 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
         names(&["lb11.eu-central-1.elb.amazonaws.com", "gone.eu-central-1.elb.amazonaws.com"]);
     let found = find(&targets, &asked).await.expect("found");
     // The one that is being deregistered gets no requests.
-    let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2 };
-    let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0 };
+    let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2, by_node: false };
+    let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0, by_node: false };
     let lb11 = Backend {
         called: "load balancer app/lb11/1".to_owned(),
+        id: format!("{ARN}:loadbalancer/app/lb11/1"),
         meter: "app/lb11/1".to_owned(),
         active: true,
         groups: vec![web, idle],
@@ -295,9 +296,15 @@ fn group_arns(groups: &[&str]) -> BTreeSet<String> {
 async fn a_target_group_is_found_by_its_arn_and_counted_apart_from_its_load_balancer() {
     let (targets, calls) = account(12);
     let found = find(&targets, &group_arns(&["lb3-0/1", "lb4-1/1"])).await.expect("found");
-    let group = |id: &str, healthy| Group { id: id.to_owned(), healthy, registered: healthy };
+    let group = |id: &str, healthy| Group {
+        id: id.to_owned(),
+        healthy,
+        registered: healthy,
+        by_node: false,
+    };
     let backend = |balancer: &str, group: Group| Backend {
         called: format!("target group {}", group.id),
+        id: format!("{ARN}:targetgroup/{}", group.id),
         meter: format!("app/{balancer}/1,targetgroup/{}", group.id),
         active: true,
         groups: vec![group],

@@ -14,6 +14,7 @@ mod contract;
 mod fake;
 mod fence;
 mod history;
+mod listeners;
 mod lookups;
 mod route53;
 mod rules;

@@ -6,6 +6,7 @@
 
 pub(crate) mod accept;
 mod capacity;
+mod entrances;
 pub mod facts;
 mod rivals;
 
@@ -57,6 +58,7 @@ impl Validation {
         let mut validation = Self { request, attempt, facts, survey };
         validation.look_at_splits();
         validation.look_behind_endpoints();
+        validation.look_at_entrances();
         validation.look_at_alarms();
         validation.look_at_rivals(routers);
         validation.look_at_marks();
@@ -104,6 +106,8 @@ impl Validation {
             self.look_at_shared_failures(history);
         }
         self.warn_of_lumps();
+        self.warn_of_shared_counts();
+        self.warn_of_nodes();
         let cutover = self.cutover(history);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.survey.findings.is_empty()) {
             self.refuse_what_is_too_large(cutover);

@@ -134,8 +134,8 @@ fn calls_of_check(cutover: &Cutover) -> u64 {
     metric_calls(cutover.meters.iter(), &cutover.health, PERIODS_OF_CHECK)
 }
 
-/// Metric calls of a validation that accepts: of the old side over a day, and where there are many target
-/// groups, of the healthy and the unhealthy hosts of each.
+/// Metric calls of a validation that accepts: of the old side over a day, and its busiest hour; and where there are
+/// many target groups, of the healthy and the unhealthy hosts of each.
 fn calls_of_validation(cutover: &Cutover) -> u64 {
     let old = cutover.routes.iter().filter_map(|route| cutover.meters.get(route.old_meter));
     let old = old.map(|of| Meter { hosts: Vec::new(), ..of.clone() });
@@ -143,7 +143,14 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
     let groups = cutover.meters.iter().flat_map(|of| &of.hosts).count();
     let queries = if groups > LOOKED_AT_MAX { 2 * groups } else { 0 };
     let of_hosts = u64::try_from(queries.div_ceil(METRIC_QUERIES_PER_CALL)).unwrap_or(u64::MAX);
-    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_hosts
+    // Requests, and the healthy hosts of each group.
+    let distinct: BTreeMap<&str, usize> = (cutover.routes.iter())
+        .filter_map(|route| cutover.meters.get(route.old_meter))
+        .map(|of| (of.id.as_str(), of.hosts.len() + 1))
+        .collect();
+    let busiest = distinct.values().sum::<usize>().div_ceil(METRIC_QUERIES_PER_CALL);
+    let of_busiest = u64::try_from(busiest).unwrap_or(u64::MAX);
+    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_busiest + of_hosts
 }
 
 /// Runs every task of every case and counts; `say` hears what is going on.
