@@ -14,6 +14,7 @@ pub mod executions;
 pub mod journal;
 pub mod listeners;
 pub mod parameters;
+pub mod probe;
 pub mod replies;
 pub mod router;
 pub mod runtime;

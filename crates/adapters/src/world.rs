@@ -9,6 +9,7 @@ use cutover_core::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::probe::Prober;
 use crate::router::SYNTAXES;
 use crate::{
     Alarms, Capacity, CloudWatch, Router, Routers, Targets, Telemetry, clients, executions,
@@ -112,6 +113,13 @@ impl World {
         let (request, survey) = validation.request_and_survey();
         if !survey.writers_are_known {
             router.find_writers(request, survey).await?;
+        }
+        if let Some(probe) = validation.request().probe.clone() {
+            // Built only when it is wanted: its root certificates take time to read.
+            let prober = Prober::with_system_roots()?;
+            let (survey, facts) = validation.survey_and_facts();
+            let probed = prober.probe(&probe, &survey.routes, facts).await;
+            validation.look_at_probes(&probed);
         }
         let history = history(&metrics, &validation, outlook, now).await?;
         validation.conclude(&history)

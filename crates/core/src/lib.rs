@@ -35,6 +35,7 @@ pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};
 pub use request::fields::Fields;
 pub use request::health::{Health, LatencyBy, OnNoData, PERIOD_S_MIN};
+pub use request::probe::Probe;
 pub use request::ramp::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
     ROLLBACK_EVENTS, Ramp, Step, not_ready_retries,
@@ -55,5 +56,6 @@ pub use router::{
     Split, Way, Weights,
 };
 pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
+pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
 pub use words::{e_shown, grouped, listed, percent};

@@ -16,6 +16,7 @@ mod fence;
 mod history;
 mod listeners;
 mod lookups;
+mod probe;
 mod route53;
 mod rules;
 mod runtime;

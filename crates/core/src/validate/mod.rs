@@ -8,6 +8,7 @@ pub(crate) mod accept;
 mod capacity;
 mod entrances;
 pub mod facts;
+pub mod probes;
 mod rivals;
 
 use crate::cutover::Cutover;
@@ -85,6 +86,12 @@ impl Validation {
     #[must_use]
     pub const fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// The survey, and the facts about it.
+    #[must_use]
+    pub const fn survey_and_facts(&self) -> (&Survey, &Facts) {
+        (&self.survey, &self.facts)
     }
 
     /// The request, and the survey to add to it what was costly to find out.

@@ -12,6 +12,7 @@ use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};
 use crate::validate::facts::{Busiest, Door, Entrance, Running};
+use crate::validate::probes::{Answered, Probed};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
@@ -732,13 +733,15 @@ fn a_new_side_that_does_not_answer_as_the_old_one_does_is_waited_for() {
 }
 
 #[test]
-fn other_certificates_are_warned_about() {
+fn other_certificates_are_warned_about_unless_a_probe_looks_at_them() {
     let of = |ids: &[&str]| [("443 HTTPS", door(ids))];
     for (new, warned) in [(["a", "b"], false), (["a", "c"], true)] {
         let given = with_doors(&of(&["a", "b"]), &of(&new));
         let warnings = given.validate().expect("accepted").warnings;
         let codes: Vec<&str> = warnings.iter().map(|warning| warning.code.as_str()).collect();
         assert_eq!(codes.contains(&"other_certificates"), warned, "{new:?}");
+        let probing = given.with("probe", json!({"path": "/"}));
+        assert_eq!(probing.validate().expect("accepted").warnings, []);
     }
 }
 
@@ -761,4 +764,45 @@ fn names_that_are_counted_together_are_told_above_all_those_that_do_not_move() {
     assert!(moving[0].1.contains("counted together with them: shop.example.com; a route"));
     let staying = said(&["shop.example.com", "wiki.example.com"]);
     assert!(staying[0].1.contains("them: wiki.example.com, which do not move; a route"));
+}
+
+#[test]
+fn both_sides_must_answer_a_probe_alike() {
+    let statuses = |of: &[u16]| Answered::Statuses(of.iter().map(|&status| (status, 7)).collect());
+    let badly = || Answered::Badly("the certificate is of another name".to_owned());
+    let away = || Answered::OutOfReach("timed out".to_owned());
+    let table = [
+        (statuses(&[200, 200]), statuses(&[200]), None),
+        (statuses(&[200, 503]), statuses(&[503]), None),
+        (statuses(&[404]), statuses(&[404]), None),
+        (statuses(&[200]), statuses(&[200, 404]), Some("probe_differs")),
+        (statuses(&[200]), badly(), Some("probe_differs")),
+        (statuses(&[200]), away(), Some("probe_differs")),
+        (badly(), statuses(&[200]), None),
+        (away(), statuses(&[500]), Some("probe_differs")),
+        (badly(), badly(), Some("probe_differs")),
+        (away(), away(), Some("probe_out_of_reach")),
+    ];
+    let given = Given::fine().with("probe", json!({"path": "/healthz", "count": 2}));
+    for (old, new, code) in table {
+        let mut validation = given.begun();
+        let route = RouteId::from("chat.example.com");
+        validation.look_at_probes(&[Probed { route, old: old.clone(), new: new.clone() }]);
+        let found = match validation.conclude(&given.history) {
+            Ok(cutover) => cutover.warnings,
+            Err(failure) => failure.problems().to_vec(),
+        };
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, Vec::from_iter(code), "{old:?} {new:?}");
+    }
+    let mut validation = given.begun();
+    let route = RouteId::from("chat.example.com");
+    validation.look_at_probes(&[Probed { route, old: statuses(&[200, 200]), new: badly() }]);
+    let failure = validation.conclude(&given.history).expect_err("waited for");
+    assert_eq!(failure.name(), "NotReady");
+    assert_eq!(
+        failure.problems()[0].message,
+        "to 2 requests for /healthz the old side answered 200 in up to 7 ms, the new one with a failure (the \
+         certificate is of another name)"
+    );
 }
