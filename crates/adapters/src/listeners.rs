@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::types::{
-    Listener as Described, ProtocolEnum, Rule as DescribedRule,
-};
+use aws_sdk_elasticloadbalancingv2::types::{Listener as Described, ProtocolEnum};
+use cutover_core::limits::BALANCER_READ_PACE;
 use cutover_core::{Backend, Behind, Door, Entrance, Failure, Found, RouteId};
 use tokio::time::Interval;
 
-use crate::capacity::{PACE, group_of};
+use crate::capacity::group_of;
 use crate::errors::{failure, incomplete};
 use crate::router::alb::listing::{listeners_of, pace, rules};
 use crate::router::alb::rule::{Rule, arns_of_groups};
@@ -19,14 +18,16 @@ use crate::telemetry::cloudwatch::meter_of_groups;
 /// Load balancers that are looked into, with some calls each, because Elastic Load Balancing allows 10 a second to a
 /// whole account: of more, those that serve several routes.
 const LOOKED_INTO_MAX: usize = 8;
+/// Listeners of a load balancer whose rules are read, for the same reason: one with more is counted as a whole.
+const LISTENERS_MAX: usize = 4;
 
 /// One listener of a load balancer.
 struct Listener {
     /// What people call it: `443 HTTPS`.
     door: String,
     certificates: BTreeSet<String>,
-    /// In the order in which they are tried; the default action comes last.
-    rules: Vec<Rule>,
+    /// In the order in which they are tried, the default action last; `None` where they are not read.
+    rules: Option<Vec<Rule>>,
 }
 
 /// How the requests of routes enter the load balancers of both sides, by endpoint and route.
@@ -38,7 +39,7 @@ pub async fn entrances(
     routes: &[Found],
     behind: &BTreeMap<String, Behind>,
 ) -> Result<BTreeMap<(String, RouteId), Entrance>, Failure> {
-    let mut pace = pace(PACE);
+    let mut pace = pace(BALANCER_READ_PACE);
     let mut listeners: BTreeMap<&str, Vec<Listener>> = BTreeMap::new();
     let mut entrances = BTreeMap::new();
     for ([old, new], routes) in chosen(routes, behind) {
@@ -51,8 +52,10 @@ pub async fn entrances(
             }
             let of = listeners.get(endpoint).map(Vec::as_slice).unwrap_or_default();
             for route in &routes {
-                let key = (endpoint.to_owned(), (*route).clone());
-                entrances.insert(key, entrance(of, backend, route.as_str()));
+                let mut entrance = entrance(of, backend, route.as_str());
+                let with_it = routes.iter().filter(|other| *other != route);
+                entrance.others.extend(with_it.map(|other| other.to_string()));
+                entrances.insert((endpoint.to_owned(), (*route).clone()), entrance);
             }
         }
     }
@@ -87,7 +90,7 @@ fn chosen<'a>(
     pairs
 }
 
-/// The listeners of a load balancer; without its rules, only their default actions.
+/// The listeners of a load balancer, with their rules or without.
 async fn read(
     client: &Client,
     pace: &mut Interval,
@@ -96,18 +99,19 @@ async fn read(
 ) -> Result<Vec<Listener>, Failure> {
     let what = format!("DescribeListeners of {balancer_arn}");
     pace.tick().await;
+    let all = listeners_of(client, balancer_arn).await?;
+    let with_rules = with_rules && all.len() <= LISTENERS_MAX;
     let mut found = Vec::new();
-    for described in listeners_of(client, balancer_arn).await? {
+    for described in all {
         let arn = described.listener_arn().ok_or_else(|| incomplete(&what, "ListenerArn"))?;
-        let mut rules = if with_rules {
+        let rules = if with_rules {
             pace.tick().await;
-            rules(client, arn).await?
+            let mut rules = rules(client, arn).await?;
+            rules.sort_by_key(Rule::place);
+            Some(rules)
         } else {
-            let default = DescribedRule::builder().rule_arn(arn).is_default(true);
-            let actions = default.set_actions(described.default_actions.clone());
-            vec![Rule::read(&what, arn, actions.build())?]
+            None
         };
-        rules.sort_by_key(Rule::place);
         let is_tls = described.protocol() == Some(&ProtocolEnum::Https);
         let certificates = if is_tls {
             pace.tick().await;
@@ -142,13 +146,16 @@ async fn certificates(client: &Client, listener_arn: &str) -> Result<BTreeSet<St
 
 /// How the requests for a host name enter a load balancer.
 fn entrance(listeners: &[Listener], backend: &Backend, host: &str) -> Entrance {
-    let ways: Vec<Way<'_>> = listeners.iter().map(|of| Way::of(&of.rules, host)).collect();
+    let ways: Vec<Option<Way<'_>>> =
+        listeners.iter().map(|of| Some(Way::of(of.rules.as_deref()?, host))).collect();
     let doors = listeners.iter().zip(&ways).map(|(listener, way)| {
+        let fixed_answer = way.as_ref().and_then(|way| way.fixed_answer.clone());
         let certificates = listener.certificates.clone();
-        (listener.door.clone(), Door { fixed_answer: way.fixed_answer.clone(), certificates })
+        (listener.door.clone(), Door { fixed_answer, certificates })
     });
-    let all_rules = || listeners.iter().flat_map(|of| &of.rules);
-    let groups: BTreeSet<&str> = ways.iter().flat_map(|way| way.groups.iter().copied()).collect();
+    let all_rules = || listeners.iter().filter_map(|of| of.rules.as_ref()).flatten();
+    let groups: BTreeSet<&str> =
+        ways.iter().flatten().flat_map(|way| way.groups.iter().copied()).collect();
     // A group that takes another name's requests as well does not tell one from the other.
     let is_shared = |rule: &Rule| {
         !rule.is_only_for(host) && !arns_of_groups(&rule.actions).is_disjoint(&groups)
@@ -161,7 +168,7 @@ fn entrance(listeners: &[Listener], backend: &Backend, host: &str) -> Entrance {
         .collect();
     Entrance {
         own: is_apart.then(|| part_of(backend, &groups, host)).flatten(),
-        others: others.into_iter().collect(),
+        others,
         doors: doors.collect(),
     }
 }
@@ -206,7 +213,7 @@ impl<'r> Way<'r> {
 mod tests {
     use aws_sdk_elasticloadbalancingv2::types::{
         Action, ActionTypeEnum, FixedResponseActionConfig, HostHeaderConditionConfig,
-        PathPatternConditionConfig, RuleCondition,
+        PathPatternConditionConfig, Rule as DescribedRule, RuleCondition,
     };
     use cutover_core::Group;
 
@@ -252,7 +259,7 @@ mod tests {
 
     fn shop(rules: Vec<Rule>) -> Vec<Listener> {
         let (door, certificates) = ("80 HTTP".to_owned(), BTreeSet::new());
-        vec![Listener { door, certificates, rules }]
+        vec![Listener { door, certificates, rules: Some(rules) }]
     }
 
     fn balancer(groups: &[&str]) -> Backend {
@@ -359,7 +366,7 @@ mod tests {
         };
         let found = |host: &str| entrance(&shop(rules()), &balancer(&["b"]), host);
         let a = found("a.example.com");
-        assert_eq!(a.others, ["b.example.com", "c.example.com"]);
+        assert_eq!(a.others, ["b.example.com", "c.example.com"].map(str::to_owned).into());
         assert_eq!(a.doors["80 HTTP"].fixed_answer, None, "some of its requests are served");
         let d = found("d.example.com");
         assert_eq!(d.doors["80 HTTP"].fixed_answer.as_deref(), Some("a fixed response 404"));

@@ -146,6 +146,9 @@ async fn rules_are_asked_for_only_where_there_is_something_to_tell_apart() {
     let one = [found("a", "blue", "green")];
     let read = entrances(&client, &one, &behind).await.expect("read");
     assert_eq!(read.len(), 2);
+    assert!(read.values().all(|entrance| {
+        entrance.own.is_none() && entrance.doors["443 HTTPS"].fixed_answer.is_none()
+    }));
     assert!(!calls.lock().expect("whole").contains(&"rules"));
 }
 

@@ -14,11 +14,11 @@ impl Request {
     pub fn never_judged(&self) -> Option<Problem> {
         let needed_s = self.seconds_to_judge();
         let steps = self.ramp.steps();
-        let blind = |step: &&Step| self.stay_s(step) < needed_s;
+        let blind = |step: &Step| self.stay_s(*step) < needed_s;
         let below_full = steps.len().saturating_sub(1).max(1);
         let is_refused = match self.health.on_no_data {
-            OnNoData::RollBack => steps.iter().any(|step| blind(&step)),
-            OnNoData::Advance => steps.iter().take(below_full).all(|step| blind(&step)),
+            OnNoData::RollBack => steps.iter().any(blind),
+            OnNoData::Advance => steps.iter().take(below_full).all(blind),
         };
         if !is_refused {
             return None;
@@ -28,8 +28,8 @@ impl Request {
             OnNoData::Advance => "so all the traffic would be moved unseen",
         };
         let shares: Vec<String> =
-            steps.iter().filter(blind).map(|step| step.percent.to_string()).collect();
-        let shortest_s = steps.iter().map(|step| self.stay_s(step)).min().unwrap_or_default();
+            steps.iter().filter(|step| blind(step)).map(|step| step.percent.to_string()).collect();
+        let shortest_s = steps.iter().map(|step| self.stay_s(*step)).min().unwrap_or_default();
         let message = format!(
             "the steps of {} can never be judged, {outcome}: bake_s and hold_max_s end a step after {shortest_s} s, but \
              its first whole period may be counted only after {needed_s} s (2 × period_s {} + metrics_delay_s {}); \
@@ -48,13 +48,13 @@ impl Request {
     }
 
     /// Seconds that a step may last once it has settled.
-    fn stay_s(&self, step: &Step) -> u64 {
+    fn stay_s(&self, step: Step) -> u64 {
         u64::from(step.bake_s) + u64::from(self.health.hold_max_s)
     }
 
     /// Periods whose requests decide whether a step is judged: those of its bake and hold, as far as a check looks
     /// back.
-    pub(crate) fn periods_to_judge(&self, step: &Step) -> u32 {
+    pub(crate) fn periods_to_judge(&self, step: Step) -> u32 {
         let counted_s = self.stay_s(step).saturating_sub(u64::from(self.health.metrics_delay_s));
         let periods = counted_s / u64::from(self.health.period_s.max(1));
         u32::try_from(periods).unwrap_or(u32::MAX).min(CLOUDWATCH.periods_per_check)
@@ -65,7 +65,8 @@ impl Request {
     pub(crate) fn thin_steps(&self, in_newest: impl Fn(u32) -> f64) -> Vec<String> {
         let steps = self.ramp.steps().iter().enumerate();
         let thin = steps.filter_map(|(index, step)| {
-            let expected = in_newest(self.periods_to_judge(step)) * f64::from(step.percent) / 100.0;
+            let expected =
+                in_newest(self.periods_to_judge(*step)) * f64::from(step.percent) / 100.0;
             #[expect(clippy::cast_precision_loss, reason = "up to 10^9")]
             let is_thin = expected < self.health.requests_min as f64;
             is_thin.then(|| format!("step {} ({}): about {expected:.0}", index + 1, step.percent))

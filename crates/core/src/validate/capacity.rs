@@ -104,11 +104,14 @@ impl Validation {
     fn compare_capacity(&mut self, pair: &Pair) {
         let Pair { route, old, new, .. } = pair;
         if !new.active {
-            let message = format!("the new {} is not active yet", new.called);
+            let message = format!("the new {} is not active yet: wait until it is", new.called);
             self.not_yet(Problem::of(route, "not_active", message));
         }
         if new.healthy() == 0 {
-            let message = format!("the new {} has no healthy target yet", new.called);
+            let message = format!(
+                "the new {} has no healthy target yet: wait for one, and look at its health checks if none comes",
+                new.called
+            );
             self.not_yet(Problem::of(route, "no_healthy_target", message));
             return;
         }
@@ -126,7 +129,7 @@ impl Validation {
         if u64::from(new.distinct()) < needed {
             let message = format!(
                 "the new {} has {} healthy targets, the old one {hosts}{when}; capacity_min_percent {percent} asks for \
-                 {needed}",
+                 {needed}: give it more, or lower capacity_min_percent",
                 new.called,
                 new.distinct()
             );
@@ -141,7 +144,8 @@ impl Validation {
         let (of_old, of_new) = (without_healthy_target(old), without_healthy_target(new));
         let sentence = |side: &str, backend: &Backend, groups: &[String]| {
             format!(
-                "groups of targets of the {side} {} have no healthy one: {}; what is routed to them fails",
+                "groups of targets of the {side} {} have no healthy one: {}; what is routed to them fails: give each of \
+                 them one first",
                 backend.called,
                 listed(groups)
             )
@@ -168,8 +172,12 @@ impl Validation {
             (Some(Behind::Never { code, why }), _) => {
                 Problem::of(route, code, format!("its {name} side {why}"))
             }
-            (Some(Behind::Nothing { code, what, .. }), Side::New) => {
-                let problem = Problem::of(route, code, format!("its new side {what} yet"));
+            (Some(Behind::Nothing { code, what, allowed }), Side::New) => {
+                let problem = Problem::of(
+                    route,
+                    code,
+                    format!("its new side {what} yet: wait for it, or point it at {allowed}"),
+                );
                 self.not_yet(problem);
                 return false;
             }
@@ -181,7 +189,9 @@ impl Validation {
                 Problem::of(route, code, message)
             }
             (None, _) => {
-                let message = format!("nobody has looked at {id}, where its {name} side ends");
+                let message = format!(
+                    "nobody has looked at {id}, where its {name} side ends: report this defect of cutover"
+                );
                 Problem::of(route, "not_looked_at", message)
             }
         };
@@ -219,6 +229,7 @@ impl Validation {
             self.not_yet(Problem::of(route, "new_side_left_out", message));
         }
     }
+
     pub(super) fn look_at_traffic(&mut self, history: &History) {
         let mut silent: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for found in &self.survey.routes {
@@ -238,10 +249,12 @@ impl Validation {
                  compare with",
                 listed(&routes)
             );
-            let problem = Problem::new("no_old_traffic", message);
             match self.request.health.on_no_data {
-                OnNoData::Advance => self.warn(problem),
-                OnNoData::RollBack => self.refuse(problem),
+                OnNoData::Advance => self.warn(Problem::new("no_old_traffic", message)),
+                OnNoData::RollBack => {
+                    let remedy = "start when there is, or set health.on_no_data to \"advance\"";
+                    self.refuse(Problem::new("no_old_traffic", format!("{message}; {remedy}")));
+                }
             }
         }
     }
@@ -269,7 +282,7 @@ impl Validation {
         for (called, steps) in thin {
             let message = format!(
                 "as the old {called} is used now, the new side will count too few requests while a step bakes and is \
-                 held, where requests_min asks for {}: {}; such a step {outcome} after hold_max_s: bake for longer, \
+                 held, where requests_min asks for {}: {}; such a step {outcome} after hold_max_s: give it a longer bake, \
                  begin with a larger share or lower requests_min",
                 self.request.health.requests_min,
                 listed(&steps)
@@ -284,6 +297,10 @@ impl Validation {
         let mut over: BTreeMap<String, (f64, Vec<String>)> = BTreeMap::new();
         for found in &self.survey.routes {
             let Some(old) = self.backend(found, Side::Old) else { continue };
+            // What its old endpoint answers by itself, the new side's does not.
+            if self.facts.own(&found.old.id, &found.route) == Some(old) {
+                continue;
+            }
             let shared = history.get(&old.meter).map_or(&[][..], |series| &series.shared);
             let late: Counts =
                 shared.iter().rev().take(TRAFFIC_PERIODS as usize).flatten().copied().sum();
@@ -326,7 +343,7 @@ impl Validation {
             if let Some((share, worst, needed)) = lump {
                 let message = format!(
                     "at {share}, {} resolvers may send {} of the requests to the {} for a while, which takes \
-                     {needed} hosts as the {} has them; it has {}",
+                     {needed} hosts as the {} has them; it has {}: give it that many first",
                     self.request.resolvers,
                     crate::words::percent(worst),
                     new.called,
@@ -374,7 +391,7 @@ impl Validation {
         let called: Vec<String> = called.into_iter().collect();
         let message = format!(
             "the targets of the new {} are nodes, each of them in every group: capacity is compared by nodes, and how \
-             many pods serve on them is not seen; make sure that as many run as on the old side",
+             many pods serve on them is not seen; look that as many run as on the old side",
             listed(&called)
         );
         self.warn(Problem::new("node_targets", message));

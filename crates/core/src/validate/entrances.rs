@@ -12,6 +12,15 @@ use crate::words::listed;
 /// Routes by what is to be said of them.
 type Said = BTreeMap<String, Vec<String>>;
 
+/// Names that are counted together.
+#[derive(Default)]
+struct Shared {
+    /// Routes of the cutover.
+    routes: BTreeSet<String>,
+    /// Other names, which do not move.
+    staying: BTreeSet<String>,
+}
+
 impl Validation {
     /// Compares the doors of both sides, where somebody has looked at them.
     pub(super) fn look_at_entrances(&mut self) {
@@ -40,37 +49,41 @@ impl Validation {
         for (door, routes) in unknown {
             let message = format!(
                 "on {door} the new side of {} does not show every certificate of the old one; whose names those of \
-                 the new side have is not read: make sure that they cover these routes, or \
-                 let a probe look",
+                 the new side have is not read: look whether they cover these routes, or let a \
+                 probe do so",
                 listed(&routes)
             );
             self.warn(Problem::new("other_certificates", message));
         }
     }
 
-    /// Names whose requests are counted with those of the routes, where a side cannot be told apart.
+    /// Says whose requests are counted with those of the routes, where these cannot be told apart.
     pub(super) fn warn_of_shared_counts(&mut self) {
         let moving: BTreeSet<&str> =
             self.survey.routes.iter().map(|found| found.route.as_str()).collect();
-        let mut said: BTreeMap<(String, Vec<String>, Vec<String>), Vec<String>> = BTreeMap::new();
+        let mut shared: BTreeMap<&str, Shared> = BTreeMap::new();
         for found in &self.survey.routes {
             for side in [Side::Old, Side::New] {
-                let Some(entrance) = self.entrance(found, side) else { continue };
-                let Some(backend) = self.facts.backend(&found.endpoint(side).id) else { continue };
-                let is_apart = self.backend(found, side) != Some(backend);
-                if is_apart || entrance.others.is_empty() {
+                let backend = self.facts.backend(&found.endpoint(side).id);
+                let (Some(entrance), Some(backend)) = (self.entrance(found, side), backend) else {
+                    continue;
+                };
+                if entrance.others.is_empty() || self.backend(found, side) != Some(backend) {
                     continue;
                 }
-                let others = entrance.others.iter().cloned();
-                let (move_too, stay): (Vec<_>, Vec<_>) =
-                    others.partition(|name| moving.contains(name.as_str()));
-                let move_too = if stay.is_empty() { move_too } else { Vec::new() };
-                let key = (backend.called.clone(), stay, move_too);
-                said.entry(key).or_default().push(found.route.to_string());
+                let of = shared.entry(&backend.called).or_default();
+                of.routes.insert(found.route.to_string());
+                let (moves, stays): (Vec<_>, Vec<_>) = entrance
+                    .others
+                    .iter()
+                    .cloned()
+                    .partition(|name| moving.contains(name.as_str()));
+                of.routes.extend(moves);
+                of.staying.extend(stays);
             }
         }
         let problems: Vec<Problem> =
-            said.into_iter().map(|(key, routes)| shared_counts(&key, &routes)).collect();
+            shared.into_iter().map(|(called, of)| of.problem(called)).collect();
         for problem in problems {
             self.warn(problem);
         }
@@ -88,31 +101,34 @@ impl Door {
     }
 }
 
-fn shared_counts(
-    (called, stay, move_too): &(String, Vec<String>, Vec<String>),
-    routes: &[String],
-) -> Problem {
-    let others = if stay.is_empty() {
-        listed(move_too)
-    } else {
-        format!("{}, which do not move", listed(stay))
-    };
-    let message = format!(
-        "the requests of {} cannot be told from those of other names of {called} and are counted together with them: \
-         {others}; a route that fails may hide behind these, and their faults speak against it: give each name its own \
-         groups of targets, by rules for that name alone",
-        listed(routes)
-    );
-    Problem::new("shared_counts", message)
+impl Shared {
+    fn problem(self, called: &str) -> Problem {
+        let routes: Vec<String> = self.routes.into_iter().collect();
+        let staying: Vec<String> = self.staying.into_iter().collect();
+        let others = if staying.is_empty() {
+            "from each other's".to_owned()
+        } else {
+            format!("from those of {}, which do not move", listed(&staying))
+        };
+        let message = format!(
+            "behind {called} the requests of {} cannot be told {others}, and all of them are counted together: one that \
+             fails may hide behind the others, and their faults speak against it; give each name its own groups of \
+             targets, by rules for that name alone",
+            listed(&routes)
+        );
+        Problem::new("shared_counts", message)
+    }
 }
 
 /// Why a route's requests come to nothing at a door of the new side by which they reach the old one's targets.
 fn not_answered(door: &str, old: &Door, new: Option<&Door>) -> Option<String> {
     match (new, &old.fixed_answer) {
-        (None, _) => Some(format!("the old side listens on {door}, and the new one does not yet")),
+        (None, _) => Some(format!(
+            "the old side listens on {door}, and the new one does not: wait until it does, or mend it"
+        )),
         (Some(Door { fixed_answer: Some(what), .. }), None) => Some(format!(
-            "on {door} the old side sends its requests to targets, the new one answers with {what}: its rules are not \
-             there yet"
+            "on {door} the old side sends its requests to targets, the new one answers with {what}: wait \
+             for its rules, or write them"
         )),
         (Some(_), _) => None,
     }

@@ -43,7 +43,7 @@ pub struct Entrance {
     /// What serves this route and nothing else; `None` where that cannot be told.
     pub own: Option<Backend>,
     /// Other names whose requests the endpoint takes.
-    pub others: Vec<String>,
+    pub others: BTreeSet<String>,
     /// Each door of the endpoint, by what people call it.
     pub doors: BTreeMap<String, Door>,
 }

@@ -42,11 +42,14 @@ impl Validation {
             );
             match (old, new) {
                 (Answered::OutOfReach(_), Answered::OutOfReach(_)) => {
-                    let message = format!("{both}: this function cannot probe them");
+                    let message = format!(
+                        "{both}: take probe out of the request, or probe them from inside of their network"
+                    );
                     self.warn(Problem::of(route, "probe_out_of_reach", message));
                 }
                 _ if !new.is_as_good_as(old) => {
-                    self.not_yet(Problem::of(route, "probe_differs", both));
+                    let message = format!("{both}: mend the new side first");
+                    self.not_yet(Problem::of(route, "probe_differs", message));
                 }
                 _ => {}
             }

@@ -109,6 +109,9 @@ impl Given {
     /// The failure's name and the codes of its problems.
     fn refused(&self) -> (&'static str, BTreeSet<String>) {
         let failure = self.validate().expect_err("refused");
+        for Problem { code, message, .. } in failure.problems() {
+            assert!(says_what_to_do(message), "{code}: {message}");
+        }
         let codes = failure.problems().iter().map(|problem| problem.code.clone()).collect();
         (failure.name(), codes)
     }
@@ -117,7 +120,8 @@ impl Given {
 #[test]
 fn routes_that_lack_the_new_side_are_waited_for_and_then_left_where_they_are() {
     let mut given = Given::fine();
-    given.survey.left_out = Some(Problem::new("left_out", "only-old.example.com"));
+    given.survey.left_out =
+        Some(Problem::new("left_out", "only-old.example.com has no new side; write one"));
     assert_eq!(given.refused(), ("NotReady", BTreeSet::from(["left_out".to_owned()])));
     given.waited_s = i64::from(LEFT_OUT_WAIT_S);
     let cutover = given.validate().expect("accepted");
@@ -132,6 +136,13 @@ fn routes_that_lack_the_new_side_are_waited_for_and_then_left_where_they_are() {
     assert_eq!(cutover.next.action, Action::Shift);
     assert_eq!(cutover.warnings[0].code, "left_out");
     assert!(cutover.warnings[0].message.contains("only-old.example.com"));
+}
+
+/// Whether a sentence says, behind a colon or a semicolon, what is allowed or to be done.
+fn says_what_to_do(message: &str) -> bool {
+    let words = "allowed wait look give name take mend shorten start point resume write roll report remove nothing";
+    let says = |clause: &str| words.split(' ').any(|word| clause.trim_start().starts_with(word));
+    message.split([':', ';']).skip(1).any(says)
 }
 
 /// Breaks one thing.
@@ -227,12 +238,15 @@ fn nothing() -> Behind {
 }
 
 fn never() -> Behind {
-    Behind::Never { code: "never", why: "points at what cannot be counted".to_owned() }
+    Behind::Never {
+        code: "never",
+        why: "points at what cannot be counted; allowed: what can".to_owned(),
+    }
 }
 
 /// Something that speaks against a cutover, as a router says it.
 fn finding(code: &str, remedy: Remedy) -> Finding {
-    Finding { problem: Problem::new(code, "a router says so"), remedy }
+    Finding { problem: Problem::new(code, "a router says so: mend it"), remedy }
 }
 
 #[test]
@@ -293,7 +307,9 @@ fn a_new_side_that_is_waited_for_needs_no_history() {
         |given| green(given).active = false,
         |given| green(given).groups[0].healthy = 0,
         |given| given.survey.findings.push(finding("no_new_part", Remedy::Wait)),
-        |given| given.survey.left_out = Some(Problem::new("left_out", "late.example.com")),
+        |given| {
+            given.survey.left_out = Some(Problem::new("left_out", "late.example.com: wait for it"));
+        },
     ];
     for break_it in breaks {
         let mut given = Given::fine();
@@ -503,7 +519,7 @@ fn a_new_side_with_too_few_hosts_for_a_lump_is_warned_about() {
     assert_eq!(
         warnings[0].message,
         "at 20 %, 10 resolvers may send 70 % of the requests to the balancer green for a while, \
-         which takes 3 hosts as the balancer blue has them; it has 2"
+         which takes 3 hosts as the balancer blue has them; it has 2: give it that many first"
     );
     given.survey.behaviour.splits = Splitting::PerRequest;
     assert_eq!(given.validate().expect("accepted").warnings, [], "each request is drawn by itself");
@@ -627,6 +643,14 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     assert_eq!(meters, [("blue,own", "green,own"), ("blue", "green")]);
     assert_eq!(cutover.meters[0].hosts, ["blue/own"]);
 
+    let mut failing = a_day();
+    failing.shared = vec![Some(Counts { requests: 100, errors: 90 }); 1440];
+    let mut given = apart();
+    given.history.insert("blue,own".to_owned(), failing);
+    given
+        .validate()
+        .expect("what the old endpoint answers by itself is not shared with the new one");
+
     let mut half = apart();
     enter(&mut half, "green", "chat.example.com", Entrance::default());
     let cutover = half.validate().expect("accepted");
@@ -678,7 +702,8 @@ fn a_new_side_must_suffice_for_the_busiest_hour_of_the_day() {
         (
             "capacity_too_low",
             "the new balancer green has 3 healthy targets, the old one 8 in its busiest hour of the last day \
-             (60,000 requests from 1970-01-01T12:00:00Z); capacity_min_percent 100 asks for 8"
+             (60,000 requests from 1970-01-01T12:00:00Z); capacity_min_percent 100 asks for 8: give it more, or \
+             lower capacity_min_percent"
         )
     );
     given.with("capacity_min_percent", json!(30)).validate().expect("3 of 8 are 37 %");
@@ -715,14 +740,15 @@ fn with_doors(old: &[(&str, Door)], new: &[(&str, Door)]) -> Given {
 #[test]
 fn a_new_side_that_does_not_answer_as_the_old_one_does_is_waited_for() {
     let (plain, tls) = (("80 HTTP", door(&[])), ("443 HTTPS", door(&["a", "b"])));
-    let both = [plain.clone(), tls.clone()];
+    let both = [plain.clone(), tls];
     with_doors(&both, &both).validate().expect("they are alike");
-    with_doors(&[plain.clone()], &both).validate().expect("one more does no harm");
-    let lacking = with_doors(&both, &[plain.clone()]).validate().expect_err("no TLS");
+    with_doors(&both[..1], &both).validate().expect("one more does no harm");
+    let lacking = with_doors(&both, &both[..1]).validate().expect_err("no TLS");
     assert_eq!((lacking.name(), lacking.problems()[0].code.as_str()), ("NotReady", "not_answered"));
     assert_eq!(
         lacking.problems()[0].message,
-        "chat.example.com would not be answered: the old side listens on 443 HTTPS, and the new one does not yet"
+        "chat.example.com would not be answered: the old side listens on 443 HTTPS, and the new one does \
+         not: wait until it does, or mend it"
     );
     let fixed = Door { fixed_answer: Some("a fixed response 404".to_owned()), ..door(&[]) };
     let missing = [("80 HTTP", fixed)];
@@ -761,9 +787,11 @@ fn names_that_are_counted_together_are_told_above_all_those_that_do_not_move() {
     assert_eq!(said(&[]), []);
     let moving = said(&["shop.example.com"]);
     assert_eq!(moving[0].0, "shared_counts");
-    assert!(moving[0].1.contains("counted together with them: shop.example.com; a route"));
+    let of = "behind balancer blue the requests of chat.example.com, shop.example.com cannot be told from";
+    assert!(moving[0].1.starts_with(&format!("{of} each other's, and all")), "{moving:?}");
     let staying = said(&["shop.example.com", "wiki.example.com"]);
-    assert!(staying[0].1.contains("them: wiki.example.com, which do not move; a route"));
+    let those = format!("{of} those of wiki.example.com, which do not move, and all");
+    assert!(staying[0].1.starts_with(&those), "{staying:?}");
 }
 
 #[test]
@@ -803,6 +831,6 @@ fn both_sides_must_answer_a_probe_alike() {
     assert_eq!(
         failure.problems()[0].message,
         "to 2 requests for /healthz the old side answered 200 in up to 7 ms, the new one with a failure (the \
-         certificate is of another name)"
+         certificate is of another name): mend the new side first"
     );
 }

@@ -8,13 +8,13 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_listeners::DescribeListe
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::operation::describe_rules::DescribeRulesError;
 use aws_sdk_elasticloadbalancingv2::types::{Listener as Described, TargetHealthStateEnum};
+use cutover_core::limits::BALANCER_READ_PACE;
 use cutover_core::{Failure, Problem};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::arn;
 use super::place::name_and_port;
 use super::rule::Rule;
-use crate::capacity::PACE;
 use crate::errors::{failure, incomplete};
 
 /// Listeners or rules of one page. Source: Elastic Load Balancing API reference, `DescribeListeners`, `DescribeRules`.
@@ -45,7 +45,7 @@ pub(super) async fn listeners(
     client: &Client,
     named: &[String],
 ) -> Result<(Vec<Listener>, Vec<Problem>), Failure> {
-    let mut pace = pace(PACE);
+    let mut pace = pace(BALANCER_READ_PACE);
     let mut of_balancers: BTreeMap<String, Vec<Described>> = BTreeMap::new();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for named in named {
@@ -202,7 +202,7 @@ pub(super) async fn tags(
     client: &Client,
     arns: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Tags>, Failure> {
-    let mut pace = pace(PACE);
+    let mut pace = pace(BALANCER_READ_PACE);
     let mut tags = BTreeMap::new();
     let arns: Vec<&str> = arns.iter().copied().collect();
     for arns in arns.chunks(TAGGED_MAX) {
