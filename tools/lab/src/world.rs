@@ -434,7 +434,7 @@ pub async fn create_cluster(
 }
 
 /// Gives each of these host names a target group of its own behind a cluster's load balancer and a rule that leads to
-/// it, as an IngressGroup does; gives the `TargetGroup` dimensions.
+/// it, as an `IngressGroup` does; gives the `TargetGroup` dimensions.
 ///
 /// # Errors
 /// `Aws` when a call fails.
