@@ -16,7 +16,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
 };
 use cutover_core::limits::{BALANCER_NAMES_PER_CALL, BALANCER_READ_PACE, BALANCERS_PER_PAGE};
-use cutover_core::{Backend, Behind, Entrance, Failure, Found, Group, OldSide, RouteId};
+use cutover_core::{Backend, Behind, Entrance, Failure, Found, GoingBack, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
@@ -44,14 +44,14 @@ pub trait Capacity {
     /// `Internal` when a reply makes no sense.
     async fn behind(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Behind>, Failure>;
 
-    /// What is wrong with the old sides of routes that are to go back, each named by its meter. A route whose old
+    /// What is wrong with the old sides of routes that are to go back. A route whose old
     /// side is fine, or not known, is absent.
     ///
     /// When the targets are not known, or not soon, nothing is: an old side that served a moment ago is a
     /// better guess than a new one that failed, and traffic waits.
     async fn old_sides(
         &self,
-        going_back: impl Iterator<Item = (RouteId, String)>,
+        going_back: impl Iterator<Item = GoingBack>,
     ) -> Vec<(RouteId, OldSide)>;
 }
 
@@ -69,40 +69,40 @@ impl Targets {
         Self { client, metrics }
     }
 
-    /// What is wrong with the side behind each of these meters, in the order asked; `None` when nothing is known to be.
-    async fn conditions(&self, meter_ids: &[String]) -> Result<Vec<Option<OldSide>>, Failure> {
-        let meters = meter_ids.iter().map(|id| load_balancer_and_groups(id));
-        let balancer_ids: BTreeSet<&str> =
-            meters.clone().filter(|(_, groups)| groups.is_empty()).map(|(of, _)| of).collect();
-        let group_ids: BTreeSet<&str> = meters.clone().flat_map(|(_, groups)| groups).collect();
-        let balancers = self.conditions_of_balancers(&balancer_ids).await?;
+    /// What is wrong with each of these old sides, in the order asked; `None` when nothing is known to be.
+    async fn conditions(&self, asked: &[GoingBack]) -> Result<Vec<Option<OldSide>>, Failure> {
+        let meters: Vec<Asked<'_>> = asked.iter().map(Asked::of).collect();
+        let (whole, apart): (Vec<&Asked<'_>>, Vec<&Asked<'_>>) =
+            meters.iter().partition(|asked| asked.by_balancer);
+        let balancers = whole.iter().map(|asked| asked.balancer).collect();
+        let balancers = self.groups_of_balancers(&balancers).await?;
+        let group_ids = apart.iter().flat_map(|asked| asked.groups.iter().copied()).collect();
         let alone = self.groups_alone(&group_ids).await?;
-        let of = |(balancer, groups): (&str, Vec<&str>)| {
-            if groups.is_empty() {
-                return balancers.get(balancer).copied();
+        let of = |asked: &Asked<'_>| {
+            if asked.by_balancer {
+                let all = balancers.get(asked.balancer)?;
+                let own = asked.own(all.iter());
+                let left_out = condition(all).map(|_| OldSide::PartlyUnhealthy);
+                return (!own.is_empty()).then(|| condition(own).or(left_out));
             }
-            let there = groups.iter().filter_map(|group| alone.get(*group));
-            let there: Vec<&Counted> = there.map(|(_, counted)| counted).collect();
-            (!there.is_empty()).then(|| condition(there))
+            let own = asked.own(alone.values().map(|(_, counted)| counted));
+            (!own.is_empty()).then(|| condition(own))
         };
-        Ok(meters.map(|meter| of(meter).unwrap_or(Some(OldSide::Dead))).collect())
+        Ok(meters.iter().map(|asked| of(asked).unwrap_or(Some(OldSide::Dead))).collect())
     }
 
-    /// What is wrong with each of these load balancers that is still there, by its id.
-    async fn conditions_of_balancers(
+    /// The target groups of each of these load balancers that is still there, by its id.
+    async fn groups_of_balancers(
         &self,
         wanted: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, Option<OldSide>>, Failure> {
+    ) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
         let mut found = match self.named(wanted).await? {
             Some(found) => found,
             None => self.all().await?,
         };
         found.retain(|balancer| wanted.contains(balancer.id.as_str()));
-        let groups = self.groups(&found).await?;
-        let of = |balancer: Balancer| {
-            let groups = groups.get(&balancer.arn).map(Vec::as_slice).unwrap_or_default();
-            (balancer.id, condition(groups))
-        };
+        let mut groups = self.groups(&found).await?;
+        let of = |Balancer { arn, id, .. }| (id, groups.remove(&arn).unwrap_or_default());
         Ok(found.into_iter().map(of).collect())
     }
 
@@ -376,20 +376,42 @@ impl Capacity for Targets {
 
     async fn old_sides(
         &self,
-        going_back: impl Iterator<Item = (RouteId, String)>,
+        going_back: impl Iterator<Item = GoingBack>,
     ) -> Vec<(RouteId, OldSide)> {
-        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
-        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&ids)).await;
+        let asked: Vec<GoingBack> = going_back.collect();
+        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&asked)).await;
         let reason = match known {
             Ok(Ok(conditions)) => {
-                let both = routes.into_iter().zip(conditions);
-                return both.filter_map(|(route, wrong)| Some((route, wrong?))).collect();
+                let both = asked.into_iter().zip(conditions);
+                return both.filter_map(|(asked, wrong)| Some((asked.route, wrong?))).collect();
             }
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => format!("no answer within {} s", OLD_SIDES_WAIT_MAX.as_secs()),
         };
         tracing::warn!(reason, "the old side's targets are not known: all routes go back");
         Vec::new()
+    }
+}
+
+/// An old side that is asked about.
+struct Asked<'a> {
+    balancer: &'a str,
+    /// The target groups that its meter counts; none for all of the load balancer's.
+    groups: Vec<&'a str>,
+    /// Whether all groups of the load balancer must be known.
+    by_balancer: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(asked: &'a GoingBack) -> Self {
+        let (balancer, groups) = load_balancer_and_groups(&asked.meter);
+        let by_balancer = groups.is_empty() || asked.all_or_nothing;
+        Self { balancer, groups, by_balancer }
+    }
+
+    /// Those of these groups that its meter counts.
+    fn own<'c>(&self, of: impl Iterator<Item = &'c Counted>) -> Vec<&'c Counted> {
+        of.filter(|of| self.groups.is_empty() || self.groups.contains(&of.id.as_str())).collect()
     }
 }
 

@@ -25,7 +25,7 @@ pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::verdict::{Verdict, VerdictKind};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
 pub use failure::{Failure, Problem};
-pub use meter::{Meter, OldSide};
+pub use meter::{GoingBack, Meter, OldSide};
 pub use next::{
     Action, COMPLETED, DRIFTED, FAILED_ENDS, GOOD_ENDS, IGNORED, Next, PLANNED, REJECTED,
     ROLLBACK_FAILED, ROLLED_BACK,
