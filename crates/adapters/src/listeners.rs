@@ -18,14 +18,16 @@ use crate::telemetry::cloudwatch::meter_of_groups;
 /// Load balancers that are looked into, with some calls each, because Elastic Load Balancing allows 10 a second to a
 /// whole account: of more, those that serve several routes.
 const LOOKED_INTO_MAX: usize = 8;
-/// Listeners of a load balancer whose rules are read, for the same reason: one with more is counted as a whole.
+/// Listeners of a load balancer whose rules and certificates are read, for the same reason: one with more is counted as
+/// a whole.
 const LISTENERS_MAX: usize = 4;
 
 /// One listener of a load balancer.
 struct Listener {
     /// What people call it: `443 HTTPS`.
     door: String,
-    certificates: BTreeSet<String>,
+    /// The ARNs of its certificates; `None` where they are not read.
+    certificates: Option<BTreeSet<String>>,
     /// In the order in which they are tried, the default action last; `None` where they are not read.
     rules: Option<Vec<Rule>>,
 }
@@ -42,7 +44,7 @@ pub async fn entrances(
     let mut pace = pace(BALANCER_READ_PACE);
     let mut listeners: BTreeMap<&str, Vec<Listener>> = BTreeMap::new();
     let mut entrances = BTreeMap::new();
-    for ([old, new], routes) in chosen(routes, behind) {
+    for Pair { old, new, routes } in chosen(routes, behind) {
         // Rules only divide what several share.
         let with_rules = routes.len() > 1 || old.1.groups.len().max(new.1.groups.len()) > 1;
         for (endpoint, backend) in [old, new] {
@@ -54,7 +56,7 @@ pub async fn entrances(
             for route in &routes {
                 let mut entrance = entrance(of, backend, route.as_str());
                 let with_it = routes.iter().filter(|other| *other != route);
-                entrance.others.extend(with_it.map(|other| other.to_string()));
+                entrance.others.extend(with_it.map(ToString::to_string));
                 entrances.insert((endpoint.to_owned(), (*route).clone()), entrance);
             }
         }
@@ -65,12 +67,16 @@ pub async fn entrances(
 /// An endpoint, and the load balancer behind it.
 type At<'a> = (&'a str, &'a Backend);
 
-/// Pairs of load balancers that are looked into, with their routes: those of most routes first.
-fn chosen<'a>(
-    routes: &'a [Found],
-    behind: &'a BTreeMap<String, Behind>,
-) -> Vec<([At<'a>; 2], Vec<&'a RouteId>)> {
-    let mut pairs: BTreeMap<(&str, &str), ([At<'_>; 2], Vec<&RouteId>)> = BTreeMap::new();
+/// The load balancers of both sides of some routes.
+struct Pair<'a> {
+    old: At<'a>,
+    new: At<'a>,
+    routes: Vec<&'a RouteId>,
+}
+
+/// Pairs of load balancers that are looked into: those of most routes first.
+fn chosen<'a>(routes: &'a [Found], behind: &'a BTreeMap<String, Behind>) -> Vec<Pair<'a>> {
+    let mut pairs: BTreeMap<(&str, &str), Pair<'_>> = BTreeMap::new();
     let at = |id: &'a String| match behind.get(id) {
         // A target group is counted by itself already.
         Some(Behind::Found(found)) if group_of(id).is_none() => Some((id.as_str(), found)),
@@ -78,14 +84,14 @@ fn chosen<'a>(
     };
     for found in routes {
         let (Some(old), Some(new)) = (at(&found.old.id), at(&found.new.id)) else { continue };
-        let pair = pairs.entry((old.0, new.0)).or_insert_with(|| ([old, new], Vec::new()));
-        pair.1.push(&found.route);
+        let pair = pairs.entry((old.0, new.0));
+        pair.or_insert_with(|| Pair { old, new, routes: Vec::new() }).routes.push(&found.route);
     }
-    let mut pairs: Vec<_> = pairs.into_values().collect();
+    let mut pairs: Vec<Pair<'_>> = pairs.into_values().collect();
     if 2 * pairs.len() > LOOKED_INTO_MAX {
-        pairs.retain(|(_, routes)| routes.len() > 1);
+        pairs.retain(|pair| pair.routes.len() > 1);
     }
-    pairs.sort_by_key(|(_, routes)| std::cmp::Reverse(routes.len()));
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.routes.len()));
     pairs.truncate(LOOKED_INTO_MAX / 2);
     pairs
 }
@@ -100,11 +106,11 @@ async fn read(
     let what = format!("DescribeListeners of {balancer_arn}");
     pace.tick().await;
     let all = listeners_of(client, balancer_arn).await?;
-    let with_rules = with_rules && all.len() <= LISTENERS_MAX;
+    let are_few = all.len() <= LISTENERS_MAX;
     let mut found = Vec::new();
     for described in all {
         let arn = described.listener_arn().ok_or_else(|| incomplete(&what, "ListenerArn"))?;
-        let rules = if with_rules {
+        let rules = if with_rules && are_few {
             pace.tick().await;
             let mut rules = rules(client, arn).await?;
             rules.sort_by_key(Rule::place);
@@ -113,11 +119,13 @@ async fn read(
             None
         };
         let is_tls = described.protocol() == Some(&ProtocolEnum::Https);
-        let certificates = if is_tls {
-            pace.tick().await;
-            certificates(client, arn).await?
-        } else {
-            BTreeSet::new()
+        let certificates = match (is_tls, are_few) {
+            (false, _) => Some(BTreeSet::new()),
+            (true, false) => None,
+            (true, true) => {
+                pace.tick().await;
+                Some(certificates(client, arn).await?)
+            }
         };
         found.push(Listener { door: door(&described), certificates, rules });
     }
@@ -258,7 +266,7 @@ mod tests {
     }
 
     fn shop(rules: Vec<Rule>) -> Vec<Listener> {
-        let (door, certificates) = ("80 HTTP".to_owned(), BTreeSet::new());
+        let (door, certificates) = ("80 HTTP".to_owned(), None);
         vec![Listener { door, certificates, rules: Some(rules) }]
     }
 

@@ -103,7 +103,9 @@ impl World {
         let router = Routers::new(&self.config).get(&request.router, sides)?;
         let survey = router.survey(&request).await?;
         let metrics = CloudWatch::new(clients::cloudwatch(&self.config));
-        let facts = self.facts(&metrics, &request, &survey, state_machine_arn, &attempt).await?;
+        let facts = self.facts(&metrics, &request, &survey, state_machine_arn, &attempt);
+        // It is large, and done before the rest begins.
+        let facts = Box::pin(facts).await?;
         let now = attempt.now;
         let mut validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
         let outlook = validation.outlook();
@@ -118,8 +120,8 @@ impl World {
             // Built only when it is wanted: its root certificates take time to read.
             let prober = Prober::with_system_roots()?;
             let (survey, facts) = validation.survey_and_facts();
-            let probed = prober.probe(&probe, &survey.routes, facts).await;
-            validation.look_at_probes(&probed);
+            let answers = Box::pin(prober.probe(&probe, &survey.routes, facts)).await;
+            validation.look_at_probes(&answers);
         }
         let history = history(&metrics, &validation, outlook, now).await?;
         validation.conclude(&history)

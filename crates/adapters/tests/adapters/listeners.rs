@@ -132,7 +132,7 @@ async fn routes_that_share_load_balancers_are_told_apart_by_their_rules() {
     assert_eq!(own.called, "part of load balancer app/green/1 for b.example.com");
     let door = Door {
         fixed_answer: None,
-        certificates: BTreeSet::from(["certificate of green".to_owned()]),
+        certificates: Some(BTreeSet::from(["certificate of green".to_owned()])),
     };
     assert_eq!(b.doors, BTreeMap::from([("443 HTTPS".to_owned(), door)]));
     let made = ["listeners", "rules", "certificates", "listeners", "rules", "certificates"];

@@ -97,7 +97,10 @@ impl Validation {
 impl Door {
     /// Whether it lacks a certificate that the old side's door shows.
     fn shows_others_than(&self, old: &Self) -> bool {
-        !self.certificates.is_superset(&old.certificates)
+        match (&self.certificates, &old.certificates) {
+            (Some(new), Some(old)) => !new.is_superset(old),
+            _ => false,
+        }
     }
 }
 

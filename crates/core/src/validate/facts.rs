@@ -54,8 +54,8 @@ pub struct Door {
     /// The fixed answer that all requests of the route get, after "answers with"; `None` where targets get some of them,
     /// or it leads elsewhere.
     pub fixed_answer: Option<String>,
-    /// Ids of the certificates that it shows; empty for a door without TLS.
-    pub certificates: BTreeSet<String>,
+    /// Ids of the certificates that it shows, none without TLS; `None` where nobody has looked.
+    pub certificates: Option<BTreeSet<String>>,
 }
 
 /// The hour of a day in which most requests came.

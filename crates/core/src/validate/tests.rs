@@ -724,7 +724,7 @@ fn nodes_are_counted_once_and_what_they_do_not_tell_is_said() {
 
 /// A door that shows these certificates.
 fn door(certificates: &[&str]) -> Door {
-    let certificates = certificates.iter().map(|&id| id.to_owned()).collect();
+    let certificates = Some(certificates.iter().map(|&id| id.to_owned()).collect());
     Door { fixed_answer: None, certificates }
 }
 
@@ -766,6 +766,9 @@ fn other_certificates_are_warned_about_unless_a_probe_looks_at_them() {
         let warnings = given.validate().expect("accepted").warnings;
         let codes: Vec<&str> = warnings.iter().map(|warning| warning.code.as_str()).collect();
         assert_eq!(codes.contains(&"other_certificates"), warned, "{new:?}");
+        let unknown = Door { certificates: None, ..door(&[]) };
+        let unread = with_doors(&of(&["a"]), &[("443 HTTPS", unknown)]);
+        assert_eq!(unread.validate().expect("accepted").warnings, []);
         let probing = given.with("probe", json!({"path": "/"}));
         assert_eq!(probing.validate().expect("accepted").warnings, []);
     }
