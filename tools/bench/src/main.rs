@@ -66,7 +66,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, LabError> {
     let (mut counted, mut started, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     if wanted(Part::Calls) {
         counted = calls::measure(&root, say).await?;
-        println!("{}", calls::table(&counted));
+        println!("{}", calls::tables(&counted));
         for broken in counted.iter().filter_map(calls::Row::broken) {
             well = false;
             println!("{broken}");
