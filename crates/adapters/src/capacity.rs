@@ -13,17 +13,18 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::Describe
 use aws_sdk_elasticloadbalancingv2::operation::describe_target_groups::DescribeTargetGroupsError;
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
-    TargetHealthDescription, TargetHealthStateEnum,
+    TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
 };
 use cutover_core::limits::{BALANCER_NAMES_PER_CALL, BALANCER_READ_PACE, BALANCERS_PER_PAGE};
-use cutover_core::{Backend, Behind, Failure, Group, OldSide, RouteId};
+use cutover_core::{Backend, Behind, Entrance, Failure, Found, GoingBack, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use crate::CloudWatch;
 use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
-use crate::telemetry::cloudwatch::{load_balancer_and_group, meter_of_group};
+use crate::listeners;
+use crate::telemetry::cloudwatch::{load_balancer_and_groups, meter_of_groups};
 
 /// Up to this many load balancers are asked for their target groups one by one, and up to this many target
 /// groups for their targets. For more load balancers, all target groups of the account are listed, which are
@@ -43,14 +44,14 @@ pub trait Capacity {
     /// `Internal` when a reply makes no sense.
     async fn behind(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Behind>, Failure>;
 
-    /// What is wrong with the old sides of routes that are to go back, each named by its meter. A route whose old
+    /// What is wrong with the old sides of routes that are to go back. A route whose old
     /// side is fine, or not known, is absent.
     ///
     /// When the targets are not known, or not soon, nothing is: an old side that served a moment ago is a
     /// better guess than a new one that failed, and traffic waits.
     async fn old_sides(
         &self,
-        going_back: impl Iterator<Item = (RouteId, String)>,
+        going_back: impl Iterator<Item = GoingBack>,
     ) -> Vec<(RouteId, OldSide)>;
 }
 
@@ -68,36 +69,40 @@ impl Targets {
         Self { client, metrics }
     }
 
-    /// What is wrong with the side behind each of these meters, in the order asked; `None` when nothing is known to be.
-    async fn conditions(&self, meter_ids: &[String]) -> Result<Vec<Option<OldSide>>, Failure> {
-        let meters = meter_ids.iter().map(|id| load_balancer_and_group(id));
-        let balancer_ids: BTreeSet<&str> =
-            meters.clone().filter(|(_, group)| group.is_none()).map(|(of, _)| of).collect();
-        let group_ids: BTreeSet<&str> = meters.clone().filter_map(|(_, group)| group).collect();
-        let balancers = self.conditions_of_balancers(&balancer_ids).await?;
-        let groups = self.groups_alone(&group_ids).await?;
-        let of = |(balancer, group): (&str, Option<&str>)| match group {
-            None => balancers.get(balancer).copied(),
-            Some(group) => groups.get(group).map(|(_, counted)| condition([counted])),
+    /// What is wrong with each of these old sides, in the order asked; `None` when nothing is known to be.
+    async fn conditions(&self, asked: &[GoingBack]) -> Result<Vec<Option<OldSide>>, Failure> {
+        let meters: Vec<Asked<'_>> = asked.iter().map(Asked::of).collect();
+        let (whole, apart): (Vec<&Asked<'_>>, Vec<&Asked<'_>>) =
+            meters.iter().partition(|asked| asked.by_balancer);
+        let balancers = whole.iter().map(|asked| asked.balancer).collect();
+        let balancers = self.groups_of_balancers(&balancers).await?;
+        let group_ids = apart.iter().flat_map(|asked| asked.groups.iter().copied()).collect();
+        let alone = self.groups_alone(&group_ids).await?;
+        let of = |asked: &Asked<'_>| {
+            if asked.by_balancer {
+                let all = balancers.get(asked.balancer)?;
+                let own = asked.own(all.iter());
+                let left_out = condition(all).map(|_| OldSide::PartlyUnhealthy);
+                return (!own.is_empty()).then(|| condition(own).or(left_out));
+            }
+            let own = asked.own(alone.values().map(|(_, counted)| counted));
+            (!own.is_empty()).then(|| condition(own))
         };
-        Ok(meters.map(|meter| of(meter).unwrap_or(Some(OldSide::Dead))).collect())
+        Ok(meters.iter().map(|asked| of(asked).unwrap_or(Some(OldSide::Dead))).collect())
     }
 
-    /// What is wrong with each of these load balancers that is still there, by its id.
-    async fn conditions_of_balancers(
+    /// The target groups of each of these load balancers that is still there, by its id.
+    async fn groups_of_balancers(
         &self,
         wanted: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, Option<OldSide>>, Failure> {
+    ) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
         let mut found = match self.named(wanted).await? {
             Some(found) => found,
             None => self.all().await?,
         };
         found.retain(|balancer| wanted.contains(balancer.id.as_str()));
-        let groups = self.groups(&found).await?;
-        let of = |balancer: Balancer| {
-            let groups = groups.get(&balancer.arn).map(Vec::as_slice).unwrap_or_default();
-            (balancer.id, condition(groups))
-        };
+        let mut groups = self.groups(&found).await?;
+        let of = |Balancer { arn, id, .. }| (id, groups.remove(&arn).unwrap_or_default());
         Ok(found.into_iter().map(of).collect())
     }
 
@@ -168,13 +173,14 @@ impl Targets {
             if known.insert(arn.to_owned()) {
                 let id = dimension(what, arn, "targetgroup/")?;
                 let (owner, owner_id) = (String::clone(owner), String::clone(owner_id));
-                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id });
+                let by_node = is_by_node(&group);
+                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
             }
         }
         let hosts = self.count(&groups).await?;
         let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
-        for (Listed { id, owner, .. }, hosts) in groups.into_iter().zip(hosts) {
-            counted.entry(owner).or_default().push(Counted { id, hosts });
+        for (Listed { id, owner, by_node, .. }, hosts) in groups.into_iter().zip(hosts) {
+            counted.entry(owner).or_default().push(Counted { id, hosts, by_node });
         }
         Ok(counted)
     }
@@ -192,14 +198,15 @@ impl Targets {
             let id = dimension(what, arn, "targetgroup/")?;
             if let ([owner], true) = (group.load_balancer_arns(), ids.contains(id.as_str())) {
                 let owner_id = dimension(what, owner, "loadbalancer/")?;
-                alone.push(Listed { arn: arn.to_owned(), id, owner: owner.clone(), owner_id });
+                let (owner, by_node) = (owner.clone(), is_by_node(&group));
+                alone.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
             }
         }
         let hosts = self.count(&alone).await?;
         let both = alone.into_iter().zip(hosts);
         Ok(both
-            .map(|(Listed { id, owner_id, .. }, hosts)| {
-                (id.clone(), (owner_id, Counted { id, hosts }))
+            .map(|(Listed { id, owner_id, by_node, .. }, hosts)| {
+                (id.clone(), (owner_id, Counted { id, hosts, by_node }))
             })
             .collect())
     }
@@ -218,14 +225,12 @@ impl Targets {
         let region = self.client.config().region().map(ToString::to_string).unwrap_or_default();
         let mut behind = BTreeMap::new();
         for Balancer { arn, id, dns_key, kind, active } in found {
-            let hosts = |Counted { id, hosts }: Counted| {
-                let (healthy, registered) = hosts.unwrap_or_default();
-                Group { id, healthy, registered }
-            };
-            let groups = groups.remove(&arn).unwrap_or_default().into_iter().map(hosts).collect();
+            let groups = groups.remove(&arn).unwrap_or_default();
+            let groups = groups.into_iter().map(Counted::group).collect();
             let found = match kind {
                 Kind::Application => Behind::Found(Backend {
                     called: format!("load balancer {id}"),
+                    id: arn,
                     meter: id,
                     active,
                     groups,
@@ -330,6 +335,20 @@ impl Targets {
     }
 }
 
+impl Targets {
+    /// How the requests of routes enter the load balancers of both sides, by endpoint and route.
+    ///
+    /// # Errors
+    /// As [`Capacity::behind`].
+    pub async fn entrances(
+        &self,
+        routes: &[Found],
+        behind: &BTreeMap<String, Behind>,
+    ) -> Result<BTreeMap<(String, RouteId), Entrance>, Failure> {
+        listeners::entrances(&self.client, routes, behind).await
+    }
+}
+
 impl Capacity for Targets {
     /// The hosts of more than a few target groups are those of CloudWatch, up to five minutes old. A group
     /// that CloudWatch says nothing of has no registered target, or its first one was registered just now.
@@ -341,13 +360,13 @@ impl Capacity for Targets {
         let mut groups = self.groups_alone(&group_ids).await?;
         for arn in group_arns {
             let found = group_of(arn).and_then(|id| groups.remove(id));
-            let of = |(owner, Counted { id, hosts }): (String, Counted)| {
-                let (healthy, registered) = hosts.unwrap_or_default();
+            let of = |(owner, counted): (String, Counted)| {
                 Behind::Found(Backend {
-                    called: format!("target group {id}"),
-                    meter: meter_of_group(&owner, &id),
+                    called: format!("target group {}", counted.id),
+                    id: arn.clone(),
+                    meter: meter_of_groups(&owner, [counted.id.as_str()]),
                     active: true,
-                    groups: vec![Group { id, healthy, registered }],
+                    groups: vec![counted.group()],
                 })
             };
             behind.insert(arn.clone(), found.map_or_else(|| no_group(arn), of));
@@ -357,20 +376,42 @@ impl Capacity for Targets {
 
     async fn old_sides(
         &self,
-        going_back: impl Iterator<Item = (RouteId, String)>,
+        going_back: impl Iterator<Item = GoingBack>,
     ) -> Vec<(RouteId, OldSide)> {
-        let (routes, ids): (Vec<RouteId>, Vec<String>) = going_back.unzip();
-        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&ids)).await;
+        let asked: Vec<GoingBack> = going_back.collect();
+        let known = tokio::time::timeout(OLD_SIDES_WAIT_MAX, self.conditions(&asked)).await;
         let reason = match known {
             Ok(Ok(conditions)) => {
-                let both = routes.into_iter().zip(conditions);
-                return both.filter_map(|(route, wrong)| Some((route, wrong?))).collect();
+                let both = asked.into_iter().zip(conditions);
+                return both.filter_map(|(asked, wrong)| Some((asked.route, wrong?))).collect();
             }
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => format!("no answer within {} s", OLD_SIDES_WAIT_MAX.as_secs()),
         };
         tracing::warn!(reason, "the old side's targets are not known: all routes go back");
         Vec::new()
+    }
+}
+
+/// An old side that is asked about.
+struct Asked<'a> {
+    balancer: &'a str,
+    /// The target groups that its meter counts; none for all of the load balancer's.
+    groups: Vec<&'a str>,
+    /// Whether all groups of the load balancer must be known.
+    by_balancer: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn of(asked: &'a GoingBack) -> Self {
+        let (balancer, groups) = load_balancer_and_groups(&asked.meter);
+        let by_balancer = groups.is_empty() || asked.all_or_nothing;
+        Self { balancer, groups, by_balancer }
+    }
+
+    /// Those of these groups that its meter counts.
+    fn own<'c>(&self, of: impl Iterator<Item = &'c Counted>) -> Vec<&'c Counted> {
+        of.filter(|of| self.groups.is_empty() || self.groups.contains(&of.id.as_str())).collect()
     }
 }
 
@@ -403,7 +444,7 @@ fn unknown(name: &str, region: &str) -> Behind {
 }
 
 /// The id of a target group, `NAME/ID`, from its ARN; `None` for what is none.
-fn group_of(arn: &str) -> Option<&str> {
+pub(crate) fn group_of(arn: &str) -> Option<&str> {
     arn.starts_with("arn:").then(|| arn.split_once(":targetgroup/"))?.map(|(_, id)| id)
 }
 
@@ -469,12 +510,27 @@ struct Listed {
     id: String,
     owner: String,
     owner_id: String,
+    by_node: bool,
 }
 
 /// A target group with its healthy and its registered targets; `None` when they are not known.
 struct Counted {
     id: String,
     hosts: Option<(u32, u32)>,
+    by_node: bool,
+}
+
+impl Counted {
+    /// One whose targets are not known has none: a load balancer with too many of them does not take the traffic.
+    fn group(self) -> Group {
+        let (healthy, registered) = self.hosts.unwrap_or_default();
+        Group { id: self.id, healthy, registered, by_node: self.by_node }
+    }
+}
+
+/// Whether a group's targets are instances: with aws-load-balancer-controller, every node of the cluster.
+fn is_by_node(group: &TargetGroup) -> bool {
+    group.target_type() == Some(&TargetTypeEnum::Instance)
 }
 
 /// A load balancer as it was listed.

@@ -1,12 +1,15 @@
 //! Everything that validation asks the world.
 
+use std::collections::BTreeMap;
+
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, Meter, Outlook, PERIOD_S_MIN,
-    Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+    Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, History, Meter, Outlook,
+    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::probe::Prober;
 use crate::router::SYNTAXES;
 use crate::{
     Alarms, Capacity, CloudWatch, Router, Routers, Targets, Telemetry, clients, executions,
@@ -100,7 +103,9 @@ impl World {
         let router = Routers::new(&self.config).get(&request.router, sides)?;
         let survey = router.survey(&request).await?;
         let metrics = CloudWatch::new(clients::cloudwatch(&self.config));
-        let facts = self.facts(&metrics, &request, &survey, state_machine_arn, &attempt).await?;
+        let facts = self.facts(&metrics, &request, &survey, state_machine_arn, &attempt);
+        // It is large, and done before the rest begins.
+        let facts = Box::pin(facts).await?;
         let now = attempt.now;
         let mut validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
         let outlook = validation.outlook();
@@ -110,6 +115,13 @@ impl World {
         let (request, survey) = validation.request_and_survey();
         if !survey.writers_are_known {
             router.find_writers(request, survey).await?;
+        }
+        if let Some(probe) = validation.request().probe.clone() {
+            // Built only when it is wanted: its root certificates take time to read.
+            let prober = Prober::with_system_roots()?;
+            let (survey, facts) = validation.survey_and_facts();
+            let answers = Box::pin(prober.probe(&probe, &survey.routes, facts)).await;
+            validation.look_at_probes(&answers);
         }
         let history = history(&metrics, &validation, outlook, now).await?;
         validation.conclude(&history)
@@ -129,8 +141,13 @@ impl World {
         let targets = Targets::new(clients::load_balancing(&self.config), metrics.clone());
         let step_functions = clients::step_functions(&self.config);
         let mark_holders = mark_holders(survey, attempt);
-        let (behind, alarms, running) = tokio::try_join!(
-            targets.behind(&endpoints),
+        let sides = async {
+            let behind = targets.behind(&endpoints).await?;
+            let entrances = targets.entrances(&survey.routes, &behind).await?;
+            Ok((behind, entrances))
+        };
+        let ((behind, entrances), alarms, running) = tokio::try_join!(
+            sides,
             metrics.in_alarm(&request.health.alarms),
             executions::running(
                 &step_functions,
@@ -139,8 +156,28 @@ impl World {
                 &mark_holders,
             ),
         )?;
-        Ok(Facts { behind, alarms, running })
+        let mut facts = Facts { behind, entrances, alarms, running, ..Facts::default() };
+        facts.busiest = busiest(metrics, &facts, survey, attempt.now).await?;
+        Ok(facts)
     }
+}
+
+/// The busiest hours of the old side, of what has a new side to compare it with.
+async fn busiest(
+    metrics: &CloudWatch,
+    facts: &Facts,
+    survey: &Survey,
+    now: Timestamp,
+) -> Result<BTreeMap<String, Busiest>, Failure> {
+    // One that is still waited for is not compared.
+    let is_there = |new: &&Backend| new.active && new.healthy() > 0;
+    let both = survey.routes.iter().filter_map(|found| {
+        let new = facts.serving(found, Side::New).filter(is_there);
+        new.and(facts.serving(found, Side::Old))
+    });
+    let olds: BTreeMap<&str, &Backend> = both.map(|old| (old.meter.as_str(), old)).collect();
+    let olds: Vec<&Backend> = olds.into_values().collect();
+    metrics.busiest_hours(&olds, now).await
 }
 
 /// What the meters counted up to now: those of the old side over a day, for its baseline.

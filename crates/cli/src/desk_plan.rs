@@ -60,9 +60,9 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
         "alb" => (alb(), 0),
         _ => (route53(request.fence), known.ttl_s),
     };
-    let too_long = request.too_long(behaviour.live_in_s.saturating_add(linger_s));
-    if !too_long.is_empty() {
-        return Err(Failure::InvalidInput(too_long));
+    let unfit = request.unfit(behaviour.live_in_s.saturating_add(linger_s));
+    if !unfit.is_empty() {
+        return Err(Failure::InvalidInput(unfit));
     }
     let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
     // The healthy hosts of target groups are counted: one a load balancer at least.

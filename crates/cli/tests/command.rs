@@ -184,8 +184,7 @@ fn a_plan_needs_no_aws() {
     let planned = cutover(&["plan", "-", "--hosts", "8", "--routes", "40"], rules);
     assert_eq!(code(&planned), Some(0), "{}", text(&planned.stderr));
     let said = text(&planned.stdout);
-    for part in ["      90:10    1 min    5 min         10 %  1", "40 to write weights, a shift"]
-    {
+    for part in ["      90:10    1 min    5 min         10 %  1", "40 to write weights, a shift"] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
     let refused = cutover(&["plan", "-"], r#"{"resolvers": 0}"#);
@@ -201,6 +200,18 @@ fn a_plan_needs_no_aws() {
         "{said}"
     );
     assert_eq!(code(&cutover(&["plan", "-"], "{")), Some(2));
+}
+
+#[test]
+fn a_plan_that_nobody_can_judge_is_refused() {
+    let requests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../core/tests/data/requests");
+    for (name, status) in [("hold0", 2), ("blind", 2), ("lowtraffic_day", 0)] {
+        let request = requests.join(name).with_extension("json");
+        let planned = cutover(&["plan", request.to_str().expect("UTF-8")], "");
+        assert_eq!(code(&planned), Some(status), "{name}");
+        let said = text(&planned.stderr);
+        assert_eq!(said.contains("can never be judged"), status == 2, "{name}: {said}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::verdict::{Verdict, VerdictKind};
 pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
 pub use failure::{Failure, Problem};
-pub use meter::{Meter, OldSide};
+pub use meter::{GoingBack, Meter, OldSide};
 pub use next::{
     Action, COMPLETED, DRIFTED, FAILED_ENDS, GOOD_ENDS, IGNORED, Next, PLANNED, REJECTED,
     ROLLBACK_FAILED, ROLLED_BACK,
@@ -35,6 +35,7 @@ pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};
 pub use request::fields::Fields;
 pub use request::health::{Health, LatencyBy, OnNoData, PERIOD_S_MIN};
+pub use request::probe::Probe;
 pub use request::ramp::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
     ROLLBACK_EVENTS, Ramp, Step, not_ready_retries,
@@ -54,6 +55,7 @@ pub use router::{
     Fence, Live, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides,
     Split, Way, Weights,
 };
-pub use validate::facts::{Attempt, Facts, History, Running};
+pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
+pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
 pub use words::{e_shown, grouped, listed, percent};

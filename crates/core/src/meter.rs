@@ -19,6 +19,18 @@ pub struct Meter {
     pub baseline: Option<Baselines>,
 }
 
+/// A route that must go back, and what is to be known of its old side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoingBack {
+    /// The route.
+    pub route: RouteId,
+    /// The id of its old side's meter.
+    pub meter: String,
+    /// Whether its router leaves the old side out while any group of targets behind the same endpoint has no healthy
+    /// one, also a group that the meter does not count.
+    pub all_or_nothing: bool,
+}
+
 /// What keeps an old side from serving well when a route is to go back to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldSide {

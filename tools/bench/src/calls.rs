@@ -26,7 +26,7 @@ use lab::error::LabError;
 use lab::proxy::{Calls, Proxy};
 use lab::python::Venv;
 use lab::world::{
-    Cluster, RecordKind, Zone, change, create_cluster, record_sets_of, register_targets,
+    Cluster, RecordKind, Zone, add_hosts, change, create_cluster, record_sets_of, register_targets,
 };
 use lab::{aws, deploy, functions};
 
@@ -63,6 +63,10 @@ const LOOKED_AT_MAX: usize = 8;
 /// Calls that a validation and a roll-back may make, however many load balancers there are.
 const VALIDATION_CALLS_MAX: u64 = 30;
 const ROLLBACK_CALLS_MAX: u64 = 20;
+/// What stands before each target group in the id of a meter that counts some of them.
+const GROUP_MARK: &str = ",targetgroup/";
+/// Of a load balancer with such meters, its requests and its own errors are asked for as well.
+const SHARED_SERIES: usize = 2;
 /// Data of one call. Source: CloudWatch API reference, `PutMetricData`.
 const DATA_MAX: usize = 1000;
 /// Periods that a check asks for, at most, and that a validation does: a day of minutes.
@@ -71,7 +75,38 @@ const PERIODS_OF_DAY: u32 = BASELINE_PERIODS;
 
 /// The cutovers that are measured: number of routes, and pairs of load balancers behind them. In
 /// this order, so that the load balancers of one hardly lengthen the listings of the next.
-const CASES: [(usize, usize); 5] = [(1, 1), (50, 1), (250, 1), (50, 50), (250, 250)];
+const CASES: [Layout; 6] = [
+    Layout::of(1, 1),
+    Layout::of(50, 1),
+    Layout { own_groups: true, ..Layout::of(100, 1) },
+    Layout::of(250, 1),
+    Layout::of(50, 50),
+    Layout::of(250, 250),
+];
+
+/// What a cutover stands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Number of routes.
+    pub routes: usize,
+    /// Pairs of load balancers behind them.
+    pub pairs: usize,
+    /// Whether each route has a target group of its own on both sides, and a rule that leads to it.
+    pub own_groups: bool,
+}
+
+impl Layout {
+    /// Routes that share the one target group of their load balancers.
+    #[must_use]
+    pub const fn of(routes: usize, pairs: usize) -> Self {
+        Self { routes, pairs, own_groups: false }
+    }
+
+    /// Target groups of one side.
+    const fn groups(self) -> usize {
+        if self.own_groups { self.pairs + self.routes } else { self.pairs }
+    }
+}
 
 /// Actions and how often each is to be called.
 type Expected = Vec<(&'static str, u64)>;
@@ -87,6 +122,8 @@ pub struct Row {
     pub routes: usize,
     /// Pairs behind these routes, an old and a new one: of load balancers, or of target groups.
     pub pairs: usize,
+    /// Target groups behind the load balancers of one side.
+    pub groups: usize,
     /// Number of calls by action.
     pub calls: BTreeMap<String, u64>,
     /// What the formulas say: actions and their numbers of calls.
@@ -141,9 +178,11 @@ fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, pe
     let distinct: BTreeMap<&str, usize> =
         meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
     let series = if health.latency_target_s.is_some() { 4 } else { 3 };
-    let shared: BTreeSet<&str> =
-        distinct.keys().filter_map(|id| Some(id.split_once(',')?.0)).collect();
-    let queries = series * distinct.len() + distinct.values().sum::<usize>() + 2 * shared.len();
+    let groups = |id: &str| id.matches(GROUP_MARK).count();
+    let counted: usize = distinct.keys().map(|id| series * groups(id).max(1)).sum();
+    let apart = distinct.keys().filter(|id| groups(id) > 0);
+    let shared: BTreeSet<&str> = apart.filter_map(|id| id.split(GROUP_MARK).next()).collect();
+    let queries = counted + SHARED_SERIES * shared.len() + distinct.values().sum::<usize>();
     let per_call = queries_per_call(periods);
     u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
 }
@@ -153,8 +192,8 @@ fn calls_of_check(cutover: &Cutover) -> u64 {
     metric_calls(cutover.meters.iter(), &cutover.health, PERIODS_OF_CHECK)
 }
 
-/// Metric calls of a validation that accepts: of the old side over a day, and where there are many target
-/// groups, of the healthy and the unhealthy hosts of each.
+/// Metric calls of a validation that accepts: of the old side over a day, and its busiest hour; and where there are
+/// many target groups, of the healthy and the unhealthy hosts of each.
 fn calls_of_validation(cutover: &Cutover) -> u64 {
     let old = cutover.routes.iter().filter_map(|route| cutover.meters.get(route.old_meter));
     let old = old.map(|of| Meter { hosts: Vec::new(), ..of.clone() });
@@ -162,7 +201,14 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
     let groups = cutover.meters.iter().flat_map(|of| &of.hosts).count();
     let queries = if groups > LOOKED_AT_MAX { 2 * groups } else { 0 };
     let of_hosts = u64::try_from(queries.div_ceil(METRIC_QUERIES_PER_CALL)).unwrap_or(u64::MAX);
-    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_hosts
+    // Requests, and the healthy hosts of each group.
+    let distinct: BTreeMap<&str, usize> = (cutover.routes.iter())
+        .filter_map(|route| cutover.meters.get(route.old_meter))
+        .map(|of| (of.id.as_str(), of.hosts.len() + 1))
+        .collect();
+    let busiest = distinct.values().sum::<usize>().div_ceil(METRIC_QUERIES_PER_CALL);
+    let of_busiest = u64::try_from(busiest).unwrap_or(u64::MAX);
+    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_busiest + of_hosts
 }
 
 /// Runs every task of every case and counts; `say` hears what is going on.
@@ -173,9 +219,13 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
     say("calls: building the functions");
     let (bench, emulator) = Bench::start(root).await?;
     let mut rows = Vec::new();
-    for (routes, pairs) in CASES {
-        say(&format!("calls: {routes} route(s), {pairs} pair(s) of load balancers"));
-        rows.extend(bench.case(routes, pairs).await?.0);
+    for layout in CASES {
+        let Layout { routes, pairs, .. } = layout;
+        let groups = layout.groups();
+        say(&format!(
+            "calls: {routes} route(s), {pairs} pair(s) of load balancers, {groups} group(s)"
+        ));
+        rows.extend(bench.case(layout).await?.0);
     }
     emulator.stop().await?;
     rows.extend(alb::measure(root, say).await?);
@@ -200,11 +250,12 @@ fn table(rows: &[Row]) -> String {
     let rest = called.iter().copied().filter(|action| !FIRST.contains(action));
     let actions: Vec<&str> = first.chain(rest).collect();
     let number = |calls: u64| if calls == 0 { "–".to_owned() } else { calls.to_string() };
-    let mut header = vec!["task", "routes", "pairs"];
+    let mut header = vec!["task", "routes", "pairs", "groups a side"];
     header.extend(&actions);
     header.extend(["all calls", "state, bytes"]);
     let cells = |row: &Row| {
-        let mut cells = vec![row.task.to_owned(), row.routes.to_string(), row.pairs.to_string()];
+        let numbers = [row.routes, row.pairs, row.groups].map(|number| number.to_string());
+        let mut cells: Vec<String> = [row.task.to_owned()].into_iter().chain(numbers).collect();
         cells.extend(actions.iter().map(|action| number(row.of(action))));
         cells.extend([number(row.all()), row.state_bytes.to_string()]);
         cells
@@ -242,7 +293,7 @@ impl Ran {
     fn rows(
         &self,
         kind: &'static str,
-        (routes, pairs): (usize, usize),
+        [routes, pairs, groups]: [usize; 3],
         bounds: [(Expected, Option<u64>); TASKS.len()],
     ) -> Vec<Row> {
         let tasks = TASKS.into_iter().zip(&self.answers).zip(bounds);
@@ -251,6 +302,7 @@ impl Ran {
             task,
             routes,
             pairs,
+            groups,
             calls: calls.iter().map(|((_, action), calls)| (action.clone(), *calls)).collect(),
             expected,
             calls_max,
@@ -285,8 +337,9 @@ impl Bench {
     }
 
     /// One cutover of names in Route 53.
-    pub async fn case(&self, routes: usize, pairs: usize) -> Result<(Vec<Row>, Events), LabError> {
-        let zone = self.create_world(routes, pairs).await?;
+    pub async fn case(&self, layout: Layout) -> Result<(Vec<Row>, Events), LabError> {
+        let Layout { routes, pairs, .. } = layout;
+        let zone = self.create_world(layout).await?;
         let request = json!({
             "new": NEW, "hosted_zone": zone.id, "health": {"alarms": [ALARM]},
         });
@@ -300,7 +353,7 @@ impl Bench {
             (CHANGE, calls_of_rollback(routes), Some(ROLLBACK_CALLS_MAX)),
         ];
         let bounds = bounds.map(|(action, calls, calls_max)| (vec![(action, calls)], calls_max));
-        Ok((ran.rows("route53", (routes, pairs), bounds), ran.events))
+        Ok((ran.rows("route53", [routes, pairs, layout.groups()], bounds), ran.events))
     }
 
     /// Runs every task of one cutover, from its validation over a shift and two checks to its roll-back.
@@ -349,32 +402,53 @@ impl Bench {
     }
 
     /// A zone with this many routes, whose records point at one of the pairs in turn.
-    async fn create_world(&self, routes: usize, pairs: usize) -> Result<Zone, LabError> {
-        let name = format!("r{routes}p{pairs}.test");
+    async fn create_world(&self, layout: Layout) -> Result<Zone, LabError> {
+        let Layout { routes, pairs, own_groups } = layout;
+        let name = format!("r{routes}p{pairs}g{}.test", layout.groups());
         let zone = Zone::create(&self.config, &name).await?;
-        let (mut old, mut both) = (Vec::new(), Vec::new());
+        let hosts: Vec<String> = (0..routes).map(|route| format!("app-{route}.{name}")).collect();
         let mut sets = Vec::new();
         for (side, weight) in [(OLD, 100), (NEW, 0)] {
             let mut clusters = Vec::new();
             for pair in 0..pairs {
-                clusters
-                    .push(self.create_cluster(side, &format!("{routes}x{pairs}-{pair}")).await?);
+                let suffix = format!("{routes}x{}-{pair}", layout.groups());
+                clusters.push(self.create_cluster(side, &suffix).await?);
             }
-            for (route, cluster) in (0..routes).zip(clusters.iter().cycle()) {
-                let route = format!("app-{route}.{name}");
-                sets.extend(record_sets_of(&route, RecordKind::AliasAAndAaaa, cluster, weight)?);
+            for (host, cluster) in hosts.iter().zip(clusters.iter().cycle()) {
+                sets.extend(record_sets_of(host, RecordKind::AliasAAndAaaa, cluster, weight)?);
             }
+            self.count_hosts(&clusters).await?;
             if side == OLD {
-                old.clone_from(&clusters);
+                self.count_requests(&clusters).await?;
             }
-            both.extend(clusters);
+            if let (true, Some(shared)) = (own_groups, clusters.first()) {
+                self.give_each_a_group(shared, &hosts).await?;
+            }
         }
         let changes = sets.into_iter().map(|set| (ChangeAction::Create, set)).collect();
         let dns = aws_sdk_route53::Client::new(&self.config);
         change(&dns, &zone.id, &format!("create the records of {name}"), changes).await?;
-        self.count_requests(&old).await?;
-        self.count_hosts(&both).await?;
         Ok(zone)
+    }
+
+    /// Gives each host name a target group of its own behind a load balancer, which has hosts and counts requests.
+    async fn give_each_a_group(&self, of: &Cluster, hosts: &[String]) -> Result<(), LabError> {
+        let balancers = aws_sdk_elasticloadbalancingv2::Client::new(&self.config);
+        let groups = add_hosts(&balancers, of, hosts).await?;
+        let now = Timestamp::now();
+        let counted = |group: &String| {
+            let group = Dimension::builder().name("TargetGroup").value(group).build();
+            [
+                ("HealthyHostCount", 1, 1.0),
+                ("UnHealthyHostCount", 1, 0.0),
+                ("RequestCount", 5, 100.0),
+            ]
+            .map(|(metric, minutes, value)| {
+                let datum = datum(of, metric, now - SignedDuration::from_mins(minutes));
+                datum.value(value).dimensions(group.clone()).build()
+            })
+        };
+        self.publish(groups.iter().flat_map(counted)).await
     }
 
     /// A load balancer with one target, of the side that its records name.
@@ -571,6 +645,7 @@ mod tests {
             task: "shift-weight",
             routes: 250,
             pairs: 1,
+            groups: 1,
             calls: [(CHANGE.to_owned(), calls)].into(),
             expected: vec![(CHANGE, 2)],
             calls_max: None,

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::calls::{Bench, Events};
+use crate::calls::{Bench, Events, Layout};
 use crate::cold_start;
 use crate::program::run_until;
 use crate::stubs::{self, Seen};
@@ -63,7 +63,7 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
     say("memory: building and deploying them for the emulator");
     let (bench, emulator) = Bench::start(root).await?;
     say("memory: a cutover of 250 pairs of load balancers");
-    let (_, mut events) = bench.case(ROUTES, ROUTES).await?;
+    let (_, mut events) = bench.case(Layout::of(ROUTES, ROUTES)).await?;
     let state = |value: &Value| {
         serde_json::from_value::<Cutover>(value.clone())
             .map_err(|error| LabError::aws("read what a function gave back", error))

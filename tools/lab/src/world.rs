@@ -3,7 +3,8 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, LoadBalancer, ProtocolEnum, Tag, TargetDescription, TargetTypeEnum,
+    Action, ActionTypeEnum, HostHeaderConditionConfig, LoadBalancer, ProtocolEnum, RuleCondition,
+    Tag, TargetDescription, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
@@ -440,6 +441,50 @@ pub async fn create_cluster(
         .build();
     create_listener(balancers, &arn, LISTENER_PORT, forward).await?;
     Cluster::behind(name, &balancer, target_group_arn)
+}
+
+/// Gives each of these host names a target group of its own behind a cluster's load balancer and a rule that leads to
+/// it, as an `IngressGroup` does; gives the `TargetGroup` dimensions.
+///
+/// # Errors
+/// `Aws` when a call fails.
+pub async fn add_hosts(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    cluster: &Cluster,
+    hosts: &[String],
+) -> Result<Vec<String>, LabError> {
+    let doing = || format!("find the listener of {}", cluster.name);
+    let missing = || empty_reply("the listener", &cluster.name);
+    let groups = balancers.describe_target_groups().target_group_arns(&cluster.target_group_arn);
+    let groups = groups.send().await.map_err(|error| LabError::aws(doing(), error))?;
+    let group = groups.target_groups().first().ok_or_else(missing)?;
+    let balancer = group.load_balancer_arns().first().ok_or_else(missing)?;
+    let listeners = balancers.describe_listeners().load_balancer_arn(balancer).send().await;
+    let listeners = listeners.map_err(|error| LabError::aws(doing(), error))?;
+    let listener = listeners.listeners().first().and_then(|of| of.listener_arn());
+    let listener = listener.ok_or_else(missing)?;
+    let mut dimensions = Vec::new();
+    for (host, priority) in hosts.iter().zip(1..) {
+        let group =
+            create_target_group(balancers, &format!("{}-h{priority}", cluster.name), &cluster.name)
+                .await?;
+        let forward = || {
+            let action = Action::builder().r#type(ActionTypeEnum::Forward);
+            action.target_group_arn(&group).build()
+        };
+        // The emulator puts a group behind a load balancer by a listener alone, not by a rule.
+        let by = create_listener(balancers, balancer, LISTENER_PORT + 1, forward()).await?;
+        let doing = || format!("make a rule for {host}");
+        let deleted = balancers.delete_listener().listener_arn(by).send().await;
+        deleted.map_err(|error| LabError::aws(doing(), error))?;
+        let names = HostHeaderConditionConfig::builder().values(host).build();
+        let condition = RuleCondition::builder().field("host-header").host_header_config(names);
+        let rule = balancers.create_rule().listener_arn(listener).priority(priority);
+        let rule = rule.conditions(condition.build()).actions(forward()).send().await;
+        rule.map_err(|error| LabError::aws(doing(), error))?;
+        dimensions.push(group.rsplit(':').next().unwrap_or_default().to_owned());
+    }
+    Ok(dimensions)
 }
 
 /// An application load balancer and its ARN.

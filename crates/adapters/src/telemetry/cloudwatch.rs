@@ -1,6 +1,8 @@
 //! The metrics of application load balancers, raw, by `GetMetricData`. What they mean is judged in
 //! `core`; here it is only told apart what was counted and what was not.
 
+mod busiest;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudwatch::Client;
@@ -287,28 +289,38 @@ fn slower_than(target_s: f64) -> String {
 /// name of either has a comma.
 const GROUP_MARK: &str = ",targetgroup/";
 
-/// The id of the meter of one target group: `app/NAME/ID,targetgroup/NAME/ID`.
-pub(crate) fn meter_of_group(load_balancer: &str, group: &str) -> String {
-    format!("{load_balancer}{GROUP_MARK}{group}")
+/// The id of the meter of some target groups of a load balancer: `app/NAME/ID,targetgroup/NAME/ID`, and more groups
+/// in the same way.
+pub(crate) fn meter_of_groups<'g>(
+    load_balancer: &str,
+    groups: impl IntoIterator<Item = &'g str>,
+) -> String {
+    groups.into_iter().fold(load_balancer.to_owned(), |id, group| id + GROUP_MARK + group)
 }
 
-/// The load balancer of a meter, and the one target group that it counts, if it counts one alone.
-pub(crate) fn load_balancer_and_group(meter_id: &str) -> (&str, Option<&str>) {
-    match meter_id.split_once(GROUP_MARK) {
-        Some((load_balancer, group)) => (load_balancer, Some(group)),
-        None => (meter_id, None),
-    }
+/// The load balancer of a meter, and the target groups that it counts; none where it counts all that passes through.
+pub(crate) fn load_balancer_and_groups(meter_id: &str) -> (&str, Vec<&str>) {
+    let mut parts = meter_id.split(GROUP_MARK);
+    (parts.next().unwrap_or(meter_id), parts.collect())
+}
+
+/// The dimensions under which a meter's requests are counted: each of its groups, or none for all.
+fn counted_as<'a>(groups: &[&'a str]) -> Vec<Option<&'a str>> {
+    if groups.is_empty() { vec![None] } else { groups.iter().copied().map(Some).collect() }
 }
 
 fn queries<'a>(of: &'a Meter, latency: Option<Name<'a>>) -> impl Iterator<Item = Query<'a>> {
-    let (load_balancer, counted) = load_balancer_and_group(&of.id);
+    let (load_balancer, groups) = load_balancer_and_groups(&of.id);
     let query = move |group, metric| Query { load_balancer, group, metric };
-    let errors = if counted.is_some() { Name::ConnectionErrors } else { Name::OwnErrors };
+    let is_apart = !groups.is_empty();
+    let errors = if is_apart { Name::ConnectionErrors } else { Name::OwnErrors };
     let own = [Name::Requests, Name::TargetErrors, errors].into_iter().chain(latency);
     // What a load balancer answers by itself is not counted by group.
-    let shared = counted.map(|_| [Name::Requests, Name::OwnErrors]).into_iter().flatten();
+    let shared = is_apart.then_some([Name::Requests, Name::OwnErrors]).into_iter().flatten();
     let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
-    own.map(move |metric| query(counted, metric))
+    let counted = counted_as(&groups).into_iter();
+    counted
+        .flat_map(move |group| own.clone().map(move |metric| query(group, metric)))
         .chain(shared.map(move |metric| query(None, metric)))
         .chain(hosts)
 }
@@ -343,27 +355,35 @@ fn series(
     counts_slow: bool,
     points: &BTreeMap<Query<'_>, Points>,
 ) -> Series {
-    let (load_balancer, counted) = load_balancer_and_group(&of.id);
+    let (load_balancer, groups) = load_balancer_and_groups(&of.id);
+    let counted = counted_as(&groups);
     let all = |group, metric| points.get(&Query { load_balancer, group, metric });
     let at = |group, metric, index| all(group, metric).and_then(|of| *of.get(index)?).map(whole);
+    // Of all its groups together.
+    let sum = |metric, index| {
+        let parts = counted.iter().filter_map(|group| at(*group, metric, index));
+        parts.reduce(u64::saturating_add)
+    };
     let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-    let target_errors = |index| at(counted, Name::TargetErrors, index);
+    let target_errors = |index| sum(Name::TargetErrors, index);
     let through_all = |index, target_errors| {
         let own_errors = at(None, Name::OwnErrors, index);
         let unserved = at(None, Name::Unserved, index).unwrap_or(0);
         in_period(at(None, Name::Requests, index), unserved, own_errors, target_errors)
     };
     let through_group = |index| {
-        let connection_errors = at(counted, Name::ConnectionErrors, index);
-        in_period(at(counted, Name::Requests, index), 0, connection_errors, target_errors(index))
+        let connection_errors = sum(Name::ConnectionErrors, index);
+        in_period(sum(Name::Requests, index), 0, connection_errors, target_errors(index))
     };
-    let counts: Vec<Option<Counts>> = match counted {
-        None => (0..periods).map(|index| through_all(index, target_errors(index))).collect(),
-        Some(_) => (0..periods).map(through_group).collect(),
+    let counts: Vec<Option<Counts>> = if groups.is_empty() {
+        (0..periods).map(|index| through_all(index, target_errors(index))).collect()
+    } else {
+        (0..periods).map(through_group).collect()
     };
-    let shared = match counted {
-        None => Vec::new(),
-        Some(_) => (0..periods).map(|index| through_all(index, None)).collect(),
+    let shared = if groups.is_empty() {
+        Vec::new()
+    } else {
+        (0..periods).map(|index| through_all(index, None)).collect()
     };
     let newest = |group| {
         let points = all(Some(group), Name::HealthyHosts)?;
@@ -373,9 +393,15 @@ fn series(
     let healthy_hosts =
         (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
     let latency = latency.map(|metric| {
-        let chosen = |index| at(counted, Name::Requests, index).is_some();
-        let times = all(counted, metric).map_or(&[][..], Vec::as_slice);
-        slow(metric, &counts, times, counts_slow, chosen)
+        let chosen = |index| sum(Name::Requests, index).is_some();
+        // Slow answers add up; of percentiles the worst stands for all.
+        let together = if metric == Name::Percentile { f64::max } else { |a, b| a + b };
+        let time = |index| {
+            let of_group = |group| all(group, metric)?.get(index).copied()?;
+            counted.iter().copied().filter_map(of_group).reduce(together)
+        };
+        let times: Vec<Option<f64>> = (0..periods).map(time).collect();
+        slow(metric, &counts, &times, counts_slow, chosen)
     });
     let hosts_are_missing =
         healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;

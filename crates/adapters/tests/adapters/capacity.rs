@@ -21,7 +21,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use aws_smithy_types::DateTime;
 use cutover_core::{Backend, Behind, Failure, Group};
-use cutover_core::{OldSide, RouteId};
+use cutover_core::{GoingBack, OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
 
@@ -212,7 +212,19 @@ async fn find(
 
 /// What is wrong with the old sides of these load balancers; routes are named as they are.
 async fn old_sides(targets: &Targets, ids: &[&str]) -> Vec<(String, OldSide)> {
-    let routes = ids.iter().map(|&id| (RouteId::from(id), id.to_owned()));
+    old_sides_that(targets, ids, false).await
+}
+
+async fn old_sides_that(
+    targets: &Targets,
+    ids: &[&str],
+    all_or_nothing: bool,
+) -> Vec<(String, OldSide)> {
+    let routes = ids.iter().map(|&id| GoingBack {
+        route: RouteId::from(id),
+        meter: id.to_owned(),
+        all_or_nothing,
+    });
     let wrong = targets.old_sides(routes).await.into_iter();
     wrong.map(|(route, old_side)| (route.to_string(), old_side)).collect()
 }
@@ -224,10 +236,11 @@ async fn a_load_balancer_is_found_by_the_name_that_a_record_points_to() {
         names(&["lb11.eu-central-1.elb.amazonaws.com", "gone.eu-central-1.elb.amazonaws.com"]);
     let found = find(&targets, &asked).await.expect("found");
     // The one that is being deregistered gets no requests.
-    let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2 };
-    let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0 };
+    let web = Group { id: "lb11-0/1".to_owned(), healthy: 2, registered: 2, by_node: false };
+    let idle = Group { id: "lb11-1/1".to_owned(), healthy: 0, registered: 0, by_node: false };
     let lb11 = Backend {
         called: "load balancer app/lb11/1".to_owned(),
+        id: format!("{ARN}:loadbalancer/app/lb11/1"),
         meter: "app/lb11/1".to_owned(),
         active: true,
         groups: vec![web, idle],
@@ -295,9 +308,15 @@ fn group_arns(groups: &[&str]) -> BTreeSet<String> {
 async fn a_target_group_is_found_by_its_arn_and_counted_apart_from_its_load_balancer() {
     let (targets, calls) = account(12);
     let found = find(&targets, &group_arns(&["lb3-0/1", "lb4-1/1"])).await.expect("found");
-    let group = |id: &str, healthy| Group { id: id.to_owned(), healthy, registered: healthy };
+    let group = |id: &str, healthy| Group {
+        id: id.to_owned(),
+        healthy,
+        registered: healthy,
+        by_node: false,
+    };
     let backend = |balancer: &str, group: Group| Backend {
         called: format!("target group {}", group.id),
+        id: format!("{ARN}:targetgroup/{}", group.id),
         meter: format!("app/{balancer}/1,targetgroup/{}", group.id),
         active: true,
         groups: vec![group],
@@ -334,6 +353,25 @@ async fn many_target_groups_of_their_own_take_a_list_and_one_call_for_their_host
     assert_eq!(found.len(), 30);
     assert_eq!((count(&calls, "groups"), count(&calls, "metrics")), (7, 1));
     assert_eq!(count(&calls, "health"), 0);
+}
+
+#[tokio::test]
+async fn a_part_of_a_load_balancer_goes_back_to_all_of_it_where_that_is_left_out_as_a_whole() {
+    let dead: Group1 = (&[UNHEALTHY], None);
+    let meter = |groups: &[usize]| {
+        let groups = groups.iter().map(|group| format!(",targetgroup/lb0-{group}/1"));
+        format!("app/lb0/1{}", groups.collect::<String>())
+    };
+    let (fine, partly, idle) = (meter(&[0, 1]), meter(&[1, 2]), meter(&[3]));
+    let asked = [&fine, &partly, &idle].map(String::as_str);
+    let (targets, _) = account_of(vec![vec![WEB, WEB, dead, IDLE]]);
+    let part = |id: &String, old_side| (id.clone(), old_side);
+    let alone = [part(&partly, OldSide::PartlyUnhealthy), part(&idle, OldSide::Dead)];
+    assert_eq!(old_sides(&targets, &asked).await, alone);
+    let (targets, calls) = account_of(vec![vec![WEB, WEB, dead, IDLE]]);
+    let all = [part(&fine, OldSide::PartlyUnhealthy)].into_iter().chain(alone);
+    assert_eq!(old_sides_that(&targets, &asked, true).await, all.collect::<Vec<_>>());
+    assert_eq!((count(&calls, "groups"), count(&calls, "health")), (1, 4), "each is asked once");
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use aws_sdk_cloudwatch::types::{
     StateValue, StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::{Counts, Health, Latency, LatencyBy, Meter, Series, Window};
+use cutover_core::{
+    Backend, Busiest, Counts, Group, Health, Latency, LatencyBy, Meter, Series, Window,
+};
 use jiff::Timestamp;
 
 use crate::fake::{Answer, Classes, Fake, client};
@@ -392,6 +394,72 @@ async fn an_answer_that_never_ends_is_not_followed() {
     let failure =
         cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &Health::default()).await;
     assert_eq!(failure.expect_err("endless").name(), "Internal");
+}
+
+#[tokio::test]
+async fn several_target_groups_of_one_meter_are_added_up() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 900.0), (1, 900.0)]),
+        ("app/a/1 targetgroup/g/1 RequestCount", &[(0, 100.0)]),
+        ("app/a/1 targetgroup/h/1 RequestCount", &[(0, 20.0), (1, 30.0)]),
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_5XX_Count", &[(0, 7.0)]),
+        ("app/a/1 targetgroup/h/1 TargetConnectionErrorCount", &[(0, 2.0), (1, 3.0)]),
+        ("app/a/1 targetgroup/g/1 TargetResponseTime", &[(0, 4.0)]),
+        ("app/a/1 targetgroup/h/1 TargetResponseTime", &[(0, 6.0)]),
+    ]);
+    let both = [balancer("app/a/1,targetgroup/g/1,targetgroup/h/1", &[])];
+    let counted = cloudwatch.series(&both, window(3), &slow(LatencyBy::Count)).await;
+    let counted = &counted.expect("told")[0];
+    assert_eq!(counted.counts, [counts(120, 9), counts(30, 3), None]);
+    assert_eq!(counted.shared, [counts(900, 0), counts(900, 0), None]);
+    assert_eq!(counted.latency, [Some(Latency::Slow(10)), Some(Latency::Slow(0)), None]);
+    let timed = cloudwatch.series(&both, window(1), &slow(LatencyBy::Percentile)).await;
+    let worst = Some(Latency::Percentile(6.0));
+    assert_eq!(timed.expect("told")[0].latency, [worst], "the worse of both");
+}
+
+#[tokio::test]
+async fn the_busiest_hour_of_a_day_has_the_hosts_of_that_hour() {
+    // A point an hour from the midnight before; it is 00:30.
+    let cloudwatch = answering(|input| {
+        let start_s = input.start_time().expect("always").secs();
+        assert_eq!((start_s, input.end_time().expect("always").secs()), (0, 25 * 3600));
+        let results = input.metric_data_queries().iter().map(|query| {
+            let points: &[(i64, f64)] = match name(query).as_str() {
+                "app/a/1 RequestCount" => &[(3, 70.0), (12, 9_000.0), (24, 50.0)],
+                "app/a/1 targetgroup/x/1 HealthyHostCount" => &[(3, 2.0), (12, 8.0)],
+                "app/a/1 targetgroup/y/1 HealthyHostCount" => &[(3, 99.0), (12, 4.0)],
+                _ => &[],
+            };
+            let at = points.iter().map(|(hour, _)| DateTime::from_secs(3600 * hour)).collect();
+            MetricDataResult::builder()
+                .set_id(query.id().map(str::to_owned))
+                .set_timestamps(Some(at))
+                .set_values(Some(points.iter().map(|(_, value)| *value).collect()))
+                .status_code(StatusCode::Complete)
+                .build()
+        });
+        let results = Some(results.collect());
+        Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
+    });
+    let backend = |id: &str, by_node| {
+        let group = |id: &str| Group { id: id.to_owned(), healthy: 1, registered: 1, by_node };
+        Backend {
+            called: format!("load balancer {id}"),
+            id: id.to_owned(),
+            meter: id.to_owned(),
+            active: true,
+            groups: vec![group("x/1"), group("y/1")],
+        }
+    };
+    let now = Timestamp::from_second(24 * 3600 + 1800).expect("in range");
+    for (by_node, hosts) in [(false, 12), (true, 8)] {
+        let (a, silent) = (backend("app/a/1", by_node), backend("app/s/1", by_node));
+        let busiest = cloudwatch.busiest_hours(&[&a, &silent], now).await.expect("told");
+        let at = Timestamp::from_second(12 * 3600).expect("in range");
+        let expected = Busiest { at, requests: 9_000, hosts };
+        assert_eq!(busiest, [("app/a/1".to_owned(), expected)].into(), "nodes: {by_node}");
+    }
 }
 
 #[tokio::test]

@@ -121,14 +121,17 @@ async fn records_that_cannot_be_are_read_as_what_a_route_must_not_be() {
     checked.health_check_id = Some("abc".to_owned());
     let zone = FakeZone::new([odd.clone(), checked]);
     let all = records(&zone.client(), "Z1").await.expect("nothing far away stops a cutover");
-    assert_eq!((all[0].policy, all[0].weight), (Policy::Other, None));
+    assert_eq!((&all[0].policy, all[0].weight), (&Policy::Other, None));
     assert_eq!(all[0].ttl_s, Some(u32::MAX));
-    assert_eq!((all[1].policy, all[1].weight), (Policy::Weighted, Some(1)));
+    assert_eq!((&all[1].policy, all[1].weight), (&Policy::Weighted, Some(1)));
     assert_eq!(all[1].health_check_id.as_deref(), Some("abc"));
     odd.weight = Some(-1);
-    let zone = FakeZone::new([odd]);
+    let mut managed = plain("managed.example.com", "A", "blue", 1, 60, &["192.0.2.1"]);
+    managed.traffic_policy_instance_id = Some("7b9f".to_owned());
+    let zone = FakeZone::new([odd, managed]);
     let all = records(&zone.client(), "Z1").await.expect("read");
     assert_eq!(all[0].policy, Policy::Other);
+    assert_eq!(all[1].policy, Policy::TrafficPolicy("7b9f".to_owned()));
 }
 
 #[tokio::test]

@@ -42,9 +42,12 @@ impl Telemetry for Counting {
 }
 
 fn behind(side: &str) -> (String, Behind) {
-    let groups = vec![Group { id: format!("{side}/1"), healthy: 3, registered: 3 }];
+    let groups = vec![Group { id: format!("{side}/1"), healthy: 3, registered: 3, by_node: false }];
     let (called, meter) = (format!("load balancer app/{side}/1"), format!("app/{side}/1"));
-    (side.to_owned(), Behind::Found(Backend { called, meter, active: true, groups }))
+    (
+        side.to_owned(),
+        Behind::Found(Backend { called, id: side.to_owned(), meter, active: true, groups }),
+    )
 }
 
 /// What was asked for a request, ids and number of periods, and of which there is a history.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Cutover, Phase, Route, Status};
 use crate::failure::Failure;
-use crate::meter::OldSide;
+use crate::meter::{GoingBack, OldSide};
 use crate::next::{Action, Next};
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Fence, Live, Move, Moved, RouteId, Shifted, Split, Way, Weights};
@@ -56,10 +56,12 @@ impl Cutover {
         self
     }
 
-    /// The routes that must go back, each with the id of its old side's meter.
-    pub fn going_back(&self) -> impl Iterator<Item = (RouteId, String)> {
+    /// The routes that must go back, each with its old side.
+    pub fn going_back(&self) -> impl Iterator<Item = GoingBack> {
         self.with_status(Status::RollingBack).filter_map(|route| {
-            Some((route.name.clone(), self.meters.get(route.old_meter)?.id.clone()))
+            let meter = self.meters.get(route.old_meter)?.id.clone();
+            let all_or_nothing = route.all_or_nothing;
+            Some(GoingBack { route: route.name.clone(), meter, all_or_nothing })
         })
     }
 

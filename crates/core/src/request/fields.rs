@@ -67,6 +67,14 @@ impl<'p> Fields<'p> {
         Fields { given, defaults, known: Vec::new(), problems: self.problems }
     }
 
+    /// The same, or `None` when no object is in either.
+    pub(crate) fn object_if_given(&mut self, name: &'static str) -> Option<Fields<'_>> {
+        let is_object = |layer: &&Layer| layer.left.get(name).is_some_and(Value::is_object);
+        let is_given = [&self.given, &self.defaults].iter().any(is_object);
+        let fields = self.object(name);
+        is_given.then_some(fields)
+    }
+
     /// A field that `read` makes something of, out of its value and its name with the path; what it
     /// refuses is `None`, with a problem.
     pub fn read<T>(

@@ -2,6 +2,8 @@
 
 pub mod fields;
 pub mod health;
+mod judgeable;
+pub mod probe;
 pub mod ramp;
 pub mod router;
 pub mod start;
@@ -13,6 +15,7 @@ use crate::limits::{ALARMS_PER_CALL, EXECUTION_S_MAX, SHORT_PERIODS_S, SIDE_NAME
 use crate::percent::Percent;
 use crate::request::fields::Fields;
 use crate::request::health::{Health, LatencyBy, OnNoData};
+use crate::request::probe::Probe;
 use crate::request::ramp::Ramp;
 use crate::request::router::RouterSyntax;
 use crate::router::RouteId;
@@ -61,6 +64,8 @@ pub struct Request {
     pub resume: bool,
     /// Put a fence beside each route, which each write replaces.
     pub fence: bool,
+    /// Requests of cutover's own to both sides before the start; none without it.
+    pub probe: Option<Probe>,
     /// Only check and plan.
     pub dry_run: bool,
     /// What was laid under it: another execution's input is read over the same.
@@ -113,9 +118,10 @@ impl Request {
         }
     }
 
-    /// Every reason why its ramp is too long for one execution, when a change takes `settle_s` seconds to show.
+    /// Every reason why its ramp cannot be walked, when a change takes `settle_s` seconds to show: it is too long for
+    /// one execution, or leaves no time to judge.
     #[must_use]
-    pub fn too_long(&self, settle_s: u32) -> Vec<Problem> {
+    pub fn unfit(&self, settle_s: u32) -> Vec<Problem> {
         let history = self.ramp.check_history(&self.health, settle_s, self.ready_timeout_s);
         let longest_s = self.ramp.duration_s(settle_s)
             + u64::from(self.ready_timeout_s)
@@ -127,7 +133,7 @@ impl Request {
             );
             Problem::new("ramp_too_slow", message)
         });
-        history.err().into_iter().chain(duration).collect()
+        history.err().into_iter().chain(duration).chain(self.never_judged()).collect()
     }
 
     fn read(mut fields: Fields<'_>, syntaxes: &[RouterSyntax], period_s_min: u32) -> Option<Self> {
@@ -169,6 +175,7 @@ impl Request {
         let resume = fields.or("resume", false, flag, |_| true);
         let fence = fields.or("fence", true, flag, |_| true);
         let dry_run = fields.or("dry_run", false, flag, |_| true);
+        let probe = fields.object_if_given("probe").and_then(Probe::read);
         fields.finish();
         Some(Self {
             new: new?,
@@ -185,6 +192,7 @@ impl Request {
             ready_timeout_s,
             resume,
             fence,
+            probe,
             dry_run,
             defaults: Value::Null,
         })
@@ -593,7 +601,7 @@ pub(crate) mod tests {
         }
     }
 
-    const FIELDS: [&str; 16] = [
+    const FIELDS: [&str; 17] = [
         "new",
         "old",
         "router",
@@ -610,6 +618,7 @@ pub(crate) mod tests {
         "resume",
         "fence",
         "dry_run",
+        "probe",
     ];
     const HEALTH_FIELDS: [&str; 14] = [
         "period_s",
@@ -643,7 +652,7 @@ pub(crate) mod tests {
             },
             "capacity_min_percent": 1, "resolvers": 1, "isolate": true, "max_failed_routes": 1,
             "external_dns": "refuse", "ready_timeout_s": 1, "resume": true,
-            "fence": false, "dry_run": true
+            "fence": false, "dry_run": true, "probe": {"path": "/healthz", "count": 5}
         })
     }
 
@@ -680,7 +689,9 @@ pub(crate) mod tests {
         });
         let entries = ["routes", "health/alarms"]
             .map(|list| (format!("/{list}/0"), format!("{}[0]", list.replace('/', "."))));
-        top.chain(health).chain(steps).chain(entries).collect()
+        let probe = ["path", "count"];
+        let probe = probe.map(|name| (format!("/probe/{name}"), format!("probe.{name}")));
+        top.chain(health).chain(steps).chain(entries).chain(probe).collect()
     }
 
     /// Any JSON, a few levels deep; its texts are no words of a request.

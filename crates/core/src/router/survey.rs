@@ -156,6 +156,8 @@ pub enum Behind {
 pub struct Backend {
     /// What it is called in a sentence, after "the old" or "the new": what kind of thing, and its name.
     pub called: String,
+    /// Its own id, by which its service finds it.
+    pub id: String,
     /// Names it to the telemetry.
     pub meter: String,
     /// Whether it takes requests already.
@@ -173,6 +175,9 @@ pub struct Group {
     pub healthy: u32,
     /// All of its targets that may get requests.
     pub registered: u32,
+    /// Whether its targets are the nodes of a cluster, which every other such group has as well: they say little about
+    /// how much serves behind them.
+    pub by_node: bool,
 }
 
 impl Backend {
@@ -180,6 +185,16 @@ impl Backend {
     #[must_use]
     pub fn healthy(&self) -> u32 {
         self.groups.iter().map(|group| group.healthy).fold(0, u32::saturating_add)
+    }
+
+    /// Its healthy targets, each once: groups of nodes have the same ones.
+    #[must_use]
+    pub fn distinct(&self) -> u32 {
+        let healthy = |by_node| {
+            let of = self.groups.iter().filter(move |group| group.by_node == by_node);
+            of.map(|group| group.healthy)
+        };
+        healthy(false).fold(healthy(true).max().unwrap_or(0), u32::saturating_add)
     }
 
     /// Its groups without a healthy target, also those that are empty.

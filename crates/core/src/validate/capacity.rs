@@ -3,21 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Validation, counted_lately};
-use crate::evidence::Counts;
+use crate::evidence::{Counts, Series};
 use crate::failure::Problem;
 use crate::request::health::OnNoData;
 use crate::router::lumps::{hosts_needed, worst_share};
 use crate::router::survey::{Backend, Behind, Endpoint, Found, Splitting};
 use crate::router::{RouteId, Side};
 use crate::validate::facts::History;
-use crate::words::listed;
+use crate::words::{grouped, listed};
 
 /// Complete periods of the old side's traffic that are looked at before the start.
 pub const TRAFFIC_PERIODS: u32 = 15;
 
+/// What serves the two sides of some routes, and the first of these.
+struct Pair {
+    route: RouteId,
+    old: Backend,
+    new: Backend,
+    /// Whether they serve these routes and nothing else.
+    is_own: bool,
+    /// Whether its router sends nothing to the new side while one of its groups has no healthy target.
+    may_be_left_out: bool,
+}
+
 impl Found {
     /// Where a side's requests end up.
-    pub(super) const fn endpoint(&self, side: Side) -> &Endpoint {
+    pub(crate) const fn endpoint(&self, side: Side) -> &Endpoint {
         match side {
             Side::Old => &self.old,
             Side::New => &self.new,
@@ -26,9 +37,9 @@ impl Found {
 }
 
 impl Validation {
-    /// What stands behind a side of a route, if it counts requests.
+    /// What stands behind a side of a route.
     pub(super) fn backend(&self, found: &Found, side: Side) -> Option<&Backend> {
-        self.facts.backend(&found.endpoint(side).id)
+        self.facts.serving(found, side)
     }
 
     /// The meters of a side, each once.
@@ -40,9 +51,9 @@ impl Validation {
 
     pub(super) fn look_behind_endpoints(&mut self) {
         // Whether a router leaves a side out is a route's matter: two routes of one pair may differ in it.
-        let mut pairs: BTreeMap<(String, String), (RouteId, Option<&'static str>)> =
-            BTreeMap::new();
+        let mut pairs: BTreeMap<(String, String), Pair> = BTreeMap::new();
         let mut olds: BTreeMap<Endpoint, RouteId> = BTreeMap::new();
+        let mut news: BTreeMap<Endpoint, RouteId> = BTreeMap::new();
         let routes = std::mem::take(&mut self.survey.routes);
         for found in &routes {
             let old = self.look_behind(found, Side::Old);
@@ -50,29 +61,102 @@ impl Validation {
             if old {
                 olds.entry(found.old.clone()).or_insert_with(|| found.route.clone());
             }
-            if old && new {
-                let pair = pairs.entry((found.old.id.clone(), found.new.id.clone()));
-                let (_, all_or_nothing) = pair.or_insert((found.route.clone(), None));
-                *all_or_nothing = all_or_nothing.or(found.new.all_or_nothing);
-            }
+            let both = (self.backend(found, Side::Old), self.backend(found, Side::New));
+            let (true, true, (Some(old), Some(new))) = (old, new, both) else { continue };
+            news.entry(found.new.clone()).or_insert_with(|| found.route.clone());
+            let key = (old.meter.clone(), new.meter.clone());
+            let pair = pairs.entry(key).or_insert_with(|| Pair {
+                route: found.route.clone(),
+                old: old.clone(),
+                new: new.clone(),
+                is_own: self.facts.own(&found.new.id, &found.route) == Some(new),
+                may_be_left_out: false,
+            });
+            pair.may_be_left_out |= found.new.all_or_nothing.is_some();
         }
         self.survey.routes = routes;
         for (endpoint, route) in olds {
             self.look_at_old_groups(&route, &endpoint);
         }
-        for ((old_id, new_id), (route, all_or_nothing)) in pairs {
-            let of = |id| self.facts.backend(id).cloned();
-            let (Some(old), Some(new)) = (of(&old_id), of(&new_id)) else { continue };
-            if old.meter == new.meter {
-                let message = format!(
-                    "both sides end at the same {}: point the new side at that of the new cluster",
-                    new.called
-                );
-                self.refuse(Problem::of(&route, "same_endpoint", message));
-                continue;
+        for (endpoint, route) in news {
+            self.look_at_new_groups(&route, &endpoint);
+        }
+        for pair in pairs.into_values() {
+            self.look_at_pair(&pair);
+        }
+    }
+
+    /// Compares what serves both sides of some routes.
+    fn look_at_pair(&mut self, pair: &Pair) {
+        let Pair { route, old, new, .. } = pair;
+        if old.meter == new.meter {
+            let message = format!(
+                "both sides end at the same {}: point the new side at that of the new cluster",
+                new.called
+            );
+            self.refuse(Problem::of(route, "same_endpoint", message));
+            return;
+        }
+        self.compare_capacity(pair);
+        self.look_at_dead_groups(pair);
+    }
+
+    fn compare_capacity(&mut self, pair: &Pair) {
+        let Pair { route, old, new, .. } = pair;
+        if !new.active {
+            let message = format!("the new {} is not active yet: wait until it is", new.called);
+            self.not_yet(Problem::of(route, "not_active", message));
+        }
+        if new.healthy() == 0 {
+            let message = format!(
+                "the new {} has no healthy target yet: wait for one, and look at its health checks if none comes",
+                new.called
+            );
+            self.not_yet(Problem::of(route, "no_healthy_target", message));
+            return;
+        }
+        let percent = self.request.capacity_min_percent;
+        let busiest = self.facts.busiest.get(&old.meter).filter(|then| then.hosts > old.distinct());
+        let (hosts, when) = match busiest {
+            None => (old.distinct(), String::new()),
+            Some(then) => {
+                let requests = grouped(then.requests);
+                let hour = format!("({requests} requests from {})", then.at);
+                (then.hosts, format!(" in its busiest hour of the last day {hour}"))
             }
-            self.compare_capacity(&route, &old, &new);
-            self.look_at_new_groups(&route, all_or_nothing, &new);
+        };
+        let needed = (u64::from(hosts) * u64::from(percent)).div_ceil(100);
+        if u64::from(new.distinct()) < needed {
+            let message = format!(
+                "the new {} has {} healthy targets, the old one {hosts}{when}; capacity_min_percent {percent} asks for \
+                 {needed}: give it more, or lower capacity_min_percent",
+                new.called,
+                new.distinct()
+            );
+            self.not_yet(Problem::of(route, "capacity_too_low", message));
+        }
+    }
+
+    /// What is routed to a group without a healthy target fails. Where it serves a route of the cutover and nothing
+    /// else, that must be mended first; where others share the endpoint, it may be somebody else's.
+    fn look_at_dead_groups(&mut self, pair: &Pair) {
+        let Pair { route, old, new, is_own, may_be_left_out } = pair;
+        let (of_old, of_new) = (without_healthy_target(old), without_healthy_target(new));
+        let sentence = |side: &str, backend: &Backend, groups: &[String]| {
+            format!(
+                "groups of targets of the {side} {} have no healthy one: {}; what is routed to them fails: give each of \
+                 them one first",
+                backend.called,
+                listed(groups)
+            )
+        };
+        if !of_old.is_empty() {
+            let problem = Problem::of(route, "unhealthy_group", sentence("old", old, &of_old));
+            if *is_own { self.refuse_for_now(problem) } else { self.warn(problem) }
+        }
+        if !of_new.is_empty() && new.healthy() > 0 && !may_be_left_out {
+            let problem = Problem::of(route, "unhealthy_group", sentence("new", new, &of_new));
+            if *is_own { self.not_yet(problem) } else { self.warn(problem) }
         }
     }
 
@@ -130,56 +214,19 @@ impl Validation {
     }
 
     /// The same of the new side keeps all traffic on the old one.
-    fn look_at_new_groups(
-        &mut self,
-        route: &RouteId,
-        all_or_nothing: Option<&'static str>,
-        new: &Backend,
-    ) {
-        let groups = without_healthy_target(new);
-        if groups.is_empty() || new.healthy() == 0 {
+    fn look_at_new_groups(&mut self, route: &RouteId, endpoint: &Endpoint) {
+        let (Some(new), Some(clause)) = (self.facts.backend(&endpoint.id), endpoint.all_or_nothing)
+        else {
             return;
-        }
-        if let Some(clause) = all_or_nothing {
+        };
+        let groups = without_healthy_target(new);
+        if !groups.is_empty() && new.healthy() > 0 {
             let message = format!(
                 "groups of targets of the new {} have no healthy one yet: {}; {clause}",
                 new.called,
                 listed(&groups)
             );
             self.not_yet(Problem::of(route, "new_side_left_out", message));
-        } else {
-            let message = format!(
-                "groups of targets of the {} have no healthy one: {}; what is routed to them will fail: \
-                 give each of them one first",
-                new.called,
-                listed(&groups)
-            );
-            self.warn(Problem::new("unhealthy_group", message));
-        }
-    }
-
-    fn compare_capacity(&mut self, route: &RouteId, old: &Backend, new: &Backend) {
-        if !new.active {
-            let message = format!("the new {} is not active yet: wait until it is", new.called);
-            self.not_yet(Problem::of(route, "not_active", message));
-        }
-        let percent = u64::from(self.request.capacity_min_percent);
-        let needed = (u64::from(old.healthy()) * percent).div_ceil(100);
-        if new.healthy() == 0 {
-            let message = format!(
-                "the new {} has no healthy target yet: wait for one, and look at its health checks if none comes",
-                new.called
-            );
-            self.not_yet(Problem::of(route, "no_healthy_target", message));
-        } else if u64::from(new.healthy()) < needed {
-            let message = format!(
-                "the new {} has {} healthy targets, the old one {}; capacity_min_percent {percent} asks for \
-                 {needed}: give it more, or lower capacity_min_percent",
-                new.called,
-                new.healthy(),
-                old.healthy()
-            );
-            self.not_yet(Problem::of(route, "capacity_too_low", message));
         }
     }
 
@@ -212,12 +259,48 @@ impl Validation {
         }
     }
 
+    /// Steps whose requests will not suffice to judge them, by what the old side had lately.
+    pub(super) fn warn_of_thin_steps(&mut self, history: &History) {
+        let mut thin: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for found in &self.survey.routes {
+            let Some(old) = self.backend(found, Side::Old) else { continue };
+            let series = history.get(&old.meter).filter(|series| counted_lately(Some(series)));
+            let Some(series) = series else { continue };
+            let old_share = 1.0 - found.live.share().unwrap_or(0.0);
+            let in_newest = |periods| requests_in_newest(series, periods) / old_share.max(0.01);
+            for step in self.request.thin_steps(in_newest) {
+                let steps = thin.entry(old.called.clone()).or_default();
+                if !steps.contains(&step) {
+                    steps.push(step);
+                }
+            }
+        }
+        let outcome = match self.request.health.on_no_data {
+            OnNoData::Advance => "goes on unjudged",
+            OnNoData::RollBack => "goes back",
+        };
+        for (called, steps) in thin {
+            let message = format!(
+                "as the old {called} is used now, the new side will count too few requests while a step bakes and is \
+                 held, where requests_min asks for {}: {}; such a step {outcome} after hold_max_s: give it a longer bake, \
+                 begin with a larger share or lower requests_min",
+                self.request.health.requests_min,
+                listed(&steps)
+            );
+            self.warn(Problem::new("thin_step", message));
+        }
+    }
+
     /// What fails on no known side is a limit for both together: a cutover that begins over it would go back at once.
     pub(super) fn look_at_shared_failures(&mut self, history: &History) {
         let limit = self.request.health.error_rate_max;
         let mut over: BTreeMap<String, (f64, Vec<String>)> = BTreeMap::new();
         for found in &self.survey.routes {
             let Some(old) = self.backend(found, Side::Old) else { continue };
+            // What its old endpoint answers by itself, the new side's does not.
+            if self.facts.own(&found.old.id, &found.route) == Some(old) {
+                continue;
+            }
             let shared = history.get(&old.meter).map_or(&[][..], |series| &series.shared);
             let late: Counts =
                 shared.iter().rev().take(TRAFFIC_PERIODS as usize).flatten().copied().sum();
@@ -244,17 +327,18 @@ impl Validation {
             return;
         }
         let linger_s = self.linger_s();
-        let pairs: BTreeSet<(&String, &String)> =
-            self.survey.routes.iter().map(|found| (&found.old.id, &found.new.id)).collect();
+        let both = |found| Some((self.backend(found, Side::Old)?, self.backend(found, Side::New)?));
+        let pairs: BTreeMap<(&str, &str), (&Backend, &Backend)> = (self.survey.routes.iter())
+            .filter_map(both)
+            .map(|(old, new)| ((old.meter.as_str(), new.meter.as_str()), (old, new)))
+            .collect();
         let mut warnings = Vec::new();
-        for (old, new) in pairs {
-            let of = |id| self.facts.backend(id);
-            let (Some(old), Some(new)) = (of(old), of(new)) else { continue };
+        for (old, new) in pairs.into_values() {
             let lump = self.request.ramp.steps().iter().find_map(|step| {
                 let worst =
                     worst_share(step.percent, self.request.resolvers, linger_s, step.bake_s);
-                let needed = hosts_needed(worst, old.healthy());
-                (needed > new.healthy()).then_some((step.percent, worst, needed))
+                let needed = hosts_needed(worst, old.distinct());
+                (needed > new.distinct()).then_some((step.percent, worst, needed))
             });
             if let Some((share, worst, needed)) = lump {
                 let message = format!(
@@ -264,7 +348,7 @@ impl Validation {
                     crate::words::percent(worst),
                     new.called,
                     old.called,
-                    new.healthy()
+                    new.distinct()
                 );
                 warnings.push(Problem::new("lumpy_split", message));
             }
@@ -273,6 +357,43 @@ impl Validation {
     }
 }
 
+/// Requests that a meter counts in this many periods, by its newest ones: those, or as many as it has been counting
+/// for.
+fn requests_in_newest(series: &Series, periods: u32) -> f64 {
+    let wanted = usize::try_from(periods.max(TRAFFIC_PERIODS)).unwrap_or(usize::MAX);
+    let newest = series.counts.iter().rev().take(wanted);
+    let (mut requests, mut since, mut seen) = (0_u64, 0_u32, 0_u32);
+    for counts in newest {
+        seen += 1;
+        if let Some(counts) = counts {
+            requests = requests.saturating_add(counts.requests);
+            since = seen;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let rate = requests as f64 / f64::from(since.max(1));
+    rate * f64::from(periods)
+}
+
 fn without_healthy_target(backend: &Backend) -> Vec<String> {
     backend.groups_without_healthy_target().map(|group| group.id.clone()).collect()
+}
+
+impl Validation {
+    /// Says what targets that are nodes do not tell.
+    pub(super) fn warn_of_nodes(&mut self) {
+        let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, Side::New));
+        let of_nodes = backends.filter(|new| new.groups.iter().any(|group| group.by_node));
+        let called: BTreeSet<String> = of_nodes.map(|new| new.called.clone()).collect();
+        if called.is_empty() {
+            return;
+        }
+        let called: Vec<String> = called.into_iter().collect();
+        let message = format!(
+            "the targets of the new {} are nodes, each of them in every group: capacity is compared by nodes, and how \
+             many pods serve on them is not seen; look that as many run as on the old side",
+            listed(&called)
+        );
+        self.warn(Problem::new("node_targets", message));
+    }
 }

@@ -1,12 +1,13 @@
 //! What validation needs to know of the world, in plain types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::cutover::Execution;
 use crate::evidence::Series;
-use crate::router::survey::{Backend, Behind};
+use crate::router::survey::{Backend, Behind, Found};
+use crate::router::{RouteId, Side};
 
 /// Which execution validates, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +37,47 @@ pub struct Running {
     pub input: Option<String>,
 }
 
+/// How one route's requests enter an endpoint that other names may share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entrance {
+    /// What serves this route and nothing else; `None` where that cannot be told.
+    pub own: Option<Backend>,
+    /// Other names whose requests the endpoint takes.
+    pub others: BTreeSet<String>,
+    /// Each door of the endpoint, by what people call it.
+    pub doors: BTreeMap<String, Door>,
+}
+
+/// One door of an endpoint: where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The fixed answer that all requests of the route get, after "answers with"; `None` where targets get some of them,
+    /// or it leads elsewhere.
+    pub fixed_answer: Option<String>,
+    /// Ids of the certificates that it shows, none without TLS; `None` where nobody has looked.
+    pub certificates: Option<BTreeSet<String>>,
+}
+
+/// The hour of a day in which most requests came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busiest {
+    /// When it began.
+    pub at: Timestamp,
+    /// Its requests.
+    pub requests: u64,
+    /// Most hosts that were healthy at once in it.
+    pub hosts: u32,
+}
+
 /// What was found out about endpoints, alarms and executions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// What stands behind each endpoint, by its id.
     pub behind: BTreeMap<String, Behind>,
+    /// How the requests of a route enter an endpoint, by the endpoint's id; none where nobody has looked.
+    pub entrances: BTreeMap<(String, RouteId), Entrance>,
+    /// What each meter of the old side counted in its busiest hour of the last day.
+    pub busiest: BTreeMap<String, Busiest>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,
     /// Other running executions.
@@ -54,6 +91,28 @@ impl Facts {
             Behind::Found(backend) => Some(backend),
             Behind::Nothing { .. } | Behind::Never { .. } => None,
         }
+    }
+
+    /// How a route's requests enter an endpoint, if somebody has looked.
+    pub(super) fn entrance(&self, endpoint: &str, route: &RouteId) -> Option<&Entrance> {
+        self.entrances.get(&(endpoint.to_owned(), route.clone()))
+    }
+
+    /// What stands behind a side of a route, if it counts requests: what serves the route alone, where that can be told
+    /// of both sides, so that they are counted alike.
+    #[must_use]
+    pub fn serving(&self, found: &Found, side: Side) -> Option<&Backend> {
+        let own = |side| self.own(&found.endpoint(side).id, &found.route);
+        match (own(Side::Old), own(Side::New), side) {
+            (Some(old), Some(_), Side::Old) => Some(old),
+            (Some(_), Some(new), Side::New) => Some(new),
+            _ => self.backend(&found.endpoint(side).id),
+        }
+    }
+
+    /// What serves a route alone behind an endpoint.
+    pub(super) fn own(&self, endpoint: &str, route: &RouteId) -> Option<&Backend> {
+        self.entrance(endpoint, route)?.own.as_ref()
     }
 }
 

@@ -6,7 +6,9 @@
 
 pub(crate) mod accept;
 mod capacity;
+mod entrances;
 pub mod facts;
+pub mod probes;
 mod rivals;
 
 use crate::cutover::Cutover;
@@ -57,12 +59,13 @@ impl Validation {
         let mut validation = Self { request, attempt, facts, survey };
         validation.look_at_splits();
         validation.look_behind_endpoints();
+        validation.look_at_entrances();
         validation.look_at_alarms();
         validation.look_at_rivals(routers);
         validation.look_at_marks();
         validation.wait_for_stragglers();
         validation.leave_out_what_is_there();
-        for problem in validation.request.too_long(validation.settle_s()) {
+        for problem in validation.request.unfit(validation.settle_s()) {
             validation.refuse(problem);
         }
         validation
@@ -85,6 +88,12 @@ impl Validation {
         &self.request
     }
 
+    /// The survey, and the facts about it.
+    #[must_use]
+    pub const fn survey_and_facts(&self) -> (&Survey, &Facts) {
+        (&self.survey, &self.facts)
+    }
+
     /// The request, and the survey to add to it what was costly to find out.
     pub const fn request_and_survey(&mut self) -> (&Request, &mut Survey) {
         (&self.request, &mut self.survey)
@@ -100,9 +109,12 @@ impl Validation {
         // While the new side is waited for, nobody has asked for the traffic yet.
         if !self.is_waiting() {
             self.look_at_traffic(history);
+            self.warn_of_thin_steps(history);
             self.look_at_shared_failures(history);
         }
         self.warn_of_lumps();
+        self.warn_of_shared_counts();
+        self.warn_of_nodes();
         let cutover = self.cutover(history);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.survey.findings.is_empty()) {
             self.refuse_what_is_too_large(cutover);

@@ -11,7 +11,8 @@ use crate::next::Action;
 use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};
-use crate::validate::facts::Running;
+use crate::validate::facts::{Busiest, Door, Entrance, Running};
+use crate::validate::probes::{Answered, Probed};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
@@ -36,9 +37,10 @@ fn found(name: &str) -> Found {
 fn backend(id: &str, healthy: u32) -> Behind {
     Behind::Found(Backend {
         called: format!("balancer {id}"),
+        id: id.to_owned(),
         meter: id.to_owned(),
         active: true,
-        groups: vec![Group { id: format!("{id}/1"), healthy, registered: 3 }],
+        groups: vec![Group { id: format!("{id}/1"), healthy, registered: 3, by_node: false }],
     })
 }
 
@@ -546,7 +548,12 @@ fn what_two_routes_share_is_said_once_even_if_only_one_of_them_is_left_out() {
     assert_eq!(codes(&problems), ["not_active"]);
 
     let mut group = mixed();
-    green(&mut group).groups.push(Group { id: "green/2".into(), healthy: 0, registered: 1 });
+    green(&mut group).groups.push(Group {
+        id: "green/2".into(),
+        healthy: 0,
+        registered: 1,
+        by_node: false,
+    });
     let Err(Failure::NotReady(problems)) = group.validate() else { panic!("not waited for") };
     assert_eq!(codes(&problems), ["new_side_left_out"]);
 }
@@ -570,4 +577,265 @@ fn quiet_routes_that_may_advance_without_data_are_only_warned_about() {
     given.history.clear();
     let cutover = given.validate().expect("accepted");
     assert_eq!(cutover.warnings[0].code, "no_old_traffic");
+}
+
+#[test]
+fn steps_that_will_be_too_thin_to_judge_are_named_before_the_start() {
+    let case = include_str!("../../tests/data/requests/lowtraffic_day.json");
+    let mut given = Given::fine();
+    given.request = serde_json::from_str(case).expect("JSON");
+    let day = |requests| Series {
+        counts: vec![Some(Counts { requests, errors: 0 }); 1440],
+        ..Series::default()
+    };
+    given.history.insert("blue".to_owned(), day(4));
+    let warnings = given.validate().expect("only warned").warnings;
+    let warning = warnings.iter().find(|problem| problem.code == "thin_step").expect("warned");
+    assert!(warning.message.contains("step 1 (10 %): about 80; such a step goes back after"));
+    given.history.insert("blue".to_owned(), day(1000));
+    let warnings = given.validate().expect("accepted").warnings;
+    assert!(warnings.iter().all(|problem| problem.code != "thin_step"), "{warnings:?}");
+}
+
+#[test]
+fn a_ramp_that_leaves_no_time_to_judge_is_refused() {
+    for case in [
+        include_str!("../../tests/data/requests/hold0.json"),
+        include_str!("../../tests/data/requests/blind.json"),
+    ] {
+        let mut given = Given::fine();
+        given.request = serde_json::from_str(case).expect("JSON");
+        assert_eq!(given.refused().1, BTreeSet::from(["never_judged".to_owned()]));
+    }
+}
+
+/// A route's part of an endpoint, with the number of its healthy targets.
+fn part(id: &str, healthy: u32) -> Backend {
+    let group = Group { id: format!("{id}/own"), healthy, registered: 3, by_node: false };
+    Backend {
+        called: format!("part of balancer {id}"),
+        id: id.to_owned(),
+        meter: format!("{id},own"),
+        active: true,
+        groups: vec![group],
+    }
+}
+
+fn enter(given: &mut Given, endpoint: &str, route: &str, entrance: Entrance) {
+    given.facts.entrances.insert((endpoint.to_owned(), RouteId::from(route)), entrance);
+}
+
+/// Both sides of the first route can be told apart.
+fn apart() -> Given {
+    let mut given = Given::fine();
+    for side in ["blue", "green"] {
+        let entrance = Entrance { own: Some(part(side, 3)), ..Entrance::default() };
+        enter(&mut given, side, "chat.example.com", entrance);
+    }
+    given.history.insert("blue,own".to_owned(), a_day());
+    given
+}
+
+#[test]
+fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
+    let cutover = apart().validate().expect("accepted");
+    let of = |index: usize| cutover.meters[index].id.as_str();
+    let meters: Vec<_> =
+        cutover.routes.iter().map(|route| (of(route.old_meter), of(route.new_meter))).collect();
+    assert_eq!(meters, [("blue,own", "green,own"), ("blue", "green")]);
+    assert_eq!(cutover.meters[0].hosts, ["blue/own"]);
+
+    let mut failing = a_day();
+    failing.shared = vec![Some(Counts { requests: 100, errors: 90 }); 1440];
+    let mut given = apart();
+    given.history.insert("blue,own".to_owned(), failing);
+    given
+        .validate()
+        .expect("what the old endpoint answers by itself is not shared with the new one");
+
+    let mut half = apart();
+    enter(&mut half, "green", "chat.example.com", Entrance::default());
+    let cutover = half.validate().expect("accepted");
+    assert_eq!(cutover.meters.len(), 2, "counted alike: both together with the other route");
+}
+
+#[test]
+fn capacity_is_that_of_the_route_s_own_groups() {
+    let mut given = apart();
+    let entrance = Entrance { own: Some(part("green", 2)), ..Entrance::default() };
+    enter(&mut given, "green", "chat.example.com", entrance);
+    green(&mut given).groups[0].healthy = 90;
+    let failure = given.validate().expect_err("too few");
+    let problem = &failure.problems()[0];
+    assert_eq!(problem.code, "capacity_too_low");
+    assert!(problem.message.starts_with("the new part of balancer green has 2 healthy targets"));
+}
+
+#[test]
+fn a_dead_group_of_a_route_is_mended_first_and_one_that_may_be_another_s_is_warned_about() {
+    for (side, name) in [("blue", "InvalidInput"), ("green", "NotReady")] {
+        let dead = Group { id: "dead".into(), healthy: 0, registered: 0, by_node: false };
+        let mut given = apart();
+        let mut own = part(side, 3);
+        own.groups.push(dead.clone());
+        let entrance = Entrance { own: Some(own), ..Entrance::default() };
+        enter(&mut given, side, "chat.example.com", entrance);
+        assert_eq!(given.refused(), (name, BTreeSet::from(["unhealthy_group".to_owned()])));
+
+        let mut given = Given::fine();
+        behind(&mut given, side).groups.push(dead);
+        let warnings = given.validate().expect("accepted").warnings;
+        assert_eq!(warnings[0].code, "unhealthy_group", "{side}");
+    }
+}
+
+#[test]
+fn a_new_side_must_suffice_for_the_busiest_hour_of_the_day() {
+    let mut given = Given::fine();
+    let busiest = |hosts| Busiest { at: at(43_200), requests: 60_000, hosts };
+    given.facts.busiest.insert("blue".to_owned(), busiest(2));
+    given.validate().expect("it has more hosts now than then");
+    given.facts.busiest.insert("blue".to_owned(), busiest(8));
+    let failure = given.validate().expect_err("3 of 8");
+    assert_eq!(failure.name(), "NotReady");
+    let problem = &failure.problems()[0];
+    assert_eq!(
+        (problem.code.as_str(), problem.message.as_str()),
+        (
+            "capacity_too_low",
+            "the new balancer green has 3 healthy targets, the old one 8 in its busiest hour of the last day \
+             (60,000 requests from 1970-01-01T12:00:00Z); capacity_min_percent 100 asks for 8: give it more, or \
+             lower capacity_min_percent"
+        )
+    );
+    given.with("capacity_min_percent", json!(30)).validate().expect("3 of 8 are 37 %");
+}
+
+#[test]
+fn nodes_are_counted_once_and_what_they_do_not_tell_is_said() {
+    let nodes = |healthy| Group { id: "n".into(), healthy, registered: 9, by_node: true };
+    let mut given = Given::fine();
+    behind(&mut given, "blue").groups = vec![nodes(5), nodes(4)];
+    green(&mut given).groups = vec![nodes(5)];
+    let cutover = given.validate().expect("5 nodes on both sides");
+    assert_eq!(cutover.warnings[0].code, "node_targets");
+    assert_eq!(cutover.meters[0].baseline.expect("of old").hosts, 9, "as the meter counts them");
+    green(&mut given).groups = vec![nodes(4)];
+    assert_eq!(given.refused().1, BTreeSet::from(["capacity_too_low".to_owned()]));
+}
+
+/// A door that shows these certificates.
+fn door(certificates: &[&str]) -> Door {
+    let certificates = Some(certificates.iter().map(|&id| id.to_owned()).collect());
+    Door { fixed_answer: None, certificates }
+}
+
+fn with_doors(old: &[(&str, Door)], new: &[(&str, Door)]) -> Given {
+    let mut given = Given::fine();
+    for (side, doors) in [("blue", old), ("green", new)] {
+        let doors = doors.iter().map(|(name, door)| ((*name).to_owned(), door.clone())).collect();
+        enter(&mut given, side, "chat.example.com", Entrance { doors, ..Entrance::default() });
+    }
+    given
+}
+
+#[test]
+fn a_new_side_that_does_not_answer_as_the_old_one_does_is_waited_for() {
+    let (plain, tls) = (("80 HTTP", door(&[])), ("443 HTTPS", door(&["a", "b"])));
+    let both = [plain.clone(), tls];
+    with_doors(&both, &both).validate().expect("they are alike");
+    with_doors(&both[..1], &both).validate().expect("one more does no harm");
+    let lacking = with_doors(&both, &both[..1]).validate().expect_err("no TLS");
+    assert_eq!((lacking.name(), lacking.problems()[0].code.as_str()), ("NotReady", "not_answered"));
+    assert_eq!(
+        lacking.problems()[0].message,
+        "chat.example.com would not be answered: the old side listens on 443 HTTPS, and the new one does \
+         not: wait until it does, or mend it"
+    );
+    let fixed = Door { fixed_answer: Some("a fixed response 404".to_owned()), ..door(&[]) };
+    let missing = [("80 HTTP", fixed)];
+    let refused = with_doors(&[plain], &missing).validate().expect_err("no rule");
+    let message = &refused.problems()[0].message;
+    assert!(message.contains("the new one answers with a fixed response 404"), "{message}");
+    with_doors(&missing, &missing).validate().expect("404 on both sides is alike");
+}
+
+#[test]
+fn other_certificates_are_warned_about_unless_a_probe_looks_at_them() {
+    let of = |ids: &[&str]| [("443 HTTPS", door(ids))];
+    for (new, warned) in [(["a", "b"], false), (["a", "c"], true)] {
+        let given = with_doors(&of(&["a", "b"]), &of(&new));
+        let warnings = given.validate().expect("accepted").warnings;
+        let codes: Vec<&str> = warnings.iter().map(|warning| warning.code.as_str()).collect();
+        assert_eq!(codes.contains(&"other_certificates"), warned, "{new:?}");
+        let unknown = Door { certificates: None, ..door(&[]) };
+        let unread = with_doors(&of(&["a"]), &[("443 HTTPS", unknown)]);
+        assert_eq!(unread.validate().expect("accepted").warnings, []);
+        let probing = given.with("probe", json!({"path": "/"}));
+        assert_eq!(probing.validate().expect("accepted").warnings, []);
+    }
+}
+
+#[test]
+fn names_that_are_counted_together_are_told_above_all_those_that_do_not_move() {
+    let entrance = |others: &[&str]| Entrance {
+        others: others.iter().map(|&name| name.to_owned()).collect(),
+        ..Entrance::default()
+    };
+    let said = |others: &[&str]| {
+        let mut given = Given::fine();
+        enter(&mut given, "blue", "chat.example.com", entrance(others));
+        enter(&mut given, "green", "chat.example.com", entrance(&[]));
+        let warnings = given.validate().expect("accepted").warnings;
+        warnings.into_iter().map(|warning| (warning.code, warning.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&[]), []);
+    let moving = said(&["shop.example.com"]);
+    assert_eq!(moving[0].0, "shared_counts");
+    let of = "behind balancer blue the requests of chat.example.com, shop.example.com cannot be told from";
+    assert!(moving[0].1.starts_with(&format!("{of} each other's, and all")), "{moving:?}");
+    let staying = said(&["shop.example.com", "wiki.example.com"]);
+    let those = format!("{of} those of wiki.example.com, which do not move, and all");
+    assert!(staying[0].1.starts_with(&those), "{staying:?}");
+}
+
+#[test]
+fn both_sides_must_answer_a_probe_alike() {
+    let statuses = |of: &[u16]| Answered::Statuses(of.iter().map(|&status| (status, 7)).collect());
+    let badly = || Answered::Badly("the certificate is of another name".to_owned());
+    let away = || Answered::OutOfReach("timed out".to_owned());
+    let table = [
+        (statuses(&[200, 200]), statuses(&[200]), None),
+        (statuses(&[200, 503]), statuses(&[503]), None),
+        (statuses(&[404]), statuses(&[404]), None),
+        (statuses(&[200]), statuses(&[200, 404]), Some("probe_differs")),
+        (statuses(&[200]), badly(), Some("probe_differs")),
+        (statuses(&[200]), away(), Some("probe_differs")),
+        (badly(), statuses(&[200]), None),
+        (away(), statuses(&[500]), Some("probe_differs")),
+        (badly(), badly(), Some("probe_differs")),
+        (away(), away(), Some("probe_out_of_reach")),
+    ];
+    let given = Given::fine().with("probe", json!({"path": "/healthz", "count": 2}));
+    for (old, new, code) in table {
+        let mut validation = given.begun();
+        let route = RouteId::from("chat.example.com");
+        validation.look_at_probes(&[Probed { route, old: old.clone(), new: new.clone() }]);
+        let found = match validation.conclude(&given.history) {
+            Ok(cutover) => cutover.warnings,
+            Err(failure) => failure.problems().to_vec(),
+        };
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, Vec::from_iter(code), "{old:?} {new:?}");
+    }
+    let mut validation = given.begun();
+    let route = RouteId::from("chat.example.com");
+    validation.look_at_probes(&[Probed { route, old: statuses(&[200, 200]), new: badly() }]);
+    let failure = validation.conclude(&given.history).expect_err("waited for");
+    assert_eq!(failure.name(), "NotReady");
+    assert_eq!(
+        failure.problems()[0].message,
+        "to 2 requests for /healthz the old side answered 200 in up to 7 ms, the new one with a failure (the \
+         certificate is of another name): mend the new side first"
+    );
 }

@@ -74,7 +74,7 @@ async fn case(bench: &Bench, balancers: &Emulator, rules: usize) -> Result<Vec<R
         "new": new, "router": {"alb": {"listener": listener}}, "health": {"alarms": [ALARM]},
     });
     let ran = bench.run(&request).await?;
-    Ok(ran.rows("alb", (rules, rules), bounds(&ran.accepted, rules)))
+    Ok(ran.rows("alb", [rules, rules, rules], bounds(&ran.accepted, rules)))
 }
 
 /// What each task may call.

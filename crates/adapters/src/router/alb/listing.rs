@@ -34,7 +34,7 @@ pub(super) struct Listener {
 pub(super) type Tags = Vec<(String, String)>;
 
 /// Keeps Describe calls to what an account that the controllers of both clusters share has to spare.
-pub(super) fn pace(period: Duration) -> Interval {
+pub(crate) fn pace(period: Duration) -> Interval {
     let mut pace = tokio::time::interval(period);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
@@ -124,7 +124,10 @@ fn missing(named: &str, why: &str) -> Problem {
 }
 
 /// All listeners of a load balancer; none when it is gone.
-async fn listeners_of(client: &Client, balancer_arn: &str) -> Result<Vec<Described>, Failure> {
+pub(crate) async fn listeners_of(
+    client: &Client,
+    balancer_arn: &str,
+) -> Result<Vec<Described>, Failure> {
     let what = format!("DescribeListeners of {balancer_arn}");
     let request = client.describe_listeners().load_balancer_arn(balancer_arn).page_size(PAGE_MAX);
     let mut pages = request.into_paginator().send();
@@ -169,7 +172,7 @@ fn pick(named: &str, balancer: &str, all: &[Described]) -> Result<Listener, Prob
 }
 
 /// The rules of a listener, its default action among them; none when the listener is gone.
-pub(super) async fn rules(client: &Client, listener_arn: &str) -> Result<Vec<Rule>, Failure> {
+pub(crate) async fn rules(client: &Client, listener_arn: &str) -> Result<Vec<Rule>, Failure> {
     let what = format!("DescribeRules of {listener_arn}");
     let request = client.describe_rules().listener_arn(listener_arn).page_size(PAGE_MAX);
     let mut pages = request.into_paginator().send();

@@ -5,10 +5,10 @@
 //! else writes between reading and writing is overwritten, and is not seen.
 
 mod arn;
-mod listing;
+pub(crate) mod listing;
 mod owners;
 pub(crate) mod place;
-mod rule;
+pub(crate) mod rule;
 mod shift;
 mod survey;
 

@@ -19,24 +19,24 @@ use crate::router::Fingerprint;
 
 /// A rule of a listener, or the listener's default action.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Its ARN, or that of the listener whose default action it is.
-    pub(super) arn: String,
+    pub(crate) arn: String,
     /// Its place among the listener's rules; `None` for the default action.
-    pub(super) priority: Option<String>,
+    pub(crate) priority: Option<String>,
     /// Patterns of the host names whose requests it takes; empty for all.
-    pub(super) hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// Patterns of the paths whose requests it takes; empty for all.
-    pub(super) paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
     /// Whether it has conditions that `hosts` and `paths` do not tell.
-    pub(super) has_other_conditions: bool,
-    pub(super) actions: Vec<Action>,
+    pub(crate) has_other_conditions: bool,
+    pub(crate) actions: Vec<Action>,
 }
 
 impl Rule {
     /// # Errors
     /// `Unreachable` when a part of the reply is missing.
-    pub(super) fn read(what: &str, listener_arn: &str, rule: Described) -> Result<Self, Failure> {
+    pub(crate) fn read(what: &str, listener_arn: &str, rule: Described) -> Result<Self, Failure> {
         let is_default = rule.is_default == Some(true);
         let priority = rule.priority.filter(|_| !is_default);
         let rule_arn = rule.rule_arn.ok_or_else(|| incomplete(what, "RuleArn"))?;
@@ -51,8 +51,26 @@ impl Rule {
         })
     }
 
+    /// Whether it takes requests for this host name and for no other.
+    pub(crate) fn is_only_for(&self, host: &str) -> bool {
+        let is_it = |pattern: &String| pattern.eq_ignore_ascii_case(host);
+        !self.hosts.is_empty() && self.hosts.iter().all(is_it)
+    }
+
+    /// Where it comes among the rules of its listener: the lowest is tried first, the default action last.
+    pub(crate) fn place(&self) -> u32 {
+        self.priority.as_ref().and_then(|priority| priority.parse().ok()).unwrap_or(u32::MAX)
+    }
+
+    /// What it answers by itself, in words that follow "answers with"; `None` when it forwards or redirects.
+    pub(crate) fn fixed_answer(&self) -> Option<String> {
+        let fixed = self.actions.iter().find_map(|action| action.fixed_response_config())?;
+        let status = fixed.status_code().unwrap_or_default();
+        Some(format!("a fixed response {status}").trim_end().to_owned())
+    }
+
     /// Whether requests for this host name match its host conditions, if it has any.
-    pub(super) fn is_for_host(&self, host: &str) -> bool {
+    pub(crate) fn is_for_host(&self, host: &str) -> bool {
         self.hosts.iter().any(|pattern| matches(pattern.as_bytes(), host.as_bytes()))
     }
 }
@@ -134,7 +152,7 @@ pub(super) fn groups(actions: &[Action]) -> Result<Vec<Weighted>, String> {
 }
 
 /// The ARNs of the target groups that a rule forwards to.
-pub(super) fn arns_of_groups(actions: &[Action]) -> BTreeSet<&str> {
+pub(crate) fn arns_of_groups(actions: &[Action]) -> BTreeSet<&str> {
     let alone = actions.iter().filter_map(|action| action.target_group_arn());
     let configs = actions.iter().filter_map(|action| action.forward_config());
     let tuples = configs.flat_map(ForwardActionConfig::target_groups);

@@ -327,7 +327,14 @@ impl Reader<'_> {
     fn refuse_policies(&mut self, route: &RouteId, records: &[&Record], sides: &Sides) {
         for record in records {
             let kind = &record.kind;
-            match record.policy {
+            match &record.policy {
+                Policy::TrafficPolicy(instance) => {
+                    let message = format!(
+                        "its {kind} record was made by the traffic policy instance {instance}, which alone may \
+                         change it: remove the instance and write weighted records in its place"
+                    );
+                    self.refuse(Problem::of(route, "traffic_policy_record", message));
+                }
                 Policy::Simple => {
                     let message = format!(
                         "its {kind} record is a simple one, beside which no weighted record can \

@@ -20,7 +20,7 @@ pub struct Zone {
 }
 
 /// How Route 53 answers for a record set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// One record set a name and type.
     Simple,
@@ -28,6 +28,8 @@ pub enum Policy {
     Weighted,
     /// Latency, failover, geolocation, multivalue or any other.
     Other,
+    /// As the traffic policy says whose instance of this id made it: it cannot be changed by itself.
+    TrafficPolicy(String),
 }
 
 /// Where a record set points.
@@ -155,10 +157,11 @@ fn zone(listed: &HostedZone) -> Zone {
 fn record(set: &ResourceRecordSet) -> Record {
     let weight = set.weight().and_then(|weight| u32::try_from(weight).ok());
     let weight = weight.filter(|weight| *weight <= ROUTE53_WEIGHT_MAX);
-    let policy = match (weight, set.weight(), set.set_identifier()) {
-        (Some(_), _, _) => Policy::Weighted,
-        (None, None, None) => Policy::Simple,
-        (None, _, _) => Policy::Other,
+    let policy = match (set.traffic_policy_instance_id(), weight, set.set_identifier()) {
+        (Some(instance), _, _) => Policy::TrafficPolicy(instance.to_owned()),
+        (None, Some(_), _) => Policy::Weighted,
+        (None, None, None) if set.weight().is_none() => Policy::Simple,
+        (None, None, _) => Policy::Other,
     };
     let target = match set.alias_target() {
         Some(alias) => Target::Alias {

@@ -1,0 +1,76 @@
+//! The hour in which most came: a new side that suffices at night must suffice at noon as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_core::{Backend, Busiest, Failure, Window};
+use jiff::Timestamp;
+
+use super::{CloudWatch, Name, Points, Query, counted_as, load_balancer_and_groups, whole};
+
+const HOUR_S: u32 = 3_600;
+/// A day, and the hour that has begun.
+const HOURS: u32 = 25;
+
+impl CloudWatch {
+    /// The busiest hour of the last day of each of these, by its meter: the requests that it counted, and how many hosts
+    /// were healthy then. One of which nothing was counted is absent.
+    ///
+    /// # Errors
+    /// As [`series`](crate::Telemetry::series).
+    pub async fn busiest_hours(
+        &self,
+        backends: &[&Backend],
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Busiest>, Failure> {
+        let hour_s = i64::from(HOUR_S);
+        let start = now.as_second() - now.as_second().rem_euclid(hour_s);
+        let start = Timestamp::from_second(start - hour_s * i64::from(HOURS - 1)).unwrap_or(now);
+        let window = Window { start, period_s: HOUR_S, periods: HOURS };
+        let mut points = BTreeMap::new();
+        let queries: BTreeSet<Query<'_>> = backends.iter().flat_map(|of| queries(of)).collect();
+        self.ask_all(queries, window, &mut points).await?;
+        let of = |of: &&Backend| Some((of.meter.clone(), busiest(of, window, &points)?));
+        Ok(backends.iter().filter_map(of).collect())
+    }
+}
+
+fn queries(of: &Backend) -> impl Iterator<Item = Query<'_>> {
+    let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
+    let requests = counted_as(&groups).into_iter().map(move |group| Query {
+        load_balancer,
+        group,
+        metric: Name::Requests,
+    });
+    let hosts = of.groups.iter().map(move |group| Query {
+        load_balancer,
+        group: Some(&group.id),
+        metric: Name::HealthyHosts,
+    });
+    requests.chain(hosts)
+}
+
+fn busiest(of: &Backend, window: Window, points: &BTreeMap<Query<'_>, Points>) -> Option<Busiest> {
+    let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
+    let at = |group, metric, index: usize| {
+        points
+            .get(&Query { load_balancer, group, metric })
+            .and_then(|of| *of.get(index)?)
+            .map(whole)
+    };
+    let counted = counted_as(&groups);
+    let requests = |index| {
+        let parts = counted.iter().filter_map(|group| at(*group, Name::Requests, index));
+        parts.reduce(u64::saturating_add)
+    };
+    let hours = (0..window.periods).filter_map(|index| {
+        let requests = requests(usize::try_from(index).ok()?)?;
+        Some((requests, index))
+    });
+    let (requests, index) = hours.max()?;
+    let mut then = of.clone();
+    for group in &mut then.groups {
+        let healthy = at(Some(&group.id), Name::HealthyHosts, usize::try_from(index).ok()?);
+        group.healthy = u32::try_from(healthy.unwrap_or(0)).unwrap_or(u32::MAX);
+    }
+    Some(Busiest { at: window.start_of(index), requests, hosts: then.distinct() })
+}
