@@ -15,6 +15,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer, LoadBalancerStateEnum, LoadBalancerTypeEnum, TargetGroup,
     TargetHealthDescription, TargetHealthStateEnum,
 };
+use cutover_core::limits::{BALANCER_NAMES_PER_CALL, BALANCER_READ_PACE, BALANCERS_PER_PAGE};
 use cutover_core::{Backend, Behind, Failure, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::MissedTickBehavior;
@@ -24,18 +25,10 @@ use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
 use crate::telemetry::cloudwatch::{load_balancer_and_group, meter_of_group};
 
-/// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
-/// `DescribeLoadBalancers`, `DescribeTargetGroups`.
-const PAGE_MAX: i32 = 400;
-/// Names of one call. Source: Elastic Load Balancing API reference, `DescribeLoadBalancers`.
-const NAMES_MAX: usize = 20;
 /// Up to this many load balancers are asked for their target groups one by one, and up to this many target
 /// groups for their targets. For more load balancers, all target groups of the account are listed, which are
 /// one or two pages of a few hundred; for more target groups, CloudWatch is asked.
 const ONE_BY_ONE_MAX: usize = 8;
-/// Time between two calls for the targets of a group: 8 a second, where 10 are allowed to all together.
-pub(crate) const PACE: Duration = Duration::from_millis(125);
-
 /// How long a roll-back waits for what is known of the old side's targets.
 const OLD_SIDES_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -113,7 +106,7 @@ impl Targets {
         if ids.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        if ids.len() > NAMES_MAX {
+        if ids.len() > BALANCER_NAMES_PER_CALL {
             return Ok(None);
         }
         let what = "DescribeLoadBalancers by name";
@@ -139,7 +132,7 @@ impl Targets {
     async fn all(&self) -> Result<Vec<Balancer>, Failure> {
         let what = "DescribeLoadBalancers";
         let mut all = Vec::new();
-        let request = self.client.describe_load_balancers().page_size(PAGE_MAX);
+        let request = self.client.describe_load_balancers().page_size(BALANCERS_PER_PAGE);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure(what, &error))?;
@@ -253,7 +246,7 @@ impl Targets {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        if ids.len() > NAMES_MAX {
+        if ids.len() > BALANCER_NAMES_PER_CALL {
             return self.list_groups(None).await;
         }
         let names: BTreeSet<String> = ids.iter().map(|id| name_in(id, 0)).collect();
@@ -296,7 +289,7 @@ impl Targets {
             .collect();
         // First those that decide whether a load balancer has a healthy target at all.
         open.sort_by_key(|(group, _)| served.contains(&group.owner));
-        let mut pace = tokio::time::interval(PACE);
+        let mut pace = tokio::time::interval(BALANCER_READ_PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for (group, hosts) in open.into_iter().take(ONE_BY_ONE_MAX) {
             pace.tick().await;
@@ -309,7 +302,7 @@ impl Targets {
         let what = of.map_or("DescribeTargetGroups".to_owned(), |arn| {
             format!("DescribeTargetGroups of {arn}")
         });
-        let request = self.client.describe_target_groups().page_size(PAGE_MAX);
+        let request = self.client.describe_target_groups().page_size(BALANCERS_PER_PAGE);
         let request = request.set_load_balancer_arn(of.map(str::to_owned));
         let mut pages = request.into_paginator().send();
         let mut groups = Vec::new();

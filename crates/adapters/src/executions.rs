@@ -8,6 +8,7 @@ use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
 use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use cutover_core::Running;
+use cutover_core::limits::{EXECUTION_KEPT_DAYS, HISTORY_EVENTS_MAX};
 use cutover_core::{Asked, By, Cutover, Ended, Failure, Past};
 use cutover_core::{FIRST_STATE, Recorded, SHIFT_STATE};
 use jiff::Timestamp;
@@ -22,9 +23,6 @@ const RUNNING_MAX: usize = 100;
 const NEWEST_EVENTS: i32 = 20;
 /// Events of a page after that.
 const PAGE_EVENTS: i32 = 100;
-/// Events of the longest history, and so a bound for its pages.
-/// Source: Step Functions developer guide, "Quotas", maximum execution history size.
-const HISTORY_EVENTS_MAX: usize = 25_000;
 
 /// The event of an end may be ahead of what Step Functions describes, which is only consistent in the end: it is
 /// asked this many times more, this long apart, before the event is left to Lambda's repeat a minute later.
@@ -83,7 +81,7 @@ pub async fn running(
     for arn in others {
         let what = format!("DescribeExecution {arn}");
         let reply = match client.describe_execution().execution_arn(&arn).send().await {
-            // Step Functions forgets an execution 90 days after its end.
+            // It has ended long ago, and Step Functions has forgotten it.
             Err(error)
                 if error
                     .as_service_error()
@@ -148,7 +146,7 @@ async fn ended(client: &Client, execution_arn: &str) -> Result<Option<Ended>, Fa
                 "execution_missing",
                 format!(
                     "there is no execution {execution_arn}: look at the spelling; Step Functions forgets an \
-                     execution 90 days after its end"
+                     execution {EXECUTION_KEPT_DAYS} days after its end"
                 ),
             ));
         }

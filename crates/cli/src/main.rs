@@ -27,7 +27,8 @@ enum Command {
     ///
     /// SERIES is CSV with the header
     /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new]`, times in RFC
-    /// 3339 or epoch seconds, or JSON lines of the same names. Periods before the new side's first
+    /// 3339 or epoch seconds, or JSON lines of the same names; oldest or newest first, and whole numbers also
+    /// as 1200.0, as CloudWatch exports them. Periods before the new side's first
     /// request, the last 1,440 of them, are what the old side's bursts are known by: give a day. Of the
     /// policy, `period_s` (the series has its own), alarms and the holding of steps play no part, and all periods
     /// are judged, where a check looks at the last 200.
@@ -150,7 +151,7 @@ fn judge(
         }
         None => Health::default(),
     };
-    let read = series::read(series).map_err(|unreadable| unreadable.to_string())?;
+    let read = series::read(series)?;
     let parsed = series::Series::parse(&read).map_err(|refused| format!("{series}: {refused}"))?;
     let replay = replay::judge(&parsed, &policy);
     if let Some(path) = plot {
@@ -229,7 +230,7 @@ fn simulate(
 }
 
 fn read_json(path: &str) -> Result<Value, String> {
-    let read = series::read(path).map_err(|unreadable| unreadable.to_string())?;
+    let read = series::read(path)?;
     serde_json::from_slice(&read).map_err(|error| format!("{path}: this is no JSON: {error}"))
 }
 

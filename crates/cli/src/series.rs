@@ -1,35 +1,61 @@
-//! Reads a series: what was counted on both sides, period by period, as CSV with a header line or
-//! as JSON lines of the same names. Whoever hands in a faulty one is told every fault at once.
+//! Reads a series: what was counted on both sides, period by period, as CSV with a header line or as
+//! JSON lines with the same names. A faulty series is refused with all its problems at once.
 
-use std::fmt;
 use std::fs::File;
-use std::io::{self, Cursor, Read, SeekFrom};
+use std::io::{self, Read};
 
 use chart::shortened;
-use csv::{Position, ReaderBuilder, StringRecord, Terminator, Trim};
+use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 use cutover_core::Counts;
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Error as _, value::MapDeserializer};
 use serde_json::Value;
 
-/// Longest input, in bytes: two years of minutes as CSV, and an end for a pipe that has none.
-pub const INPUT_BYTES_MAX: u64 = 64 << 20;
+/// Longest input, in bytes: two years of minutes as CSV. A pipe need not end by itself.
+const INPUT_BYTES_MAX: u64 = 64 << 20;
 
-/// Highest count. Up to here each whole number has its own `f64`, and JSON means the same number to
-/// everybody. Source: RFC 8259, section 6.
-pub const COUNT_MAX: u64 = 1 << 53;
+/// Highest count: up to here every whole number is an `f64`. Source: RFC 8259, section 6.
+const COUNT_MAX: u64 = 1 << 53;
 
 /// Longest period, in seconds.
-pub const PERIOD_S_MAX: u32 = 3_600;
+const PERIOD_S_MAX: i64 = 3_600;
 
-/// The period of a series of one row, which has no distance to tell it by, in seconds.
-const PERIOD_S_ALONE: u32 = 60;
+/// The period of a series of one row, in seconds.
+const PERIOD_S_ALONE: i64 = 60;
 
-/// Problems that are kept, those of the first lines; the others are only counted.
-pub const PROBLEMS_KEPT_MAX: usize = 20;
+/// Problems that are shown; the others are only counted.
+const PROBLEMS_SHOWN_MAX: usize = 20;
 
 /// Longer values are cut in a problem.
 const VALUE_CHARS_MAX: usize = 60;
+
+/// The columns of CSV and the keys of JSON, the last two of which may be left out.
+const NAMES: [&str; 7] = [
+    "period_start",
+    "requests_old",
+    "errors_old",
+    "requests_new",
+    "errors_new",
+    "slow_old",
+    "slow_new",
+];
+
+/// Of [`NAMES`], those without which CSV is no series; the others may be left out together.
+const REQUIRED: usize = 5;
+
+/// One line as it is written. `Null`: nothing.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Fields {
+    period_start: Value,
+    requests_old: Value,
+    errors_old: Value,
+    requests_new: Value,
+    errors_new: Value,
+    slow_old: Value,
+    slow_new: Value,
+}
 
 /// What both sides did in one period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,65 +66,56 @@ pub struct Row {
     pub old: Option<Counts>,
     /// The new side; `None`: nothing was counted, which is no evidence.
     pub new: Option<Counts>,
-    /// Requests of the old side that were slow, at most its requests; `None`: not told.
+    /// Requests of the old side that were slow, at most its requests; `None`: not known.
     pub slow_old: Option<u64>,
-    /// Requests of the new side that were slow, at most its requests; `None`: not told.
+    /// Requests of the new side that were slow, at most its requests; `None`: not known.
     pub slow_new: Option<u64>,
 }
 
 /// What was counted on both sides, period by period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// Length of a period, in seconds, 1 to [`PERIOD_S_MAX`].
+    /// Length of a period, in seconds, 1 to 3,600.
     pub period_s: u32,
     /// At least one row, oldest first, apart by multiples of `period_s`: a period may be missing.
     pub rows: Vec<Row>,
 }
 
 impl Series {
-    /// Reads CSV, or JSON lines when the first character that is not blank is `{`. Blank lines, a
-    /// byte order mark and CRLF are nothing to complain about.
+    /// Reads CSV, or JSON lines when the first character that is not blank is `{`. Rows may stand oldest first
+    /// or newest first; whole numbers may be written as decimals (`1200.0`).
     ///
     /// # Errors
-    /// [`Refused`] with every problem, when the input is no series.
-    pub fn parse(input: &[u8]) -> Result<Self, Refused> {
-        let mut problems = Refused::default();
+    /// Every problem on a line of its own, when the input is no series.
+    pub fn parse(input: &[u8]) -> Result<Self, String> {
+        let mut reading = Reading::default();
         let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
-        let seen = match std::str::from_utf8(input) {
-            Ok(text) => match text.trim_start().chars().next() {
-                Some('{') => json_rows(text, &mut problems),
-                _ => csv_rows(text, &mut problems),
-            },
-            Err(e) => {
-                problems.add(not_utf8(input, e.valid_up_to()));
-                vec![]
-            }
-        };
-        let period_s = period_s(&seen, &mut problems);
-        if problems.count > 0 {
-            return Err(problems);
+        match input.trim_ascii_start() {
+            [b'{' | b'[', ..] => reading.json(input),
+            _ => reading.csv(input),
         }
-        Ok(Self { period_s, rows: seen.into_iter().map(|seen| seen.row).collect() })
+        let period_s = reading.period_s();
+        reading.problems.none()?;
+        Ok(Self { period_s, rows: reading.rows.into_iter().map(|(_, row)| row).collect() })
     }
 }
 
 /// Reads a file, or standard input for `-`.
 ///
 /// # Errors
-/// [`Unreadable`] when there is no such file, when it cannot be read, or when it is longer than
-/// [`INPUT_BYTES_MAX`].
-pub fn read(path: &str) -> Result<Vec<u8>, Unreadable> {
+/// A sentence, when there is no such file, when it cannot be read, or when it is longer than 64 MiB.
+pub fn read(path: &str) -> Result<Vec<u8>, String> {
     let (name, read) = if path == "-" {
         ("standard input", up_to(INPUT_BYTES_MAX, io::stdin().lock()))
     } else {
         (path, File::open(path).and_then(|file| up_to(INPUT_BYTES_MAX, file)))
     };
-    read.map_err(|source| Unreadable { name: name.to_owned(), source })
+    read.map_err(|e| format!("Could not read {name}: {e}"))
 }
 
 fn up_to(bytes_max: u64, from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    // One more, to tell a full measure from too much.
+    // One byte more tells a full measure from too much.
     if from.take(bytes_max + 1).read_to_end(&mut bytes)? as u64 > bytes_max {
         let message = format!("it is longer than {bytes_max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
@@ -106,531 +123,272 @@ fn up_to(bytes_max: u64, from: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// An input that could not be read at all.
-#[derive(Debug, thiserror::Error)]
-#[error("Could not read {name}: {source}")]
-pub struct Unreadable {
-    /// The path, or "standard input".
-    pub name: String,
-    /// Why.
-    pub source: io::Error,
+/// Every reason why an input is no series.
+#[derive(Default)]
+struct Problems {
+    /// Line, from 1, and sentence of those that are shown.
+    shown: Vec<(u64, String)>,
+    count: usize,
 }
 
-/// A name of a column in CSV, of a key in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// When the period began.
-    PeriodStart,
-    /// Requests of the old side.
-    RequestsOld,
-    /// Those of them that failed.
-    ErrorsOld,
-    /// Requests of the new side.
-    RequestsNew,
-    /// Those of them that failed.
-    ErrorsNew,
-    /// Requests of the old side that were slow; may be left out together with the other one.
-    SlowOld,
-    /// Requests of the new side that were slow.
-    SlowNew,
-}
-
-impl Column {
-    /// In the order in which the documentation names them.
-    pub const ALL: [Self; 7] = [
-        Self::PeriodStart,
-        Self::RequestsOld,
-        Self::ErrorsOld,
-        Self::RequestsNew,
-        Self::ErrorsNew,
-        Self::SlowOld,
-        Self::SlowNew,
-    ];
-
-    /// As it stands in the header or as a key.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PeriodStart => "period_start",
-            Self::RequestsOld => "requests_old",
-            Self::ErrorsOld => "errors_old",
-            Self::RequestsNew => "requests_new",
-            Self::ErrorsNew => "errors_new",
-            Self::SlowOld => "slow_old",
-            Self::SlowNew => "slow_new",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|column| column.name() == name)
-    }
-
-    const fn may_be_left_out(self) -> bool {
-        matches!(self, Self::SlowOld | Self::SlowNew)
-    }
-
-    fn all_names() -> String {
-        Self::ALL.map(Self::name).join(", ")
-    }
-}
-
-/// One fault of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The line, from 1.
-    pub line: usize,
-    /// In CSV the number of the column, from 1; in a line that is no JSON the character, from 1.
-    pub column: Option<usize>,
-    /// The column's name, or the key's, where it is one that is known.
-    pub name: Option<Column>,
-    /// What stands there, shortened.
-    pub found: String,
-    /// What may stand there.
-    pub allowed: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, found, allowed, .. } = self;
-        write!(f, "line {line}")?;
-        match (self.column, self.name.map(Column::name)) {
-            (Some(column), Some(name)) => write!(f, ", column {column} ({name})")?,
-            (Some(column), None) => write!(f, ", column {column}")?,
-            (None, Some(name)) => write!(f, ", {name}")?,
-            (None, None) => {}
-        }
-        write!(f, ": {found}; allowed: {allowed}")
-    }
-}
-
-/// Why an input is no series.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// The first [`PROBLEMS_KEPT_MAX`] problems, in the order of their lines.
-    pub problems: Vec<Problem>,
-    /// How many there are, kept or not.
-    pub count: usize,
-}
-
-impl std::error::Error for Refused {}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.count {
-            1 => write!(f, "The series has a problem:")?,
-            count => write!(f, "The series has {count} problems:")?,
-        }
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        match self.count - self.problems.len() {
-            0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
-        }
-    }
-}
-
-impl Refused {
-    /// The distances are looked at last, yet their problems belong to their lines. Of one line those
-    /// come first that have a column.
-    fn add(&mut self, problem: Problem) {
+impl Problems {
+    fn add(&mut self, line: u64, name: &str, found: &str, allowed: &str) {
         self.count += 1;
-        let order = |problem: &Problem| (problem.line, problem.column.unwrap_or(usize::MAX));
-        let place = self.problems.partition_point(|known| order(known) <= order(&problem));
-        if place < PROBLEMS_KEPT_MAX {
-            self.problems.insert(place, problem);
-            self.problems.truncate(PROBLEMS_KEPT_MAX);
+        if self.count <= PROBLEMS_SHOWN_MAX {
+            let comma = if name.is_empty() { "" } else { ", " };
+            let problem = format!("\n  line {line}{comma}{name}: {found}; allowed: {allowed}");
+            self.shown.push((line, problem));
         }
     }
 
-    /// A problem of a whole line.
-    fn of_line(&mut self, line: usize, found: String, allowed: impl Into<String>) {
-        self.add(Problem { line, column: None, name: None, found, allowed: allowed.into() });
+    /// `Err`: what they are, in the order of their lines.
+    fn none(&mut self) -> Result<(), String> {
+        self.shown.sort_by_key(|(line, _)| *line);
+        let shown: String = self.shown.iter().map(|(_, problem)| problem.as_str()).collect();
+        match (self.count, self.count - self.shown.len()) {
+            (0, _) => Ok(()),
+            (count, 0) => Err(format!("The series has {count} problem(s):{shown}")),
+            (count, more) => {
+                Err(format!("The series has {count} problem(s):{shown}\n  and {more} more"))
+            }
+        }
     }
 }
 
-/// What a line says under one name.
-#[derive(Clone, Debug)]
-struct Cell {
-    line: usize,
-    /// In CSV the number of the column, from 1.
-    column: Option<usize>,
-    name: Column,
-    /// `Null`: nothing.
-    value: Value,
+/// What has been read so far.
+#[derive(Default)]
+struct Reading {
+    /// Rows whose start could be read, each with its line.
+    rows: Vec<(u64, Row)>,
+    /// Columns that the header lacks, which is one problem and not one a row.
+    missing: Vec<&'static str>,
+    problems: Problems,
 }
 
-impl Cell {
-    fn problem(&self, allowed: impl Into<String>) -> Problem {
-        Problem {
-            line: self.line,
-            column: self.column,
-            name: Some(self.name),
-            found: shown(&self.value),
-            allowed: allowed.into(),
+impl Reading {
+    fn json(&mut self, input: &[u8]) {
+        for (line, text) in (1..).zip(input.split(|byte| *byte == b'\n')) {
+            match text.trim_ascii() {
+                [] => {}
+                text @ [b'{', ..] => self.row(line, text, serde_json::from_slice(text)),
+                // serde would take an array for the values of an object.
+                text => self.row(line, text, Err(serde_json::Error::custom("this is no object"))),
+            }
         }
     }
 
-    /// `None` for what is neither text nor a number.
-    fn text(&self) -> Option<String> {
-        match &self.value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
+    fn csv(&mut self, input: &[u8]) {
+        let mut csv = ReaderBuilder::new();
+        csv.has_headers(false).flexible(true).trim(Trim::All);
+        let mut csv = csv.from_reader(input);
+        let mut header = None;
+        for record in csv.records() {
+            let at = |position| line(input, position);
+            match (record, &header) {
+                (Err(e), _) => {
+                    let why = match e.kind() {
+                        ErrorKind::Utf8 { err, .. } => err.to_string(),
+                        _ => e.to_string(),
+                    };
+                    self.problems.add(at(e.position()), "", &why, "CSV in UTF-8");
+                }
+                // A line of blanks.
+                (Ok(record), _) if record.len() == 1 && record.as_slice().is_empty() => {}
+                (Ok(record), None) => {
+                    header = Some(self.csv_header(at(record.position()), &record));
+                }
+                (Ok(record), Some(header)) => {
+                    self.csv_row(at(record.position()), header, &record);
+                }
+            }
+        }
+        if self.rows.is_empty() && self.problems.count == 0 {
+            let allowed = format!("a header line of {}, and at least one row", NAMES.join(", "));
+            self.problems.add(csv.position().line(), "", "nothing", &allowed);
         }
     }
+
+    /// The names of the columns; `None` for one whose name is refused.
+    fn csv_header(&mut self, line: u64, record: &StringRecord) -> Vec<Option<&'static str>> {
+        let mut header = vec![];
+        for (column, found) in (1..).zip(record) {
+            let known = NAMES.into_iter().find(|name| *name == found);
+            let fresh = known.filter(|_| !header.contains(&known));
+            if fresh.is_none() {
+                let (name, found) = (format!("column {column}"), quoted(found.as_bytes()));
+                self.problems.add(line, &name, &found, &format!("each once: {}", NAMES.join(", ")));
+            }
+            header.push(fresh);
+        }
+        let slow = NAMES.into_iter().skip(REQUIRED).any(|name| header.contains(&Some(name)));
+        let wanted = NAMES.into_iter().take(if slow { NAMES.len() } else { REQUIRED });
+        self.missing = wanted.filter(|name| !header.contains(&Some(name))).collect();
+        for name in &self.missing {
+            let allowed = "a column of this name; slow_old and slow_new may both be left out";
+            self.problems.add(line, name, "nothing", allowed);
+        }
+        header
+    }
+
+    fn csv_row(&mut self, line: u64, header: &[Option<&str>], record: &StringRecord) {
+        if record.len() != header.len() {
+            let allowed = format!("{} fields, as in the header", header.len());
+            self.problems.add(line, "", &format!("{} fields", record.len()), &allowed);
+            return;
+        }
+        let cells = header.iter().zip(record).filter_map(|(name, value)| Some(((*name)?, value)));
+        let cells = MapDeserializer::new(cells.filter(|(_, value)| !value.is_empty()));
+        self.row(line, record.as_slice().as_bytes(), Fields::deserialize(cells));
+    }
+
+    fn row(&mut self, line: u64, text: &[u8], fields: serde_json::Result<Fields>) {
+        let fields = match fields {
+            Ok(fields) => fields,
+            Err(e) => {
+                let why = e.to_string().replace("at line 1 column", "at column");
+                let why = shortened(&why, 200);
+                let allowed = format!(
+                    "one JSON object a line, in no array, each key once ({})",
+                    why.escape_debug()
+                );
+                return self.problems.add(line, "", &quoted(text), &allowed);
+            }
+        };
+        let old = [&fields.requests_old, &fields.errors_old, &fields.slow_old];
+        let new = [&fields.requests_new, &fields.errors_new, &fields.slow_new];
+        let start = self.start(line, &fields.period_start);
+        let (old, slow_old) = self.side(line, "old", old);
+        let (new, slow_new) = self.side(line, "new", new);
+        self.rows.extend(start.map(|start| (line, Row { start, old, new, slow_old, slow_new })));
+    }
+
+    /// Adds a problem of a field, unless the header lacks its column, which is a problem already.
+    fn refuse(&mut self, line: u64, name: &str, value: &Value, allowed: &str) {
+        if !self.missing.contains(&name) {
+            self.problems.add(line, name, &shown(value), allowed);
+        }
+    }
+
+    fn start(&mut self, line: u64, value: &Value) -> Option<Timestamp> {
+        let text = plain(value);
+        let second = whole(&text).and_then(|second| Timestamp::from_second(second).ok());
+        let start =
+            second.or_else(|| text.parse().ok()).filter(|start| start.subsec_nanosecond() == 0);
+        if start.is_none() {
+            let allowed =
+                "a time as 2026-01-31T08:30:00Z, or seconds since 1970; on a whole second";
+            self.refuse(line, "period_start", value, allowed);
+        }
+        start
+    }
+
+    /// `Err`: refused.
+    fn count(&mut self, line: u64, name: &str, value: &Value) -> Result<Option<u64>, ()> {
+        if value.is_null() {
+            return Ok(None);
+        }
+        let count = whole(&plain(value)).and_then(|count| u64::try_from(count).ok());
+        if let Some(count) = count.filter(|count| *count <= COUNT_MAX) {
+            return Ok(Some(count));
+        }
+        let allowed = format!("a whole number from 0 to {COUNT_MAX}, or nothing");
+        self.refuse(line, name, value, &allowed);
+        Err(())
+    }
+
+    /// Reads one side's counts and its slow requests from its requests, errors and slow requests.
+    fn side(
+        &mut self,
+        line: u64,
+        side: &str,
+        values: [&Value; 3],
+    ) -> (Option<Counts>, Option<u64>) {
+        let names = ["requests", "errors", "slow"].map(|what| format!("{what}_{side}"));
+        let cells = || names.iter().zip(values);
+        let counts: Vec<_> = cells().map(|(name, value)| self.count(line, name, value)).collect();
+        if let [Ok(Some(requests)), Ok(Some(errors)), Ok(slow)] = counts[..] {
+            // A request is counted when it comes, an error or a slow answer when it is answered, which may
+            // be a period later.
+            let requests = requests.max(errors);
+            return (Some(Counts { requests, errors }), slow.map(|slow| slow.min(requests)));
+        }
+        if let Some((given, beside)) = cells().find(|(_, value)| !value.is_null()) {
+            let allowed =
+                format!("a number beside {} in {given}, or nothing in both", shown(beside));
+            for (name, value) in cells().take(2).filter(|(_, value)| value.is_null()) {
+                self.refuse(line, name, value, &allowed);
+            }
+        }
+        (None, None)
+    }
+
+    /// Puts the rows into the order of time, and finds their period: the smallest distance between two,
+    /// of which every other must be a multiple.
+    fn period_s(&mut self) -> u32 {
+        let backward = self.rows.array_windows().filter(|pair| distance_s(pair) < 0).count();
+        if 2 * backward >= self.rows.len() {
+            self.rows.reverse();
+        }
+        let forward = self.rows.array_windows().filter(|pair| distance_s(pair) > 0);
+        let nearest = forward.min_by_key(|pair| distance_s(pair));
+        let period_s = nearest.map_or(PERIOD_S_ALONE, distance_s);
+        let [from, to] = nearest.map_or([0; 2], |pair| pair.map(|(line, _)| line));
+        for pair @ [(before, _), (line, row)] in self.rows.array_windows() {
+            let seconds = distance_s(pair);
+            let allowed = if seconds <= 0 {
+                format!("later than line {before}")
+            } else if seconds % period_s != 0 {
+                format!(
+                    "a multiple of {period_s} s after line {before}, not {seconds} s; lines {from} and {to} are \
+                     {period_s} s apart"
+                )
+            } else if period_s > PERIOD_S_MAX && *line == to {
+                format!(
+                    "at most {PERIOD_S_MAX} s after line {before}, not {seconds} s; no two lines are nearer"
+                )
+            } else {
+                continue;
+            };
+            self.problems.add(*line, "period_start", &row.start.to_string(), &allowed);
+        }
+        u32::try_from(period_s).unwrap_or(u32::MAX)
+    }
+}
+
+fn distance_s([(_, before), (_, after)]: &[(u64, Row); 2]) -> i64 {
+    after.start.as_second() - before.start.as_second()
+}
+
+/// The line of a record: its position is that of the empty lines before it.
+fn line(input: &[u8], position: Option<&Position>) -> u64 {
+    let Some(position) = position else { return 1 };
+    let byte = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let before = input.iter().skip(byte).take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    before.filter(|byte| **byte == b'\n').fold(position.line(), |line, _| line + 1)
+}
+
+/// A whole number, which may be written as a decimal: 1200.0.
+fn whole(text: &str) -> Option<i64> {
+    let (digits, zeros) = text.split_once('.').unwrap_or((text, "0"));
+    let is_whole = zeros.starts_with('0') && zeros.bytes().all(|zero| zero == b'0');
+    digits.parse().ok().filter(|_| is_whole && !digits.starts_with('+'))
+}
+
+/// A value as it is written, without the quotes of JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
-        Value::String(text) => quoted(text),
+        Value::String(text) => quoted(text.as_bytes()),
         other => shortened(&other.to_string(), VALUE_CHARS_MAX),
     }
 }
 
-fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text, VALUE_CHARS_MAX))
-}
-
-/// A row, and where its start stands.
-struct Seen {
-    start: Cell,
-    row: Row,
-}
-
-fn not_utf8(input: &[u8], valid_bytes: usize) -> Problem {
-    let (valid, rest) = input.split_at_checked(valid_bytes).unwrap_or((input, &[]));
-    let lines = || valid.split(|byte| *byte == b'\n');
-    let before = String::from_utf8_lossy(lines().next_back().unwrap_or_default());
-    Problem {
-        line: lines().count(),
-        column: Some(before.chars().count() + 1),
-        name: None,
-        found: rest.first().map_or_else(String::new, |byte| format!("byte 0x{byte:02x}")),
-        allowed: "text in UTF-8".to_owned(),
-    }
-}
-
-/// The lines that are not blank, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
-}
-
-/// Reads each line alone: no field has reason to hold a line's end, and a quote that is never closed
-/// spoils its own line only. There is one reader for all lines, as a reader is costly to make.
-struct CsvLines<'a>(csv::Reader<Cursor<&'a [u8]>>);
-
-impl<'a> CsvLines<'a> {
-    fn new() -> Self {
-        let mut builder = ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(Trim::All);
-        builder.terminator(Terminator::Any(b'\n'));
-        Self(builder.from_reader(Cursor::default()))
-    }
-
-    fn fields(&mut self, line: &'a str) -> StringRecord {
-        let mut fields = StringRecord::new();
-        *self.0.get_mut() = Cursor::new(line.as_bytes());
-        let read = self
-            .0
-            .seek_raw(SeekFrom::Start(0), Position::new())
-            .and_then(|()| self.0.read_record(&mut fields));
-        // Memory does not fail to be read, and parts of UTF-8 text between ASCII are UTF-8. No field
-        // at all would be refused.
-        read.map_or_else(|_| StringRecord::new(), |_| fields)
-    }
-}
-
-fn csv_rows(text: &str, problems: &mut Refused) -> Vec<Seen> {
-    let mut lines = lines(text);
-    let Some((header_line, header)) = lines.next() else {
-        let allowed = format!("a header line of {}", Column::all_names());
-        problems.of_line(1, "nothing".to_owned(), allowed);
-        return vec![];
-    };
-    if header.trim_start().starts_with('[') {
-        let allowed = "CSV with a header line, or JSON lines: one object a line, in no array";
-        problems.of_line(header_line, quoted(header.trim()), allowed);
-        return vec![];
-    }
-    let mut csv = CsvLines::new();
-    let header = csv_header(header_line, &csv.fields(header), problems);
-    let mut rows = Rows::default();
-    let mut last_line = header_line;
-    for (line, text) in lines {
-        last_line = line;
-        let fields = csv.fields(text);
-        if fields.len() != header.len() {
-            let allowed = format!("{} fields, as in the header", header.len());
-            problems.of_line(line, format!("{} fields", fields.len()), allowed);
-            continue;
-        }
-        let cells = (1..).zip(&header).zip(&fields).filter_map(|((number, name), field)| {
-            let value = if field.is_empty() { Value::Null } else { field.into() };
-            Some(Cell { line, column: Some(number), name: (*name)?, value })
-        });
-        rows.add(&cells.collect::<Vec<_>>(), problems);
-    }
-    if last_line == header_line {
-        problems.of_line(header_line + 1, "nothing".to_owned(), "at least one row");
-    }
-    rows.seen
-}
-
-/// The columns in their order; `None` for one that counts for nothing, which is a problem already.
-fn csv_header(line: usize, fields: &StringRecord, problems: &mut Refused) -> Vec<Option<Column>> {
-    let mut header: Vec<Option<Column>> = vec![];
-    for (field, number) in fields.iter().zip(1..) {
-        let named = Column::named(field);
-        let fresh = named.filter(|name| !header.contains(&Some(*name)));
-        if fresh.is_none() {
-            let allowed = match named {
-                Some(_) => "each column once".to_owned(),
-                None => Column::all_names(),
-            };
-            let found = if field.is_empty() { "nothing".to_owned() } else { quoted(field) };
-            problems.add(Problem { line, column: Some(number), name: named, found, allowed });
-        }
-        header.push(fresh);
-    }
-    let slow = Column::ALL.iter().any(|c| c.may_be_left_out() && header.contains(&Some(*c)));
-    for name in Column::ALL {
-        if header.contains(&Some(name)) || (name.may_be_left_out() && !slow) {
-            continue;
-        }
-        let both = if name.may_be_left_out() { ", or neither slow_old nor slow_new" } else { "" };
-        problems.add(Problem {
-            line,
-            column: None,
-            name: Some(name),
-            found: "nothing".to_owned(),
-            allowed: format!("a column of this name{both}"),
-        });
-    }
-    header
-}
-
-/// The pairs of a JSON object in their order: a map would keep the last of two with one key.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfMap;
-
-        impl<'de> Visitor<'de> for OfMap {
-            type Value = Pairs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-                let mut pairs = vec![];
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(OfMap)
-    }
-}
-
-fn json_rows(text: &str, problems: &mut Refused) -> Vec<Seen> {
-    let mut rows = Rows::default();
-    for (line, text) in lines(text) {
-        match serde_json::from_str(text) {
-            Ok(pairs) => rows.add(&json_cells(line, pairs, problems), problems),
-            Err(e) => problems.add(not_json(line, text, &e)),
-        }
-    }
-    rows.seen
-}
-
-/// A cell for every column: what is absent is nothing.
-fn json_cells(line: usize, Pairs(pairs): Pairs, problems: &mut Refused) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = vec![];
-    for (key, value) in pairs {
-        let Some(name) = Column::named(&key) else {
-            let found = format!("key {}", quoted(&key));
-            problems.of_line(line, found, format!("the keys {}", Column::all_names()));
-            continue;
-        };
-        let cell = Cell { line, column: None, name, value };
-        if cells.iter().any(|known| known.name == name) {
-            problems.add(cell.problem("each key once"));
-        } else {
-            cells.push(cell);
-        }
-    }
-    for name in Column::ALL {
-        if !cells.iter().any(|known| known.name == name) {
-            cells.push(Cell { line, column: None, name, value: Value::Null });
-        }
-    }
-    cells
-}
-
-fn not_json(line: usize, text: &str, e: &serde_json::Error) -> Problem {
-    // It counts bytes, and says at the end where it stands, which the problem says itself.
-    let before = e.column().saturating_sub(1);
-    let rest: String =
-        text.char_indices().filter(|(byte, _)| *byte >= before).map(|(_, c)| c).collect();
-    let message = e.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-    Problem {
-        line,
-        column: Some(text.char_indices().take_while(|(byte, _)| *byte < before).count() + 1),
-        name: None,
-        found: quoted(&rest),
-        allowed: format!("one JSON object a line ({message})"),
-    }
-}
-
-/// Gathers rows, and holds each against the one before.
-#[derive(Default)]
-struct Rows {
-    seen: Vec<Seen>,
-}
-
-impl Rows {
-    fn add(&mut self, cells: &[Cell], problems: &mut Refused) {
-        let cell = |name| cells.iter().find(|cell| cell.name == name);
-        let old = [Column::RequestsOld, Column::ErrorsOld, Column::SlowOld].map(cell);
-        let new = [Column::RequestsNew, Column::ErrorsNew, Column::SlowNew].map(cell);
-        let start_cell = cell(Column::PeriodStart);
-        let start = start_cell.and_then(|cell| start(cell, problems));
-        let (old, slow_old) = side(old, problems);
-        let (new, slow_new) = side(new, problems);
-        let (Some(cell), Some(start)) = (start_cell, start) else { return };
-        if let Some(before) = self.seen.last()
-            && start <= before.row.start
-        {
-            let (line, value) = (before.start.line, shown(&before.start.value));
-            problems.add(cell.problem(format!("later than {value} of line {line}")));
-        }
-        let row = Row { start, old, new, slow_old, slow_new };
-        self.seen.push(Seen { start: cell.clone(), row });
-    }
-}
-
-fn start(cell: &Cell, problems: &mut Refused) -> Option<Timestamp> {
-    let start = cell.text().and_then(|text| {
-        let digits = text.strip_prefix('-').unwrap_or(&text);
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Timestamp::from_second(text.parse().ok()?).ok();
-        }
-        text.parse::<Timestamp>().ok().filter(|start| start.subsec_nanosecond() == 0)
-    });
-    if start.is_none() {
-        let allowed = "a time as 2026-01-31T08:30:00Z, or seconds since 1970; on a whole second";
-        problems.add(cell.problem(allowed));
-    }
-    start
-}
-
-/// What a cell tells of a count.
-#[derive(Clone, Copy)]
-enum Told {
-    Nothing,
-    Count(u64),
-}
-
-/// One side's counts and its slow requests, from its three cells. A cell that is not there, and one
-/// whose value is refused, is held against no other.
-fn side(cells: [Option<&Cell>; 3], problems: &mut Refused) -> (Option<Counts>, Option<u64>) {
-    let [requests, errors, slow] =
-        cells.map(|cell| cell.and_then(|cell| Some((cell, told(cell, problems)?))));
-    let mut counts = None;
-    if let (Some((requests_cell, requests)), Some((errors_cell, errors))) = (requests, errors) {
-        match (requests, errors) {
-            (Told::Count(requests), Told::Count(errors)) if errors <= requests => {
-                counts = Some(Counts { requests, errors });
-            }
-            (Told::Count(requests), Told::Count(_)) => {
-                problems.add(errors_cell.problem(at_most(requests)));
-            }
-            (Told::Count(_), Told::Nothing) => {
-                problems.add(errors_cell.problem(beside(requests_cell)));
-            }
-            (Told::Nothing, Told::Count(_)) => {
-                problems.add(requests_cell.problem(beside(errors_cell)));
-            }
-            (Told::Nothing, Told::Nothing) => {}
-        }
-    }
-    let Some((slow_cell, Told::Count(slow))) = slow else { return (counts, None) };
-    match requests {
-        Some((_, Told::Count(requests))) if slow > requests => {
-            problems.add(slow_cell.problem(at_most(requests)));
-        }
-        Some((_, Told::Nothing)) => {
-            problems.add(slow_cell.problem("nothing, where no requests are counted"));
-        }
-        _ => {}
-    }
-    (counts, Some(slow))
-}
-
-fn at_most(requests: u64) -> String {
-    format!("at most {requests}, the side's requests")
-}
-
-fn beside(other: &Cell) -> String {
-    let (value, name) = (shown(&other.value), other.name.name());
-    format!("a number beside {value} in {name}, or nothing in both")
-}
-
-/// `None`: refused.
-fn told(cell: &Cell, problems: &mut Refused) -> Option<Told> {
-    if cell.value.is_null() {
-        return Some(Told::Nothing);
-    }
-    let count = cell
-        .text()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .filter(|count| *count <= COUNT_MAX);
-    if count.is_none() {
-        let allowed = format!("a whole number from 0 to {COUNT_MAX}, or nothing");
-        problems.add(cell.problem(allowed));
-    }
-    count.map(Told::Count)
-}
-
-/// The smallest distance between two rows, in seconds, of which every other must be a multiple.
-fn period_s(seen: &[Seen], problems: &mut Refused) -> u32 {
-    // Those that run backwards are a problem already.
-    let distances = || {
-        seen.array_windows().filter_map(|[before, after]| {
-            let distance_s = after.row.start.as_second() - before.row.start.as_second();
-            (distance_s > 0).then_some((distance_s, before, after))
-        })
-    };
-    let Some((smallest_s, from, to)) = distances().min_by_key(|(distance_s, ..)| *distance_s)
-    else {
-        return PERIOD_S_ALONE;
-    };
-    let Some(period_s) = u32::try_from(smallest_s).ok().filter(|s| *s <= PERIOD_S_MAX) else {
-        let line = from.start.line;
-        let allowed = format!(
-            "at most {PERIOD_S_MAX} s from one period to the next; the nearest two, this and \
-             line {line}, are {smallest_s} s apart"
-        );
-        problems.add(to.start.problem(allowed));
-        return PERIOD_S_MAX;
-    };
-    for (distance_s, before, after) in distances().filter(|(s, ..)| s % smallest_s != 0) {
-        let (line, from, to) = (before.start.line, from.start.line, to.start.line);
-        let allowed = format!(
-            "a multiple of {period_s} s after line {line}, not {distance_s} s; lines {from} and \
-             {to} are {period_s} s apart"
-        );
-        problems.add(after.start.problem(allowed));
-    }
-    period_s
+fn quoted(text: &[u8]) -> String {
+    format!("{:?}", shortened(&String::from_utf8_lossy(text), VALUE_CHARS_MAX))
 }
 
 #[cfg(test)]
@@ -656,11 +414,10 @@ mod tests {
         Series::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}\n{e}"))
     }
 
-    /// The problems as they are shown, one a line.
+    /// The problems as they are shown.
     fn refused(input: impl AsRef<[u8]>) -> Vec<String> {
         let refused = Series::parse(input.as_ref()).expect_err("no series");
-        assert_eq!(refused.count, refused.problems.len());
-        refused.problems.iter().map(ToString::to_string).collect()
+        refused.lines().skip(1).map(|problem| problem.trim_start().to_owned()).collect()
     }
 
     #[test]
@@ -733,39 +490,27 @@ mod tests {
         let columns =
             "period_start, requests_old, errors_old, requests_new, errors_new, slow_old, slow_new";
         for (header, problems) in [
-            ("", vec![format!("line 1: nothing; allowed: a header line of {columns}")]),
+            ("", vec![format!("line 1: nothing; allowed: a header line of {columns}, and at least one row")]),
             (
                 "period_start,requests_old,errors_old,requests_new",
-                vec!["line 1, errors_new: nothing; allowed: a column of this name".to_owned()],
+                vec!["line 1, errors_new: nothing; allowed: a column of this name; slow_old and slow_new may both be left out".to_owned()],
             ),
             (
                 "period_start,requests_old,errors_old,requests_new,Errors_New,",
                 vec![
-                    format!("line 1, column 5: \"Errors_New\"; allowed: {columns}"),
-                    format!("line 1, column 6: nothing; allowed: {columns}"),
-                    "line 1, errors_new: nothing; allowed: a column of this name".to_owned(),
+                    format!("line 1, column 5: \"Errors_New\"; allowed: each once: {columns}"),
+                    format!("line 1, column 6: \"\"; allowed: each once: {columns}"),
+                    "line 1, errors_new: nothing; allowed: a column of this name; slow_old and slow_new may both be left out".to_owned(),
                 ],
             ),
             (
                 "period_start,requests_old,errors_old,requests_new,errors_new,errors_old",
-                vec![
-                    "line 1, column 6 (errors_old): \"errors_old\"; allowed: each column once"
-                        .to_owned(),
-                ],
+                vec![format!("line 1, column 6: \"errors_old\"; allowed: each once: {columns}")],
             ),
             (
                 "period_start,requests_old,errors_old,requests_new,errors_new,slow_new",
                 vec![
-                    "line 1, slow_old: nothing; allowed: a column of this name, or neither \
-                     slow_old nor slow_new"
-                        .to_owned(),
-                ],
-            ),
-            (
-                "[{\"period_start\": 0}]",
-                vec![
-                    "line 1: \"[{\\\"period_start\\\": 0}]\"; allowed: CSV with a header line, or \
-                     JSON lines: one object a line, in no array"
+                    "line 1, slow_old: nothing; allowed: a column of this name; slow_old and slow_new may both be left out"
                         .to_owned(),
                 ],
             ),
@@ -783,7 +528,10 @@ mod tests {
     fn a_header_alone_is_no_series() {
         assert_eq!(
             refused(format!("\n{HEADER}\n\n")),
-            ["line 3: nothing; allowed: at least one row"]
+            [format!(
+                "line 4: nothing; allowed: a header line of {}, and at least one row",
+                NAMES.join(", ")
+            )]
         );
     }
 
@@ -791,145 +539,174 @@ mod tests {
     fn a_faulty_csv_row_is_refused_with_its_line_column_and_value() {
         let whole = "a whole number from 0 to 9007199254740992, or nothing";
         let time = "a time as 2026-01-31T08:30:00Z, or seconds since 1970; on a whole second";
-        for (row, problem) in [
-            ("60,1,0,1", "4 fields; allowed: 5 fields, as in the header".to_owned()),
-            ("60,1,0,1,0,0", "6 fields; allowed: 5 fields, as in the header".to_owned()),
-            ("60,\"1,0,1,0", "2 fields; allowed: 5 fields, as in the header".to_owned()),
-            (",1,0,1,0", format!("column 1 (period_start): nothing; allowed: {time}")),
-            ("-,1,0,1,0", format!("column 1 (period_start): \"-\"; allowed: {time}")),
-            (
-                "2026-01-31T08:30:00,1,0,1,0",
-                format!("column 1 (period_start): \"2026-01-31T08:30:00\"; allowed: {time}"),
-            ),
-            (
-                "2026-01-31T08:30:00.5Z,1,0,1,0",
-                format!("column 1 (period_start): \"2026-01-31T08:30:00.5Z\"; allowed: {time}"),
-            ),
-            (
-                "1769848200000,1,0,1,0",
-                format!("column 1 (period_start): \"1769848200000\"; allowed: {time}"),
-            ),
-            ("60,x7,0,1,0", format!("column 2 (requests_old): \"x7\"; allowed: {whole}")),
-            ("60,+7,0,1,0", format!("column 2 (requests_old): \"+7\"; allowed: {whole}")),
-            ("60,1,0,-1,0", format!("column 4 (requests_new): \"-1\"; allowed: {whole}")),
-            ("60,1.0,0,1,0", format!("column 2 (requests_old): \"1.0\"; allowed: {whole}")),
-            (
-                "60,9007199254740993,0,1,0",
-                format!("column 2 (requests_old): \"9007199254740993\"; allowed: {whole}"),
-            ),
-            (
-                "60,99999999999999999999,0,1,0",
-                format!("column 2 (requests_old): \"99999999999999999999\"; allowed: {whole}"),
-            ),
-            ("60,\u{1b}[0m,0,1,0", format!("column 2 (requests_old): \"\\u{{1b}}[0m\"; allowed: {whole}")),
-            (
-                "60,1,0,3,4",
-                "column 5 (errors_new): \"4\"; allowed: at most 3, the side's requests".to_owned(),
-            ),
-            (
-                "60,1,0,3,",
-                "column 5 (errors_new): nothing; allowed: a number beside \"3\" in requests_new, or \
-                 nothing in both"
-                    .to_owned(),
-            ),
-            (
-                "60,,0,3,0",
-                "column 2 (requests_old): nothing; allowed: a number beside \"0\" in errors_old, or \
-                 nothing in both"
-                    .to_owned(),
-            ),
-            (
-                "0,1,0,1,0",
-                "column 1 (period_start): \"0\"; allowed: later than \"0\" of line 2".to_owned(),
-            ),
-            (
-                "3601,1,0,1,0",
-                "column 1 (period_start): \"3601\"; allowed: at most 3600 s from one period to the \
-                 next; the nearest two, this and line 2, are 3601 s apart"
-                    .to_owned(),
-            ),
+        let beside = |given: &str| format!("a number beside {given}, or nothing in both");
+        for (row, place, found, allowed) in [
+            ("60,1,0,1", "", "4 fields", "5 fields, as in the header"),
+            ("60,1,0,1,0,0", "", "6 fields", "5 fields, as in the header"),
+            ("60,\"1,0,1,0", "", "2 fields", "5 fields, as in the header"),
+            (",1,0,1,0", "period_start", "nothing", time),
+            ("-,1,0,1,0", "period_start", "\"-\"", time),
+            ("60.5,1,0,1,0", "period_start", "\"60.5\"", time),
+            ("2026-01-31T08:30:00,1,0,1,0", "period_start", "\"2026-01-31T08:30:00\"", time),
+            ("2026-01-31T08:30:00.5Z,1,0,1,0", "period_start", "\"2026-01-31T08:30:00.5Z\"", time),
+            ("1769848200000,1,0,1,0", "period_start", "\"1769848200000\"", time),
+            ("60,x7,0,1,0", "requests_old", "\"x7\"", whole),
+            ("60,+7,0,1,0", "requests_old", "\"+7\"", whole),
+            ("60,1,0,-1,0", "requests_new", "\"-1\"", whole),
+            ("60,1.5,0,1,0", "requests_old", "\"1.5\"", whole),
+            ("60,12.,0,1,0", "requests_old", "\"12.\"", whole),
+            ("60,.0,0,1,0", "requests_old", "\".0\"", whole),
+            ("60,1.0.0,0,1,0", "requests_old", "\"1.0.0\"", whole),
+            ("60,1e3,0,1,0", "requests_old", "\"1e3\"", whole),
+            ("60,9007199254740993,0,1,0", "requests_old", "\"9007199254740993\"", whole),
+            ("60,99999999999999999999,0,1,0", "requests_old", "\"99999999999999999999\"", whole),
+            ("60,\u{1b}[0m,0,1,0", "requests_old", "\"\\u{1b}[0m\"", whole),
+            ("60,1,0,3,", "errors_new", "nothing", &beside("\"3\" in requests_new")),
+            ("60,,0,3,0", "requests_old", "nothing", &beside("\"0\" in errors_old")),
         ] {
-            for line_end in ["\n", "\r\n", "\n\n"] {
-                let line = if line_end == "\n\n" { 5 } else { 3 };
-                let text = [HEADER, "0,1,0,1,0", row].join(line_end);
-                let problem = problem.replace("line 2", if line == 5 { "line 3" } else { "line 2" });
-                let separator = if problem.starts_with("column") { "," } else { ":" };
-                assert_eq!(refused(text), [format!("line {line}{separator} {problem}")]);
+            for (line_ends, lines) in [("\n", 3), ("\r\n", 3), ("\n\n", 5), ("\r\n \r\n\r\n", 7)] {
+                let text = [HEADER, "0,1,0,1,0", row].join(line_ends);
+                let comma = if place.is_empty() { "" } else { ", " };
+                let problem = format!("line {lines}{comma}{place}: {found}; allowed: {allowed}");
+                assert_eq!(refused(text), [problem]);
             }
         }
     }
 
     #[test]
-    fn slow_requests_are_held_against_the_sides_requests() {
-        for (row, problem) in [
-            ("1,0,3,0,2,0", "column 6 (slow_old): \"2\"; allowed: at most 1, the side's requests"),
+    fn a_row_after_a_quoted_line_end_is_refused_with_its_own_line() {
+        let text = format!("{HEADER}\n0,\"1\n\",0,1,0\n\n60,x,0,1,0");
+        assert!(refused(text)[0].starts_with("line 5, requests_old: \"x\""));
+    }
+
+    #[test]
+    fn slow_requests_need_requests() {
+        let text = format!("{HEADER},slow_old,slow_new\n0,1,0,,,0,1");
+        let allowed = "a number beside \"1\" in slow_new, or nothing in both";
+        assert_eq!(
+            refused(text),
+            ["requests_new", "errors_new"]
+                .map(|name| format!("line 2, {name}: nothing; allowed: {allowed}"))
+        );
+    }
+
+    #[test]
+    fn periods_are_an_hour_at_most() {
+        let text = format!("{HEADER}\n0,1,0,1,0\n3601,1,0,1,0\n10803,1,0,1,0");
+        let allowed = "at most 3600 s after line 2, not 3601 s; no two lines are nearer";
+        assert_eq!(
+            refused(text),
+            [format!("line 3, period_start: 1970-01-01T01:00:01Z; allowed: {allowed}")]
+        );
+    }
+
+    #[test]
+    fn what_cloudwatch_exports_is_a_series() {
+        let wanted = Series {
+            period_s: 60,
+            rows: vec![
+                row(0, counts(1_200, 0), None),
+                // An error may be counted a period after its request.
+                Row { slow_old: Some(3), ..row(60, counts(3, 3), counts(0, 0)) },
+                row(120, counts(1_000, 0), counts(10, 1)),
+            ],
+        };
+        let header = format!("{HEADER},slow_old,slow_new");
+        let newest_first =
+            ["120.0,1000.0,0.00,10.0,1.0,,", "60,1.0,3.0,0.0,0.0,4.0,", "0,1200,0,,,,"];
+        let mut oldest_first = newest_first;
+        oldest_first.reverse();
+        for rows in [newest_first, oldest_first] {
+            assert_eq!(parsed(&format!("{header}\n{}", rows.join("\n"))), wanted, "{rows:?}");
+        }
+        let json = r#"{"period_start":120,"requests_old":1000.0,"errors_old":0.0,"requests_new":10.0,"errors_new":1}
+            {"period_start":60.0,"requests_old":1.0,"errors_old":3,"requests_new":0.0,"errors_new":0,"slow_old":4}
+            {"period_start":0,"requests_old":"1200.0","errors_old":"0.0"}"#;
+        assert_eq!(parsed(json), wanted);
+    }
+
+    #[test]
+    fn rows_out_of_order_are_refused() {
+        for (starts, problems) in [
             (
-                "1,0,,,0,1",
-                "column 7 (slow_new): \"1\"; allowed: nothing, where no requests are counted",
+                &[0, 60, 60][..],
+                &["line 4, period_start: 1970-01-01T00:01:00Z; allowed: later than line 3"][..],
+            ),
+            (&[0, 0], &["line 3, period_start: 1970-01-01T00:00:00Z; allowed: later than line 2"]),
+            (
+                &[0, 60, 120, 60],
+                &["line 5, period_start: 1970-01-01T00:01:00Z; allowed: later than line 4"],
+            ),
+            (
+                &[180, 60, 120, 0],
+                &["line 3, period_start: 1970-01-01T00:01:00Z; allowed: later than line 4"],
             ),
         ] {
-            let text = format!("{HEADER},slow_old,slow_new\n0,{row}");
-            assert_eq!(refused(text), [format!("line 2, {problem}")]);
+            let rows = starts.iter().map(|start| format!("\n{start},1,0,1,0"));
+            assert_eq!(
+                refused(HEADER.to_owned() + &rows.collect::<String>()),
+                problems,
+                "{starts:?}"
+            );
         }
     }
 
     #[test]
-    fn a_faulty_json_line_is_refused_with_its_key_or_its_character() {
-        let keys = "the keys period_start, requests_old, errors_old, requests_new, errors_new, \
-                    slow_old, slow_new";
+    fn a_faulty_json_line_is_refused_with_its_key_or_its_column() {
         let whole = "a whole number from 0 to 9007199254740992, or nothing";
         let time = "a time as 2026-01-31T08:30:00Z, or seconds since 1970; on a whole second";
-        for (line, problem) in [
-            ("{}", format!(", period_start: nothing; allowed: {time}")),
-            (r#"{"period_start":true}"#, format!(", period_start: true; allowed: {time}")),
-            (r#"{"period_start":""}"#, format!(", period_start: \"\"; allowed: {time}")),
-            (r#"{"period_start":60.5}"#, format!(", period_start: 60.5; allowed: {time}")),
-            (r#"{"period_start":60,"errors":1}"#, format!(": key \"errors\"; allowed: {keys}")),
-            (
-                r#"{"period_start":60,"period_start":90}"#,
-                ", period_start: 90; allowed: each key once".to_owned(),
-            ),
+        for (line, place, found, allowed) in [
+            ("{}", "period_start", "nothing", time),
+            (r#"{"period_start":true}"#, "period_start", "true", time),
+            (r#"{"period_start":""}"#, "period_start", "\"\"", time),
+            (r#"{"period_start":60.5}"#, "period_start", "60.5", time),
             (
                 r#"{"period_start":60,"requests_old":1.5,"errors_old":0}"#,
-                format!(", requests_old: 1.5; allowed: {whole}"),
+                "requests_old",
+                "1.5",
+                whole,
             ),
             (
                 r#"{"period_start":60,"requests_old":[1],"errors_old":0}"#,
-                format!(", requests_old: [1]; allowed: {whole}"),
+                "requests_old",
+                "[1]",
+                whole,
+            ),
+            (
+                r#"{"period_start":60,"requests_old":"1_0","errors_old":0}"#,
+                "requests_old",
+                "\"1_0\"",
+                whole,
             ),
             (
                 r#"{"period_start":60,"requests_old":5}"#,
-                ", errors_old: nothing; allowed: a number beside 5 in requests_old, or nothing in \
-                 both"
-                    .to_owned(),
-            ),
-            (
-                r#"{"period_start":60,"requests_new":5,"errors_new":6}"#,
-                ", errors_new: 6; allowed: at most 5, the side's requests".to_owned(),
-            ),
-            (
-                "{\"größe\": x}",
-                ", column 11: \"x}\"; allowed: one JSON object a line (expected value)".to_owned(),
-            ),
-            (
-                "{\"period_start\":60",
-                ", column 18: \"0\"; allowed: one JSON object a line (EOF while parsing an object)"
-                    .to_owned(),
-            ),
-            (
-                "[60]",
-                ", column 1: \"[60]\"; allowed: one JSON object a line (invalid type: sequence, \
-                 expected an object)"
-                    .to_owned(),
-            ),
-            (
-                "{} {}",
-                ", column 4: \"{}\"; allowed: one JSON object a line (trailing characters)"
-                    .to_owned(),
+                "errors_old",
+                "nothing",
+                "a number beside 5 in requests_old, or nothing in both",
             ),
         ] {
             let text = format!("{{\"period_start\":0}}\n\n{line}\n");
-            assert_eq!(refused(&text), [format!("line 3{problem}")], "{text}");
+            assert_eq!(refused(&text), [format!("line 3, {place}: {found}; allowed: {allowed}")]);
+        }
+        let keys = "`period_start`, `requests_old`, `errors_old`, `requests_new`, `errors_new`, `slow_old`, `slow_new`";
+        for (line, why) in [
+            (
+                r#"{"errors":1}"#,
+                format!("unknown field `errors`, expected one of {keys} at column 9"),
+            ),
+            (
+                r#"{"slow_old":6,"slow_old":9}"#,
+                "duplicate field `slow_old` at column 24".to_owned(),
+            ),
+            ("{\"slow_old\": x}", "expected value at column 14".to_owned()),
+            ("{\"period_start\":60", "EOF while parsing an object at column 18".to_owned()),
+            ("{} {}", "trailing characters at column 4".to_owned()),
+            (r#"[{"period_start": 0}]"#, "this is no object".to_owned()),
+            ("[60]", "this is no object".to_owned()),
+        ] {
+            let text = format!("{{\"period_start\":0}}\n\n{line}\n");
+            let allowed = format!("one JSON object a line, in no array, each key once ({why})");
+            assert_eq!(refused(&text), [format!("line 3: {line:?}; allowed: {allowed}")]);
         }
     }
 
@@ -941,11 +718,11 @@ mod tests {
             refused(text),
             [
                 format!(
-                    "line 3, column 1 (period_start): \"60\"; allowed: a multiple of 50 s after \
+                    "line 3, period_start: 1970-01-01T00:01:00Z; allowed: a multiple of 50 s after \
                      line 2, not 60 s; {allowed}"
                 ),
                 format!(
-                    "line 5, column 1 (period_start): \"180\"; allowed: a multiple of 50 s after \
+                    "line 5, period_start: 1970-01-01T00:03:00Z; allowed: a multiple of 50 s after \
                      line 4, not 70 s; {allowed}"
                 ),
             ]
@@ -953,9 +730,9 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_in_the_order_of_the_lines() {
-        let text =
-            "period_start,requests_old,errors_old,requests_new\n0,1,2,x\n90,y,0,\nz,1,,\n150,0,0,0";
+    fn every_problem_is_shown_in_the_order_of_the_lines() {
+        let text = "period_start,requests_old,errors_old,requests_new\n0,1,2.5,x\n90,y,0,\nz,1,,\n150,0,0,0\n\
+             150,0,0,0\n210,z,0,0";
         let places = refused(text).into_iter().map(|problem| {
             let (place, _) = problem.split_once(": ").expect("a place");
             place.to_owned()
@@ -964,12 +741,14 @@ mod tests {
             places.collect::<Vec<_>>(),
             [
                 "line 1, errors_new",
-                "line 2, column 3 (errors_old)",
-                "line 2, column 4 (requests_new)",
-                "line 3, column 1 (period_start)",
-                "line 3, column 2 (requests_old)",
-                "line 4, column 1 (period_start)",
-                "line 4, column 3 (errors_old)",
+                "line 2, errors_old",
+                "line 2, requests_new",
+                "line 3, requests_old",
+                "line 3, period_start",
+                "line 4, period_start",
+                "line 4, errors_old",
+                "line 6, period_start",
+                "line 7, requests_old",
             ]
         );
     }
@@ -979,34 +758,37 @@ mod tests {
         let rows = (0..100).map(|start| format!("\n{start},x,0,0,0"));
         let text = HEADER.to_owned() + &rows.collect::<String>();
         let refused = Series::parse(text.as_bytes()).expect_err("no series");
-        assert_eq!((refused.count, refused.problems.len()), (100, PROBLEMS_KEPT_MAX));
-        let shown = refused.to_string();
-        let lines: Vec<_> = shown.lines().collect();
-        assert_eq!(lines.first(), Some(&"The series has 100 problems:"));
-        assert!(lines[1].starts_with("  line 2, column 2 (requests_old): \"x\"; allowed: "));
+        let lines: Vec<_> = refused.lines().collect();
+        assert_eq!(lines.len(), 1 + PROBLEMS_SHOWN_MAX + 1);
+        assert_eq!(lines[0], "The series has 100 problem(s):");
+        assert!(lines[1].starts_with("  line 2, requests_old: \"x\"; allowed: "));
         assert!(lines[20].starts_with("  line 21, "));
-        assert_eq!(lines.last(), Some(&"  and 80 more"));
-        let one = Series::parse(b"").expect_err("no series").to_string();
+        assert_eq!(lines[21], "  and 80 more");
+        let one = Series::parse(b"").expect_err("no series");
         assert!(
-            one.starts_with("The series has a problem:\n  line 1: nothing; allowed: "),
+            one.starts_with("The series has 1 problem(s):\n  line 1: nothing; allowed: "),
             "{one}"
         );
     }
 
     #[test]
     fn what_is_no_utf_8_is_refused_with_its_line() {
-        for (input, problem) in [
-            (&b"\xff\xfep\0"[..], "line 1, column 1: byte 0xff; allowed: text in UTF-8"),
-            ("ü\nü,".as_bytes(), ""),
-            (b"a\n\xc3\xbc,\xfc\n", "line 2, column 3: byte 0xfc; allowed: text in UTF-8"),
-            (b"a\r\n\r\nb\xe2\x82", "line 3, column 2: byte 0xe2; allowed: text in UTF-8"),
-        ] {
-            if problem.is_empty() {
-                assert!(!refused(input).iter().any(|problem| problem.contains("UTF-8")));
-            } else {
-                assert_eq!(refused(input), [problem]);
-            }
-        }
+        let csv = [HEADER.as_bytes(), b"\n\n0,1,\xfc,1,0\n60,x,0,1,0\n120,1,0,1,\xe2\x82"].concat();
+        let problems = refused(csv);
+        assert_eq!(
+            problems[0],
+            "line 3: invalid utf-8: invalid UTF-8 in field 2 near byte index 0; allowed: CSV in UTF-8"
+        );
+        assert!(problems[1].starts_with("line 4, requests_old: \"x\""));
+        assert!(problems[2].starts_with("line 5: invalid utf-8: invalid UTF-8 in field 4"));
+        assert_eq!(problems.len(), 3);
+        let json = refused(b"{\"period_start\":0}\n{\"slow_old\":\"\xfc\"}");
+        assert!(
+            json[0].starts_with("line 2: ") && json[0].contains("invalid unicode code point"),
+            "{json:?}"
+        );
+        let utf_16 = refused(b"\xff\xfep\0");
+        assert!(utf_16[0].starts_with("line 1: invalid utf-8"), "{utf_16:?}");
     }
 
     #[test]
@@ -1024,7 +806,7 @@ mod tests {
         let path = path.to_str().expect("UTF-8");
         assert_eq!(read(path).expect("readable"), b"abc");
         std::fs::remove_file(path).expect("removed");
-        let gone = read(path).expect_err("it is gone").to_string();
+        let gone = read(path).expect_err("it is gone");
         assert!(gone.starts_with(&format!("Could not read {path}: No such file")), "{gone}");
 
         assert_eq!(up_to(3, &b"abc"[..]).expect("just short enough"), b"abc");
@@ -1037,7 +819,8 @@ mod tests {
         match Series::parse(input) {
             Ok(series) => {
                 prop_assert!(
-                    (1..=PERIOD_S_MAX).contains(&series.period_s) && !series.rows.is_empty()
+                    (1..=PERIOD_S_MAX).contains(&i64::from(series.period_s))
+                        && !series.rows.is_empty()
                 );
                 for [before, after] in series.rows.array_windows() {
                     let distance_s = after.start.as_second() - before.start.as_second();
@@ -1052,11 +835,17 @@ mod tests {
                 }
             }
             Err(refused) => {
-                prop_assert!(refused.problems.len() == refused.count.min(PROBLEMS_KEPT_MAX));
-                prop_assert!(refused.count > 0 && refused.problems.is_sorted_by_key(|p| p.line));
-                let lines = input.split(|byte| *byte == b'\n').count() + 1;
-                prop_assert!(refused.problems.iter().all(|p| (1..=lines).contains(&p.line)));
-                prop_assert!(!refused.to_string().is_empty());
+                let numbers: Vec<usize> = refused
+                    .lines()
+                    .filter_map(|problem| {
+                        problem.strip_prefix("  line ")?.split([',', ':']).next()?.parse().ok()
+                    })
+                    .collect();
+                let lines = input.split(|byte| *byte == b'\n').count();
+                prop_assert!((1..=PROBLEMS_SHOWN_MAX).contains(&numbers.len()), "{}", refused);
+                prop_assert!(
+                    numbers.is_sorted() && numbers.iter().all(|line| (1..=lines).contains(line))
+                );
             }
         }
         Ok(())

@@ -126,12 +126,12 @@ fn slow_requests_are_judged_when_the_policy_has_a_target() {
 #[test]
 fn bad_input_is_refused_with_line_and_column_and_nothing_is_judged() {
     let csv =
-        "period_start,requests_old,errors_old,requests_new,errors_new\n0,10,x,5,0\n60,1,2,5,0\n";
+        "period_start,requests_old,errors_old,requests_new,errors_new\n0,10,x,5,0\n60,1,2.5,5,0\n";
     let refused = cutover(&["judge", "-"], csv);
     assert_eq!((code(&refused), refused.stdout.len()), (Some(2), 0));
     let said = text(&refused.stderr);
-    assert!(said.contains("line 2, column 3 (errors_old): \"x\"; allowed:"), "{said}");
-    assert!(said.contains("line 3"), "{said}");
+    assert!(said.contains("line 2, errors_old: \"x\"; allowed:"), "{said}");
+    assert!(said.contains("line 3, errors_old: \"2.5\"; allowed:"), "{said}");
     let missing = cutover(&["judge", "no-such-file"], "");
     assert_eq!(code(&missing), Some(2));
     assert!(text(&missing.stderr).contains("no-such-file"));

@@ -1,6 +1,8 @@
 //! Every quota, rate and price that cutover reckons with, each with its source. This is the one file of `core` that
 //! knows the services by name.
 
+use std::time::Duration;
+
 use crate::evidence::TelemetryLimits;
 use crate::router::Scale;
 use crate::router::survey::{Behaviour, Splitting};
@@ -16,6 +18,9 @@ pub const ROUND_EVENTS: u64 = 9;
 pub const TASK_EVENTS: u64 = 7;
 /// Events of a retried Task: failed, scheduled, started.
 pub const RETRY_EVENTS: u64 = 3;
+/// Days that an execution is remembered after its end.
+/// Source: Step Functions developer guide, "Quotas for executions" (execution history retention).
+pub const EXECUTION_KEPT_DAYS: u32 = 90;
 /// Bytes of a state, with everything that travels with it.
 /// Source: Step Functions developer guide, "Quotas" (maximum input or output size).
 pub const STATE_BYTES_ALLOWED: usize = 256 * 1024;
@@ -48,6 +53,9 @@ pub const CLOUDWATCH: TelemetryLimits = TelemetryLimits {
 /// Periods below a minute that there are, in seconds, for metrics of high resolution. Those of load balancers have
 /// none. Source: CloudWatch API reference, `MetricStat`.
 pub const SHORT_PERIODS_S: [u32; 5] = [1, 5, 10, 20, 30];
+/// Seconds of a period of the metrics of load balancers, which CloudWatch has within 2 or 3 minutes.
+/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
+pub const METRIC_PERIOD_S: u32 = 60;
 /// Alarms of one call. Source: CloudWatch API reference, `DescribeAlarms`.
 pub const ALARMS_PER_CALL: usize = 100;
 
@@ -82,6 +90,17 @@ pub const ROUTE53_CHANGES_ALLOWED: [u64; 2] = [1_500, 100];
 pub const ROUTE53_CHANGES_AT_ONCE: u64 = 1_350;
 /// Changes that are written a second after that.
 pub const ROUTE53_CHANGES_PER_S: u64 = 90;
+/// Characters of all `Value` elements of one batch; an alias has none.
+/// Source: Route 53 API reference, `ChangeResourceRecordSets`.
+pub const ROUTE53_CHARACTERS_PER_BATCH: usize = 32_000;
+/// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
+pub const ROUTE53_SETS_PER_PAGE: i32 = 300;
+/// Record sets of a zone, unless AWS has raised the quota. Source: Route 53 developer guide, "Quotas".
+pub const ROUTE53_SETS_ALLOWED: usize = 10_000;
+/// Pages of a zone that are read: 30,000 record sets.
+pub const ROUTE53_PAGES_MAX: usize = 100;
+/// Longest name of a record, in characters. Source: RFC 1035, section 2.3.4.
+pub const DNS_NAME_CHARS_MAX: usize = 253;
 /// TTL of an alias to a load balancer, in seconds.
 /// Source: Route 53 developer guide, "Values specific for weighted alias records".
 pub const ROUTE53_ALIAS_TTL_S: u32 = 60;
@@ -96,6 +115,7 @@ const ROUTE53_CHANGES_PER_FENCE: u32 = 2;
 const _: () = assert!(Scale::Half.total() <= WEIGHT_MAX);
 const _: () = assert!(ROUTE53_CHANGES_AT_ONCE <= ROUTE53_CHANGES_ALLOWED[0]);
 const _: () = assert!(ROUTE53_CHANGES_PER_S <= ROUTE53_CHANGES_ALLOWED[1]);
+const _: () = assert!(ROUTE53_SETS_ALLOWED <= ROUTE53_PAGES_MAX * ROUTE53_SETS_PER_PAGE as usize);
 
 /// How Route 53 splits.
 #[must_use]
@@ -114,6 +134,21 @@ pub fn route53(fence: bool) -> Behaviour {
 }
 
 // ── Elastic Load Balancing ──
+
+/// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
+/// `DescribeLoadBalancers`, `DescribeTargetGroups`.
+pub const BALANCERS_PER_PAGE: i32 = 400;
+/// Names of one call. Source: Elastic Load Balancing API reference, `DescribeLoadBalancers`.
+pub const BALANCER_NAMES_PER_CALL: usize = 20;
+/// Describe calls a second that an account may make in a region, once a burst of 40 is used up; the controllers of both
+/// clusters share them. Source: Elastic Load Balancing user guide, "Request throttling for the Elastic Load Balancing
+/// API".
+pub const BALANCER_READS_ALLOWED_PER_S: u32 = 10;
+/// Time between two calls for the targets of a group: 8 a second.
+pub const BALANCER_READ_PACE: Duration = Duration::from_millis(125);
+
+const _: () =
+    assert!(1_000 < BALANCER_READS_ALLOWED_PER_S as u128 * BALANCER_READ_PACE.as_millis());
 
 /// The highest weight of a target group. Source: Elastic Load Balancing API reference, `TargetGroupTuple` (`Weight`).
 pub const ALB_WEIGHT_MAX: u32 = 999;

@@ -7,6 +7,7 @@ pub mod route53;
 use std::collections::BTreeSet;
 use std::hash::Hasher;
 
+use cutover_core::limits;
 use cutover_core::{
     Cutover, Failure, Fence, Move, Propagation, Request, RouteId, RouterRef, RouterSyntax, Shifted,
     Sides, Split, Survey,
@@ -187,7 +188,7 @@ pub(crate) fn host_name(text: &str) -> Option<RouteId> {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    let is_name = name.len() <= 253 && rest.split('.').all(label_ok);
+    let is_name = name.len() <= limits::DNS_NAME_CHARS_MAX && rest.split('.').all(label_ok);
     is_name.then(|| RouteId::from(name.to_ascii_lowercase()))
 }
 

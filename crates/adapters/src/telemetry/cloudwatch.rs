@@ -9,7 +9,7 @@ use aws_sdk_cloudwatch::types::{
     StatusCode,
 };
 use aws_smithy_types::DateTime;
-use cutover_core::limits::{CLOUDWATCH, queries_per_call};
+use cutover_core::limits::{CLOUDWATCH, METRIC_PERIOD_S, queries_per_call};
 use cutover_core::{
     Counts, Failure, Health, Latency, LatencyBy, Meter, Series, TelemetryLimits, Window,
 };
@@ -22,9 +22,8 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
-/// How far back a number of hosts is looked for, beside a check: CloudWatch tells it within 2 or 3 minutes.
+/// How far back a number of hosts is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
-const HOSTS_PERIOD_S: i64 = 60;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
 const PAGES_MAX: usize = 50;
@@ -97,11 +96,12 @@ impl CloudWatch {
         groups: &[(&'a str, &'a str)],
         now: Timestamp,
     ) -> Result<Vec<Option<Hosts>>, Failure> {
-        let end = now.as_second() - now.as_second().rem_euclid(HOSTS_PERIOD_S) + HOSTS_PERIOD_S;
-        let start = end - HOSTS_PERIOD_S * i64::from(HOSTS_PERIODS);
+        let period_s = i64::from(METRIC_PERIOD_S);
+        let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
+        let start = end - period_s * i64::from(HOSTS_PERIODS);
         let window = Window {
             start: Timestamp::from_second(start).unwrap_or(now),
-            period_s: u32::try_from(HOSTS_PERIOD_S).unwrap_or(u32::MAX),
+            period_s: METRIC_PERIOD_S,
             periods: HOSTS_PERIODS,
         };
         let query = |&(load_balancer, group): &(&'a str, &'a str), metric| Query {

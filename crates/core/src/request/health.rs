@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::METRIC_PERIOD_S;
+
 /// The shortest period that the metrics have, in seconds, where nobody says otherwise.
-pub const PERIOD_S_MIN: u32 = 60;
+pub const PERIOD_S_MIN: u32 = METRIC_PERIOD_S;
 
 /// What to do with a step that never had enough data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

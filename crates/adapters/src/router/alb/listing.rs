@@ -14,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::arn;
 use super::place::name_and_port;
 use super::rule::Rule;
-use crate::capacity::PACE;
+use cutover_core::limits::BALANCER_READ_PACE;
 use crate::errors::{failure, incomplete};
 
 /// Listeners or rules of one page. Source: Elastic Load Balancing API reference, `DescribeListeners`, `DescribeRules`.
@@ -45,7 +45,7 @@ pub(super) async fn listeners(
     client: &Client,
     named: &[String],
 ) -> Result<(Vec<Listener>, Vec<Problem>), Failure> {
-    let mut pace = pace(PACE);
+    let mut pace = pace(BALANCER_READ_PACE);
     let mut of_balancers: BTreeMap<String, Vec<Described>> = BTreeMap::new();
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for named in named {
@@ -199,7 +199,7 @@ pub(super) async fn tags(
     client: &Client,
     arns: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Tags>, Failure> {
-    let mut pace = pace(PACE);
+    let mut pace = pace(BALANCER_READ_PACE);
     let mut tags = BTreeMap::new();
     let arns: Vec<&str> = arns.iter().copied().collect();
     for arns in arns.chunks(TAGGED_MAX) {

@@ -11,7 +11,7 @@ use cutover_core::{Failure, Live, Move, Moved, RouteId, Shifted, Way, Weights};
 
 use super::rule::{self, Rule, Split};
 use super::{Alb, GONE, NOT_OURS, arn, listing};
-use crate::capacity::PACE;
+use cutover_core::limits::BALANCER_READ_PACE;
 use crate::errors::failure;
 
 /// Before the second look at a rule that was written and does not have its weights: whether a reading that follows a
@@ -91,7 +91,7 @@ impl Alb {
     /// new side could not serve.
     async fn sort_out(&self, run: &mut Run<'_>) -> Result<(), Failure> {
         let found = self.look(run.open().into_iter().map(|(_, asked)| &asked.route)).await?;
-        let mut pace = listing::pace(PACE);
+        let mut pace = listing::pace(BALANCER_READ_PACE);
         let mut looked_at: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (index, asked) in run.open() {
             let group = match self.judge(run, asked, &found) {

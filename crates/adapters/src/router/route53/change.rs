@@ -7,14 +7,10 @@ use aws_sdk_route53::operation::change_resource_record_sets::ChangeResourceRecor
 use aws_sdk_route53::types::{Change, ChangeAction, ResourceRecord, ResourceRecordSet};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::Weights;
-use cutover_core::limits::ROUTE53_CHANGES_PER_S;
+use cutover_core::limits::{ROUTE53_CHANGES_PER_S, ROUTE53_CHARACTERS_PER_BATCH};
 use tokio::time::Instant;
 
 use super::record::Pair;
-
-/// Characters of all `Value` elements of one batch; an alias has none.
-/// Source: Route 53 API reference, `ChangeResourceRecordSets`, limits on requests.
-const CHARACTERS_MAX: usize = 32_000;
 
 /// What one route's part of a batch does: all of it or nothing.
 #[derive(Debug)]
@@ -84,7 +80,7 @@ pub(crate) fn batches(swaps: Vec<Swap>, elements_max: usize) -> Vec<Vec<Swap>> {
         match batches.last_mut() {
             Some(batch) if elements <= left.0 && characters <= left.1 => batch.push(swap),
             _ => {
-                left = (elements_max, CHARACTERS_MAX);
+                left = (elements_max, ROUTE53_CHARACTERS_PER_BATCH);
                 batches.push(vec![swap]);
             }
         }

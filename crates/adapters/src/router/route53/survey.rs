@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cutover_core::limits::{ROUTE53_ALIAS_TTL_S, route53};
+use cutover_core::limits::{DNS_NAME_CHARS_MAX, ROUTE53_ALIAS_TTL_S, route53};
 use cutover_core::{
     Endpoint, ExternalDns, Finding, Found, Problem, Remedy, Request, RouteId, Sides, Survey,
     Weights, listed,
@@ -15,8 +15,6 @@ use crate::capacity::dns_key;
 
 /// Longest TTL of a record, in seconds: longer ones leave traffic on a bad side for too long.
 const TTL_S_MAX: u32 = 300;
-/// Longest name of a record, in characters. Source: RFC 1035, section 2.3.4.
-const NAME_BYTES_MAX: usize = 253;
 
 /// Who else writes weights, and what to do about it.
 const EXTERNAL_DNS: (&str, &str) = (
@@ -485,9 +483,9 @@ impl Reader<'_> {
     /// Reads what stands in the place of a route's fence.
     fn read_fence(&mut self, found: &mut Found, fences: &BTreeMap<&RouteId, &Record>) {
         let name = fence::name_of(&found.route);
-        if self.request.fence && name.as_str().len() > NAME_BYTES_MAX {
+        if self.request.fence && name.as_str().len() > DNS_NAME_CHARS_MAX {
             let message = format!(
-                "its fence {name} would have a name of more than {NAME_BYTES_MAX} characters: set fence to false"
+                "its fence {name} would have a name of more than {DNS_NAME_CHARS_MAX} characters: set fence to false"
             );
             self.refuse(Problem::of(&found.route, "fence_name_too_long", message));
         }

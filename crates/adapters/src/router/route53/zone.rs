@@ -3,18 +3,12 @@
 use aws_sdk_route53::Client;
 use aws_sdk_route53::operation::get_hosted_zone::GetHostedZoneError;
 use aws_sdk_route53::types::{HostedZone, HostedZoneConfig, ResourceRecordSet, RrType};
-use cutover_core::limits::ROUTE53_WEIGHT_MAX;
+use cutover_core::limits::{ROUTE53_PAGES_MAX, ROUTE53_SETS_PER_PAGE, ROUTE53_WEIGHT_MAX};
 use cutover_core::{Failure, RouteId};
 
 use super::listing::{Listed, listing};
 use super::record::shape;
 use crate::errors::{failure, incomplete};
-
-/// Record sets of one page. Source: Route 53 API reference, `ListResourceRecordSets`.
-const PAGE_MAX: i32 = 300;
-/// Pages of a zone that are read: 30,000 record sets. A zone holds 10,000 unless AWS has raised
-/// the quota. Source: Route 53 developer guide, "Quotas".
-const PAGES_MAX: usize = 100;
 
 /// The hosted zone of the routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +205,7 @@ pub async fn records_of(
 pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     let mut from = None;
-    for _ in 0..PAGES_MAX {
+    for _ in 0..ROUTE53_PAGES_MAX {
         let page = page(client, zone_id, from.as_ref()).await?;
         records.extend(page.sets.iter().map(record));
         from = page.next;
@@ -258,7 +252,7 @@ pub(crate) async fn page(
 ) -> Result<Page, Failure> {
     let what = format!("ListResourceRecordSets of zone {zone_id}");
     let mut request =
-        client.list_resource_record_sets().hosted_zone_id(zone_id).max_items(PAGE_MAX);
+        client.list_resource_record_sets().hosted_zone_id(zone_id).max_items(ROUTE53_SETS_PER_PAGE);
     if let Some(from) = from {
         request = request
             .start_record_name(&from.name)
