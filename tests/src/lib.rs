@@ -12,6 +12,8 @@
     reason = "a set-up that fails ends its test"
 )]
 
+mod alb;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use aws_sdk_eventbridge::types::Target;
 use cutover_core::{Cutover, Report};
 use http_body_util::{BodyExt, Full};
@@ -27,13 +30,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
-use lab::emulator::{Emulator, EmulatorOptions};
+use lab::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Program};
 use lab::proxy::Proxy;
 use lab::python::Venv;
 use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
 use lab::{aws, deploy, functions};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+pub use alb::GivenAlb;
 
 /// Longest wait for anything: past it a test fails and says what it waited for.
 const DEADLINE: Duration = Duration::from_mins(4);
@@ -54,6 +59,7 @@ const DEFAULT_ZONE: &str = "default.test";
 /// What the names of clusters begin with whose creation starts a cutover: those of all new sides.
 pub const CLUSTER_NAME_PREFIX: &str = "green";
 
+/// The account of the tests with weighted records.
 static ACCOUNT: OnceCell<Account> = OnceCell::const_new();
 static ROOM: Semaphore = Semaphore::const_new(AT_A_TIME);
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -63,45 +69,50 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 struct Account {
     proxy: Proxy,
     emulator: Emulator,
+    /// Load balancers that keep weights, and the proxy before them.
+    balancers: Option<(Emulator, Proxy)>,
     stack: deploy::Stack,
     default_zone: Zone,
 }
 
 impl Account {
-    async fn start() -> Self {
+    /// Starts an account; one whose load balancers keep weights has them apart.
+    async fn start(weighted_balancers: bool) -> Self {
         let root = root();
         let venv = Venv::ready(&root.join("target")).await.expect("a Python environment");
         let minute = ("LAMBDA_ASYNC_RETRY_BASE_SECONDS", AWS_MINUTE.as_secs());
-        let env = vec![(minute.0.to_owned(), minute.1.to_string())];
+        let mut env = vec![(minute.0.to_owned(), minute.1.to_string())];
+        let balancers = if weighted_balancers {
+            let options = EmulatorOptions { program: Program::Moto, ..Default::default() };
+            let started = Emulator::start_behind_proxy(&venv, options).await.expect("moto");
+            env.push((LOAD_BALANCING_ENDPOINT.to_owned(), started.1.endpoint().to_owned()));
+            Some(started)
+        } else {
+            None
+        };
         let options = EmulatorOptions { env, ..EmulatorOptions::default() };
         let started = Emulator::start_behind_proxy(&venv, options).await;
         let (emulator, proxy) = started.expect("an emulator");
         let config = aws::sdk_config(&emulator.endpoint());
         let default_zone = Zone::create(&config, DEFAULT_ZONE).await.expect("a zone");
-        let mut defaults = json!({"ramp": ramp(), "health": health()});
-        // The samples' long bakes, checked every second, would fill an execution's history.
-        defaults["health"]["check_interval_s"] = json!(2);
-        let defaults = defaults.to_string();
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let parameters = [
-            ("HostedZoneId", default_zone.id.as_str()),
-            ("Defaults", defaults.as_str()),
-            ("CreateClusterEvents", "ENABLED"),
-            ("Architecture", architecture),
-            ("ClusterNamePrefix", CLUSTER_NAME_PREFIX),
-            ("ShortestPeriodSeconds", "1"),
-        ];
         let functions = functions::build(&root).await.expect("the functions");
+        let parameters = parameters((!weighted_balancers).then_some(&default_zone));
+        let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, &**value)).collect();
         let stack = deploy::deploy(&config, &root, "cutover", &parameters, functions)
             .await
             .expect("the stack");
-        let account = Self { proxy, emulator, stack, default_zone };
-        let topic = account.output("NotificationTopicArn");
-        account.post(&format!("Action=CreateQueue&QueueName={HEARD}")).await;
+        let account = Self { proxy, emulator, balancers, stack, default_zone };
+        account.hear().await;
+        account
+    }
+
+    /// Lets a queue hear what the notification topic says.
+    async fn hear(&self) {
+        let topic = self.output("NotificationTopicArn");
+        self.post(&format!("Action=CreateQueue&QueueName={HEARD}")).await;
         let queue = format!("arn:aws:sqs:{}:000000000000:{HEARD}", aws::REGION);
         let subscribe = format!("Action=Subscribe&TopicArn={topic}&Protocol=sqs&Endpoint={queue}");
-        account.post(&subscribe).await;
-        account
+        self.post(&subscribe).await;
     }
 
     /// Calls a service of the query protocol.
@@ -118,6 +129,28 @@ impl Account {
     fn output(&self, name: &str) -> &str {
         self.stack.outputs.get(name).expect("an output of the template")
     }
+}
+
+/// What the functions of the account with weighted load balancers may change; the emulator does not hold them to it.
+const LISTENER: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:listener/app/any/0/0";
+
+/// The parameters of the template: the zone, or listeners alone.
+fn parameters(zone: Option<&Zone>) -> [(&'static str, String); 6] {
+    let mut defaults = json!({"ramp": ramp(), "health": health()});
+    // The samples' long bakes, checked every second, would fill an execution's history.
+    defaults["health"]["check_interval_s"] = json!(2);
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    [
+        match zone {
+            Some(zone) => ("HostedZoneId", zone.id.clone()),
+            None => ("ListenerArns", LISTENER.to_owned()),
+        },
+        ("Defaults", defaults.to_string()),
+        ("CreateClusterEvents", "ENABLED".to_owned()),
+        ("Architecture", architecture.to_owned()),
+        ("ClusterNamePrefix", CLUSTER_NAME_PREFIX.to_owned()),
+        ("ShortestPeriodSeconds", "1".to_owned()),
+    ]
 }
 
 /// The root of the project.
@@ -194,11 +227,11 @@ impl End {
 
 /// One test's own part of the account.
 #[derive(Debug)]
-pub struct Case {
+pub struct Case<W = World> {
     account: &'static Account,
     config: SdkConfig,
-    /// The zone, clusters and records.
-    pub world: World,
+    /// The clusters, and what splits their requests.
+    pub world: W,
     _room: SemaphorePermit<'static>,
 }
 
@@ -237,7 +270,7 @@ impl Given {
     /// Makes it so, once there is room.
     pub async fn case(self) -> Case {
         let room = ROOM.acquire().await.expect("never closed");
-        let account = ACCOUNT.get_or_init(Account::start).await;
+        let account = ACCOUNT.get_or_init(|| Account::start(false)).await;
         let config = aws::sdk_config(&account.emulator.endpoint());
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let zone = if self.default_zone {
@@ -271,7 +304,7 @@ impl Given {
     }
 }
 
-impl Case {
+impl<W> Case<W> {
     /// The proxy between the functions and the emulator.
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
@@ -282,80 +315,6 @@ impl Case {
     #[must_use]
     pub const fn config(&self) -> &SdkConfig {
         &self.config
-    }
-
-    /// The name of the only or first route.
-    #[must_use]
-    pub fn route(&self) -> &str {
-        self.world.routes().first().expect("a route")
-    }
-
-    /// The new side.
-    #[must_use]
-    pub fn new_side(&self) -> &Cluster {
-        self.world.new.as_ref().expect("the new side is there")
-    }
-
-    /// A request for this world: two steps, one-second periods.
-    #[must_use]
-    pub fn request(&self) -> Value {
-        let number = self.world.old.name.trim_start_matches("blue");
-        json!({"new": format!("green{number}"), "hosted_zone": self.world.zone.id,
-               "ramp": ramp(), "health": health(), "ready_timeout_s": 60})
-    }
-
-    /// Publishes what a side counted and will have counted, second by second.
-    pub async fn count(&self, side: &Cluster, rate: Rate) {
-        let now = Timestamp::now().as_second();
-        let seconds = now - HISTORY_S..now + FUTURE_S;
-        let values = [
-            ("RequestCount", rate.requests),
-            ("HTTPCode_Target_5XX_Count", rate.errors),
-            ("HealthyHostCount", u32::from(side.targets)),
-        ];
-        for (metric, value) in values.into_iter().filter(|(_, value)| *value > 0) {
-            self.publish(seconds.clone().map(|second| {
-                let datum = datum(side, metric, second).value(f64::from(value));
-                if metric == "HealthyHostCount" {
-                    datum.dimensions(dimension("TargetGroup", &side.target_group))
-                } else {
-                    datum
-                }
-            }))
-            .await;
-        }
-        if rate.requests > 0 {
-            let times = [(0.1, rate.requests - rate.slow), (2.0, rate.slow)];
-            self.publish(seconds.map(|second| {
-                let of_time = |datum: MetricDatumBuilder, (seconds, requests): (f64, u32)| {
-                    datum.values(seconds).counts(f64::from(requests))
-                };
-                let taken = times.into_iter().filter(|(_, requests)| *requests > 0);
-                taken.fold(datum(side, "TargetResponseTime", second), of_time)
-            }))
-            .await;
-        }
-    }
-
-    /// Publishes one more metric of a side's load balancer, as [`count`](Case::count) does the usual ones.
-    pub async fn count_also(&self, side: &Cluster, metric: &str, a_second: u32) {
-        let now = Timestamp::now().as_second();
-        let of = |second| datum(side, metric, second).value(f64::from(a_second));
-        self.publish((now - HISTORY_S..now + FUTURE_S).map(of)).await;
-    }
-
-    /// Publishes errors of sides beside what they count anyway, from two seconds from now on: no check has
-    /// looked there yet, so that all see them alike.
-    pub async fn burst(&self, sides: &[&Cluster], errors_a_second: u32, seconds: i64) {
-        let from = Timestamp::now().as_second() + 2;
-        let of = |side| {
-            let errors = move |second| {
-                let datum = datum(side, "HTTPCode_Target_5XX_Count", second);
-                datum.value(f64::from(errors_a_second))
-            };
-            (from..from + seconds).map(errors)
-        };
-        self.publish(sides.iter().flat_map(|side| of(side))).await;
     }
 
     async fn publish(&self, data: impl Iterator<Item = MetricDatumBuilder>) {
@@ -432,54 +391,6 @@ impl Case {
         self.end(&arn).await
     }
 
-    /// The weights of the record sets of one type, in the order of the routes, from Route 53.
-    pub async fn live_of(&self, kind: &str) -> Vec<(i64, i64)> {
-        let [live] = self.live_of_each([kind]).await;
-        live
-    }
-
-    /// The same of several types, from one listing: of one moment, as long as it has one page.
-    pub async fn live_of_each<const N: usize>(&self, kinds: [&str; N]) -> [Vec<(i64, i64)>; N] {
-        let client = aws_sdk_route53::Client::new(&self.config);
-        let mut sets = vec![];
-        let mut pages = client.list_resource_record_sets().hosted_zone_id(&self.world.zone.id);
-        loop {
-            let page = pages.clone().send().await.expect("listed");
-            sets.extend(page.resource_record_sets);
-            if !page.is_truncated {
-                break;
-            }
-            pages = pages
-                .set_start_record_name(page.next_record_name)
-                .set_start_record_type(page.next_record_type)
-                .set_start_record_identifier(page.next_record_identifier);
-        }
-        let weight = |kind: &str, route: &str, id: &str| {
-            let set = sets.iter().find(|set| {
-                set.name.trim_end_matches('.') == route
-                    && set.r#type.as_str() == kind
-                    && set.set_identifier() == Some(id)
-            });
-            set.and_then(|set| set.weight).unwrap_or(-1)
-        };
-        let (old, new) = (&self.world.old.name, self.world.old.name.replace("blue", "green"));
-        let of = |kind: &str, route: &String| (weight(kind, route, old), weight(kind, route, &new));
-        kinds.map(|kind| self.world.routes().iter().map(|route| of(kind, route)).collect())
-    }
-
-    /// The weights of the only or first route, from Route 53.
-    pub async fn live(&self) -> (i64, i64) {
-        *self.live_of("CNAME").await.first().expect("a route")
-    }
-
-    /// Waits until the first route has these weights.
-    pub async fn until_live(&self, weights: (i64, i64)) {
-        until(&format!("weights {weights:?} of {}", self.route()), async || {
-            (self.live().await == weights).then_some(())
-        })
-        .await;
-    }
-
     /// Invokes one of the functions directly, as a second try of its task would.
     ///
     /// # Errors
@@ -521,40 +432,6 @@ impl Case {
             "arn": format!("{machine}:direct").replace(":stateMachine:", ":execution:"),
             "name": "direct", "started_at": started_at, "state_machine_arn": machine,
             "releases": true}})
-    }
-
-    /// A file of `events/` with this world's names and times in the place of its example's.
-    #[must_use]
-    pub fn event(&self, file: &str) -> Value {
-        let path = root().join("events").join(file);
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let ago = |seconds| (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string();
-        let (old, new) = (&self.world.old, self.new_side());
-        let second = self.world.routes().last().map_or("", String::as_str);
-        let names = [
-            ("chat.example.com", self.route().to_owned()),
-            ("api.example.com", second.to_owned()),
-            ("\"example.com\"", format!("\"{}\"", self.world.zone.name)),
-            ("Z0123456789EXAMPLE", self.world.zone.id.clone()),
-            ("app/k8s-blue/50dc6c495c0c9188", old.load_balancer.clone()),
-            ("app/k8s-green/8c5a1d3e7f902b46", new.load_balancer.clone()),
-            (
-                "k8s-green/6d0ecf831eec9f09",
-                new.target_group.trim_start_matches("targetgroup/").to_owned(),
-            ),
-            ("\"blue\"", format!("\"{}\"", old.name)),
-            ("\"green\"", format!("\"{}\"", new.name)),
-            ("\\\"green\\\"", format!("\\\"{}\\\"", new.name)),
-            ("arn:aws:states:eu-central-1:123456789012:stateMachine:cutover", {
-                self.account.output("StateMachineArn").to_owned()
-            }),
-            ("2026-03-17T09:30:00Z", ago(3600)),
-            ("2026-03-17T09:40:00Z", ago(20)),
-            ("2026-03-17T09:41:20Z", ago(10)),
-        ];
-        let text = names.iter().fold(text, |text, (example, here)| text.replace(example, here));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// What EventBridge does with an event that only AWS may put: hands it to the target of the
@@ -641,28 +518,6 @@ impl Case {
         serde_json::from_value(accepted.expect("accepted")).expect("a cutover")
     }
 
-    /// Takes every target away from the old side.
-    pub async fn deregister_old_targets(&self) {
-        use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
-        let client = aws_sdk_elasticloadbalancingv2::Client::new(&self.config);
-        let groups = client.describe_target_groups().send().await.expect("listed").target_groups;
-        let of_old = |arn: &String| arn.ends_with(&self.world.old.target_group);
-        let arn = groups
-            .unwrap_or_default()
-            .into_iter()
-            .find_map(|group| group.target_group_arn.filter(of_old))
-            .expect("the old side's target group");
-        let health = client.describe_target_health().target_group_arn(&arn).send().await;
-        let targets: Vec<TargetDescription> = health
-            .expect("listed")
-            .target_health_descriptions()
-            .iter()
-            .filter_map(|described| described.target().cloned())
-            .collect();
-        let deregister = client.deregister_targets().target_group_arn(arn);
-        deregister.set_targets(Some(targets)).send().await.expect("deregistered");
-    }
-
     /// Makes an alarm, in ALARM or not.
     pub async fn set_alarm(&self, name: &str, in_alarm: bool) {
         use aws_sdk_cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
@@ -684,6 +539,186 @@ impl Case {
     }
 }
 
+impl<W: Counted> Case<W> {
+    /// Publishes what a side counted and will have counted, second by second.
+    pub async fn count(&self, side: &Cluster, rate: Rate) {
+        let now = Timestamp::now().as_second();
+        let seconds = now - HISTORY_S..now + FUTURE_S;
+        let values = [
+            ("RequestCount", rate.requests),
+            ("HTTPCode_Target_5XX_Count", rate.errors),
+            ("HealthyHostCount", u32::from(side.targets)),
+        ];
+        for (metric, value) in values.into_iter().filter(|(_, value)| *value > 0) {
+            self.publish(seconds.clone().map(|second| {
+                let datum = datum::<W>(side, metric, second).value(f64::from(value));
+                if metric == "HealthyHostCount" {
+                    datum.set_dimensions(Some(of_group(side)))
+                } else {
+                    datum
+                }
+            }))
+            .await;
+        }
+        if rate.requests > 0 {
+            let times = [(0.1, rate.requests - rate.slow), (2.0, rate.slow)];
+            self.publish(seconds.map(|second| {
+                let of_time = |datum: MetricDatumBuilder, (seconds, requests): (f64, u32)| {
+                    datum.values(seconds).counts(f64::from(requests))
+                };
+                let taken = times.into_iter().filter(|(_, requests)| *requests > 0);
+                taken.fold(datum::<W>(side, "TargetResponseTime", second), of_time)
+            }))
+            .await;
+        }
+    }
+
+    /// Publishes one more metric of a side's load balancer, as [`count`](Case::count) does the usual ones.
+    pub async fn count_also(&self, side: &Cluster, metric: &str, a_second: u32) {
+        let now = Timestamp::now().as_second();
+        let of = |second| datum::<W>(side, metric, second).value(f64::from(a_second));
+        self.publish((now - HISTORY_S..now + FUTURE_S).map(of)).await;
+    }
+
+    /// Publishes errors of sides beside what they count anyway, from two seconds from now on: no check has
+    /// looked there yet, so that all see them alike.
+    pub async fn burst(&self, sides: &[&Cluster], errors_a_second: u32, seconds: i64) {
+        let from = Timestamp::now().as_second() + 2;
+        let of = |side| {
+            let errors = move |second| {
+                let datum = datum::<W>(side, "HTTPCode_Target_5XX_Count", second);
+                datum.value(f64::from(errors_a_second))
+            };
+            (from..from + seconds).map(errors)
+        };
+        self.publish(sides.iter().flat_map(|side| of(side))).await;
+    }
+}
+
+impl Case {
+    /// The name of the only or first route.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        self.world.routes().first().expect("a route")
+    }
+
+    /// The new side.
+    #[must_use]
+    pub fn new_side(&self) -> &Cluster {
+        self.world.new.as_ref().expect("the new side is there")
+    }
+
+    /// A request for this world: two steps, one-second periods.
+    #[must_use]
+    pub fn request(&self) -> Value {
+        let number = self.world.old.name.trim_start_matches("blue");
+        json!({"new": format!("green{number}"), "hosted_zone": self.world.zone.id,
+               "ramp": ramp(), "health": health(), "ready_timeout_s": 60})
+    }
+
+    /// The weights of the record sets of one type, in the order of the routes, from Route 53.
+    pub async fn live_of(&self, kind: &str) -> Vec<(i64, i64)> {
+        let [live] = self.live_of_each([kind]).await;
+        live
+    }
+
+    /// The same of several types, from one listing: of one moment, as long as it has one page.
+    pub async fn live_of_each<const N: usize>(&self, kinds: [&str; N]) -> [Vec<(i64, i64)>; N] {
+        let client = aws_sdk_route53::Client::new(&self.config);
+        let mut sets = vec![];
+        let mut pages = client.list_resource_record_sets().hosted_zone_id(&self.world.zone.id);
+        loop {
+            let page = pages.clone().send().await.expect("listed");
+            sets.extend(page.resource_record_sets);
+            if !page.is_truncated {
+                break;
+            }
+            pages = pages
+                .set_start_record_name(page.next_record_name)
+                .set_start_record_type(page.next_record_type)
+                .set_start_record_identifier(page.next_record_identifier);
+        }
+        let weight = |kind: &str, route: &str, id: &str| {
+            let set = sets.iter().find(|set| {
+                set.name.trim_end_matches('.') == route
+                    && set.r#type.as_str() == kind
+                    && set.set_identifier() == Some(id)
+            });
+            set.and_then(|set| set.weight).unwrap_or(-1)
+        };
+        let (old, new) = (&self.world.old.name, self.world.old.name.replace("blue", "green"));
+        let of = |kind: &str, route: &String| (weight(kind, route, old), weight(kind, route, &new));
+        kinds.map(|kind| self.world.routes().iter().map(|route| of(kind, route)).collect())
+    }
+
+    /// The weights of the only or first route, from Route 53.
+    pub async fn live(&self) -> (i64, i64) {
+        *self.live_of("CNAME").await.first().expect("a route")
+    }
+
+    /// Waits until the first route has these weights.
+    pub async fn until_live(&self, weights: (i64, i64)) {
+        until(&format!("weights {weights:?} of {}", self.route()), async || {
+            (self.live().await == weights).then_some(())
+        })
+        .await;
+    }
+
+    /// A file of `events/` with this world's names and times in the place of its example's.
+    #[must_use]
+    pub fn event(&self, file: &str) -> Value {
+        let path = root().join("events").join(file);
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let ago = |seconds| (Timestamp::now() - SignedDuration::from_secs(seconds)).to_string();
+        let (old, new) = (&self.world.old, self.new_side());
+        let second = self.world.routes().last().map_or("", String::as_str);
+        let names = [
+            ("chat.example.com", self.route().to_owned()),
+            ("api.example.com", second.to_owned()),
+            ("\"example.com\"", format!("\"{}\"", self.world.zone.name)),
+            ("Z0123456789EXAMPLE", self.world.zone.id.clone()),
+            ("app/k8s-blue/50dc6c495c0c9188", old.load_balancer.clone()),
+            ("app/k8s-green/8c5a1d3e7f902b46", new.load_balancer.clone()),
+            (
+                "k8s-green/6d0ecf831eec9f09",
+                new.target_group.trim_start_matches("targetgroup/").to_owned(),
+            ),
+            ("\"blue\"", format!("\"{}\"", old.name)),
+            ("\"green\"", format!("\"{}\"", new.name)),
+            ("\\\"green\\\"", format!("\\\"{}\\\"", new.name)),
+            ("arn:aws:states:eu-central-1:123456789012:stateMachine:cutover", {
+                self.account.output("StateMachineArn").to_owned()
+            }),
+            ("2026-03-17T09:30:00Z", ago(3600)),
+            ("2026-03-17T09:40:00Z", ago(20)),
+            ("2026-03-17T09:41:20Z", ago(10)),
+        ];
+        let text = names.iter().fold(text, |text, (example, here)| text.replace(example, here));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Takes every target away from the old side.
+    pub async fn deregister_old_targets(&self) {
+        deregister_targets(&self.config, &self.world.old).await;
+    }
+}
+
+/// Takes every target away from a side.
+async fn deregister_targets(balancing: &SdkConfig, side: &Cluster) {
+    let client = aws_sdk_elasticloadbalancingv2::Client::new(balancing);
+    let group = side.target_group_arn();
+    let health = client.describe_target_health().target_group_arn(group).send().await;
+    let targets: Vec<TargetDescription> = health
+        .expect("listed")
+        .target_health_descriptions()
+        .iter()
+        .filter_map(|described| described.target().cloned())
+        .collect();
+    let deregister = client.deregister_targets().target_group_arn(group);
+    deregister.set_targets(Some(targets)).send().await.expect("deregistered");
+}
+
 /// Every text in a JSON value.
 fn texts(value: &Value, found: &mut Vec<String>) {
     match value {
@@ -694,17 +729,38 @@ fn texts(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// The dimensions of a side's target group.
+fn of_group(side: &Cluster) -> Vec<Dimension> {
+    vec![
+        dimension("LoadBalancer", &side.load_balancer),
+        dimension("TargetGroup", &side.target_group),
+    ]
+}
+
 fn dimension(name: &str, value: &str) -> Dimension {
     Dimension::builder().name(name).value(value).build()
 }
 
-/// What a side's load balancer tells of one second, still without a value.
-fn datum(side: &Cluster, metric: &str, second: i64) -> MetricDatumBuilder {
+/// A world whose sides are counted.
+pub trait Counted {
+    /// The dimensions of what a side counts.
+    fn dimensions(side: &Cluster) -> Vec<Dimension>;
+}
+
+/// Each side has a load balancer of its own.
+impl Counted for World {
+    fn dimensions(side: &Cluster) -> Vec<Dimension> {
+        vec![dimension("LoadBalancer", &side.load_balancer)]
+    }
+}
+
+/// What a side tells of one second, still without a value.
+fn datum<W: Counted>(side: &Cluster, metric: &str, second: i64) -> MetricDatumBuilder {
     MetricDatum::builder()
         .metric_name(metric)
         .timestamp(DateTime::from_secs(second))
         .storage_resolution(1)
-        .dimensions(dimension("LoadBalancer", &side.load_balancer))
+        .set_dimensions(Some(W::dimensions(side)))
 }
 
 /// Asks again and again until there is an answer.

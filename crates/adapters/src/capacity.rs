@@ -29,6 +29,7 @@ use crate::telemetry::cloudwatch::{load_balancer_and_group, meter_of_group};
 /// groups for their targets. For more load balancers, all target groups of the account are listed, which are
 /// one or two pages of a few hundred; for more target groups, CloudWatch is asked.
 const ONE_BY_ONE_MAX: usize = 8;
+
 /// How long a roll-back waits for what is known of the old side's targets.
 const OLD_SIDES_WAIT_MAX: Duration = Duration::from_secs(30);
 

@@ -22,7 +22,7 @@ pub async fn defaults(client: &Client, name: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| {
         Failure::invalid(
             "unreadable_defaults",
-            format!("the parameter {name} is not JSON: {error}"),
+            format!("the parameter {name} is not JSON: {error}; write a JSON object into it, {{}} for no defaults"),
         )
     })
 }

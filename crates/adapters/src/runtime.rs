@@ -75,9 +75,12 @@ where
         // On the heap: the layout of an SDK call inside of the runtime's own layers nests deeper
         // than the compiler follows.
         Ok(event) => Box::pin(handler(event)).await,
-        Err(error) => {
-            Err(Failure::invalid("unreadable_event", format!("the event cannot be read: {error}")))
-        }
+        Err(error) => Err(Failure::invalid(
+            "unreadable_event",
+            format!(
+                "the event cannot be read: {error}; allowed: JSON as the state machine gives it"
+            ),
+        )),
     };
     outcome.map_err(|failure| {
         let error_message = failure.to_string();

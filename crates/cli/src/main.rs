@@ -1,19 +1,18 @@
 //! The `cutover` command: what people do at a desk. Nothing here calls AWS.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum as _};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use cutover_cli::desk_plan::{self, Known};
-use cutover_cli::simulate::{self, Grid, Runs, claims, pictures, report};
 use cutover_cli::{replay, series};
 use cutover_core::{Failure, Health};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Judge a recorded series, plan a cutover, compare decision rules. Nothing here calls AWS.
+/// Judge a recorded series, plan a cutover. Nothing here calls AWS.
 #[derive(Debug, Parser)]
 #[command(name = "cutover", version, about, max_term_width = 100)]
 struct Args {
@@ -67,32 +66,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Compare decision rules on the same simulated traffic
-    ///
-    /// Exit code: 0, or 1 when --check finds that a claim does not hold.
-    Simulate {
-        /// Which scenes are played
-        #[arg(long, value_enum, default_value_t = Grid::Fast)]
-        grid: Grid,
-        /// Runs of each bad cell
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        runs: u32,
-        /// Runs of each scene with equal sides
-        #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        equal_runs: u32,
-        /// Seed of everything random
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        seed: u64,
-        /// Write evidence.md, its pictures and cells.csv into this directory
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-        /// Fail when a claim does not hold
-        #[arg(long)]
-        check: bool,
-        /// Print every cell as JSON instead of the claims
-        #[arg(long)]
-        json: bool,
-    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -100,8 +73,6 @@ enum Command {
     },
 }
 
-/// Exit code when a claim does not hold.
-const CLAIM_FAILED: u8 = 1;
 /// Exit code of bad input and of files that cannot be read or written.
 const REFUSED: u8 = 2;
 
@@ -118,10 +89,6 @@ fn main() -> ExitCode {
                 ttl_s,
             };
             plan(&request, &known, json)
-        }
-        Command::Simulate { grid, runs, equal_runs, seed, out, check, json } => {
-            let runs = Runs { equal: equal_runs, faulty: runs };
-            simulate(grid, runs, seed, out, check, json)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -168,65 +135,6 @@ fn plan(path: &str, known: &Known, json: bool) -> Result<u8, String> {
         desk_plan::plan(&request, known).map_err(|refused| problems(path, &refused))?;
     say(&if json { to_json(&plan)? } else { desk_plan::table(&request, &plan) })?;
     Ok(0)
-}
-
-fn simulate(
-    grid: Grid,
-    runs: Runs,
-    seed: u64,
-    out: Option<PathBuf>,
-    check: bool,
-    json: bool,
-) -> Result<u8, String> {
-    let scenes = grid.scenes();
-    if let Some(out) = &out {
-        // Before minutes are spent on what could not be written.
-        std::fs::create_dir_all(out)
-            .map_err(|error| format!("Could not make {}: {error}", out.display()))?;
-    }
-    let told = io::stderr().is_terminal();
-    let cells = simulate::play(&scenes, runs, seed, &|done, of| {
-        if told {
-            // A terminal that is gone is told nothing more.
-            let _ = write!(io::stderr(), "\r{done} of {of} scenes");
-        }
-    });
-    if told {
-        let _ = writeln!(io::stderr());
-    }
-    if let Some(out) = out {
-        let grid = grid.to_possible_value();
-        let grid = grid.as_ref().map_or("fast", |value| value.get_name());
-        let command = format!(
-            "cargo simulate --grid {grid} --runs {} --equal-runs {} --seed {seed} --out {}",
-            runs.faulty,
-            runs.equal,
-            out.display()
-        );
-        let cells_csv = report::csv(&cells).map_err(|error| format!("Could not write: {error}"))?;
-        for (name, text) in [
-            ("evidence.md", report::markdown(&cells, runs, &command).into_bytes()),
-            ("evidence-false.svg", pictures::false_roll_backs(&cells).into_bytes()),
-            ("evidence-failed.svg", pictures::failed_requests(&cells).into_bytes()),
-            ("evidence-cells.svg", pictures::cells(&cells).into_bytes()),
-            ("cells.csv", cells_csv),
-        ] {
-            let path = out.join(name);
-            std::fs::write(&path, text)
-                .map_err(|error| format!("Could not write {}: {error}", path.display()))?;
-        }
-    }
-    let claims = claims::claims(&cells);
-    if json {
-        say(&to_json(&cells)?)?;
-    } else {
-        for claim in &claims {
-            let holds = if claim.holds { "holds" } else { "FAILS" };
-            say(&format!("{holds}: {}: {}\n", claim.claim, claim.measured))?;
-        }
-    }
-    let failed = claims.iter().filter(|claim| claim.expected && !claim.holds).count();
-    Ok(if check && failed > 0 { CLAIM_FAILED } else { 0 })
 }
 
 fn read_json(path: &str) -> Result<Value, String> {

@@ -1,5 +1,5 @@
 //! The real functions, state machine and template on the emulator. Weights are read back from
-//! Route 53, never taken from a function's answer.
+//! Route 53 or the load balancer, never taken from a function's answer.
 
 #![expect(
     clippy::expect_used,
@@ -8,6 +8,7 @@
     reason = "a helper that fails ends its test"
 )]
 
+mod alb;
 mod ends;
 mod events;
 mod failures;

@@ -1,9 +1,11 @@
 //! Edges: what stands between users and the weighted name. Each resolves the name from Route 53,
 //! keeps the answer for its TTL, and sends all its requests there meanwhile, as CloudFront's do.
-//! Few resolvers with a cached answer make the measured share lumpy.
+//! Few resolvers with a cached answer make the measured share lumpy. Where one load balancer serves both
+//! clusters, every edge sends all its requests there.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use http_body_util::{BodyExt, Empty};
+use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::HOST;
 use hyper_util::client::legacy::Client;
@@ -75,28 +78,49 @@ pub struct Traffic {
     pub caching: Caching,
 }
 
-/// Starts edges that send requests to `routes`, all of them in the zone, until one fails.
+/// How edges find what serves a host name.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// By the records of a zone, as [`Dns`] has them.
+    Dns(Dns),
+    /// All of them are served here.
+    Here(SocketAddr),
+}
+
+/// A zone on the emulator, and where the names that it leads to are.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    client: aws_sdk_route53::Client,
+    zone_id: String,
+    hosts: Hosts,
+}
+
+impl Dns {
+    /// Resolves host names by the records of this zone.
+    #[must_use]
+    pub fn new(config: &SdkConfig, zone_id: &str, hosts: &Hosts) -> Self {
+        let client = aws_sdk_route53::Client::new(config);
+        Self { client, zone_id: zone_id.to_owned(), hosts: hosts.clone() }
+    }
+}
+
+/// Starts edges that send requests to `routes`, until one fails.
 pub fn spawn(
     tasks: &mut JoinSet<Result<Infallible, LabError>>,
-    config: &SdkConfig,
-    zone_id: &str,
+    lookup: &Lookup,
     routes: &[String],
-    hosts: &Hosts,
     traffic: &Traffic,
 ) {
     // Edges are unequal, so that it matters which one moves.
     let sizes: Vec<f64> = (1..=traffic.edges).map(|rank| 1.0 / f64::from(rank).sqrt()).collect();
     let total: f64 = sizes.iter().sum();
     let mut seeds = fastrand::Rng::with_seed(traffic.seed);
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let dns = aws_sdk_route53::Client::new(config);
+    let client = http_client();
     for size in sizes {
         let edge = Edge {
-            dns: dns.clone(),
+            lookup: lookup.clone(),
             client: client.clone(),
-            zone_id: zone_id.to_owned(),
             routes: routes.to_vec(),
-            hosts: hosts.clone(),
             gap_s: total / size / traffic.requests_per_s,
             random: seeds.fork(),
             resolver: Resolver::new(traffic.caching, seeds.fork()),
@@ -106,11 +130,9 @@ pub fn spawn(
 }
 
 struct Edge {
-    dns: aws_sdk_route53::Client,
-    client: Client<HttpConnector, Empty<Bytes>>,
-    zone_id: String,
+    lookup: Lookup,
+    client: HttpClient,
     routes: Vec<String>,
-    hosts: Hosts,
     /// Mean seconds between two requests.
     gap_s: f64,
     random: fastrand::Rng,
@@ -144,16 +166,20 @@ impl Edge {
     }
 
     async fn resolve(&mut self, route: &str) -> Result<SocketAddr, LabError> {
+        let dns = match &self.lookup {
+            Lookup::Here(address) => return Ok(*address),
+            Lookup::Dns(dns) => dns,
+        };
         let kept = self.resolver.cached(route, Instant::now()).map(ToOwned::to_owned);
         let target = if let Some(target) = kept {
             target
         } else {
-            let sets = record_sets(&self.dns, &self.zone_id, Some(route)).await?;
+            let sets = record_sets(&dns.client, &dns.zone_id, Some(route)).await?;
             let answers: Vec<Answer> = sets.iter().filter_map(Answer::of).collect();
             let chosen = self.resolver.choose(route, &answers, Instant::now());
             chosen.ok_or_else(|| LabError::traffic(format!("{route} has no record")))?
         };
-        self.hosts.get(&target).ok_or_else(|| {
+        dns.hosts.get(&target).ok_or_else(|| {
             LabError::traffic(format!(
                 "{route} leads to {target}, which is no load balancer of the lab"
             ))
@@ -161,22 +187,32 @@ impl Edge {
     }
 }
 
-async fn send(
-    client: Client<HttpConnector, Empty<Bytes>>,
-    origin: SocketAddr,
-    route: String,
-) -> Result<(), LabError> {
-    let failed = |error: &dyn std::fmt::Display| {
+async fn send(client: HttpClient, origin: SocketAddr, route: String) -> Result<(), LabError> {
+    get(&client, origin, &route).await.map(drop).map_err(|error| {
         LabError::traffic(format!("a request for {route} to {origin} failed: {error}"))
-    };
-    let request = hyper::Request::get(format!("http://{origin}/"))
-        .header(HOST, &route)
-        .body(Empty::new())
-        .map_err(|error| failed(&error))?;
-    let response = client.request(request).await.map_err(|error| failed(&error))?;
+    })
+}
+
+/// A client with a pool of connections.
+pub(crate) type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+
+pub(crate) fn http_client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Sends one request for a host name, and gives the status of the answer.
+pub(crate) async fn get(
+    client: &HttpClient,
+    to: SocketAddr,
+    host: &str,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    let request =
+        hyper::Request::get(format!("http://{to}/")).header(HOST, host).body(Empty::new())?;
+    let response = client.request(request).await?;
+    let status = response.status();
     // Read to the end, so that the connection goes back to the pool.
-    response.into_body().collect().await.map_err(|error| failed(&error))?;
-    Ok(())
+    response.into_body().collect().await?;
+    Ok(status)
 }
 
 /// One weighted record as DNS would answer it.
@@ -207,12 +243,18 @@ impl Answer {
 /// 0; when all are 0, each is as likely as another.
 /// Source: Amazon Route 53 developer guide, "Weighted routing".
 fn choose<'a>(answers: &'a [Answer], random: &mut fastrand::Rng) -> Option<&'a Answer> {
-    let sum: u32 = answers.iter().map(|answer| answer.weight).sum();
-    if sum == 0 {
-        return random.choice(answers);
-    }
-    let mut ticket = random.u32(0..sum);
-    answers.iter().find(|answer| match ticket.checked_sub(answer.weight) {
+    by_weight(answers, |answer| answer.weight, random).or_else(|| random.choice(answers))
+}
+
+/// Draws one of several by their weights; none when all are 0.
+pub(crate) fn by_weight<'a, T>(
+    all: &'a [T],
+    weight: impl Fn(&T) -> u32,
+    random: &mut fastrand::Rng,
+) -> Option<&'a T> {
+    let sum: u32 = all.iter().map(&weight).sum();
+    let mut ticket = (sum > 0).then(|| random.u32(0..sum))?;
+    all.iter().find(|one| match ticket.checked_sub(weight(one)) {
         None => true,
         Some(rest) => {
             ticket = rest;

@@ -1,4 +1,5 @@
-//! The emulated AWS: one `ministack` process with the Lambda processes it starts.
+//! The emulated AWS: one `ministack` process with the Lambda processes it starts, and beside it, where load
+//! balancers must keep the weights of target groups, one `moto` process.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -28,19 +29,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// Tries with other free ports, when somebody takes the chosen one in between.
 const PORT_TRIES: u32 = 3;
 
-/// Runs the emulator, and ends it with all its Lambda processes when this program is gone, however
-/// it went: standard input is a pipe from it, which closes even when it is killed or never drops
-/// what it holds.
-///
-/// EventBridge invokes functions asynchronously, so Lambda tries one that fails twice more. The
-/// emulator does so for every asynchronous invocation but EventBridge's own: here for those as well.
-const LAUNCHER: &str = "
+/// Ends an emulator with all its Lambda processes when this program is gone, however it went: standard input is a
+/// pipe from it, which closes even when it is killed or never drops what it holds.
+const WATCH: &str = "
 import json, os, runpy, shutil, signal, sys, threading
 def watch():
     os.read(0, 1)
     shutil.rmtree(os.environ['TMPDIR'], ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
+";
+
+/// Runs ministack.
+///
+/// EventBridge invokes functions asynchronously, so Lambda tries one that fails twice more. The
+/// emulator does so for every asynchronous invocation but EventBridge's own: here for those as well.
+const MINISTACK: &str = "
 from ministack.services import eventbridge, lambda_svc
 once = eventbridge._dispatch_to_lambda
 def with_repeats(arn, payload):
@@ -55,6 +59,64 @@ sys.argv = ['ministack']
 runpy.run_module('ministack', run_name='__main__')
 ";
 
+/// Runs moto.
+///
+/// It wants load balancers in networks that it knows, by ids that it draws; ministack takes any. Here every id
+/// stands for the account's default network. And it names the load balancer of a target group once for each rule
+/// that forwards there; here it does so once, as AWS does.
+const MOTO: &str = "
+from moto.ec2.models import EC2Backend
+from moto.elbv2.models import FakeTargetGroup
+EC2Backend.get_vpc = lambda self, vpc_id: next(iter(self.vpcs.values()))
+EC2Backend.get_subnet = lambda self, subnet_id: next(iter(self.get_default_subnets().values()))
+class Once(list):
+    def append(self, arn):
+        if arn not in self:
+            super().append(arn)
+begin = FakeTargetGroup.__init__
+def begin_with_once(self, *args, **kwargs):
+    begin(self, *args, **kwargs)
+    self.load_balancer_arns = Once()
+FakeTargetGroup.__init__ = begin_with_once
+sys.argv = ['moto', '--host', os.environ['BIND_HOST'], '--port', os.environ['GATEWAY_PORT']]
+runpy.run_module('moto.server', run_name='__main__')
+";
+
+/// The account of everything in the lab, which ministack gives by itself.
+const ACCOUNT_ID: &str = "000000000000";
+
+/// The environment variable that leads functions to another emulator for load balancers alone.
+pub const LOAD_BALANCING_ENDPOINT: &str = "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2";
+
+/// What emulates AWS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Program {
+    /// All of AWS that a cutover needs. Its load balancers keep no weights of target groups.
+    #[default]
+    Ministack,
+    /// Load balancers whose rules keep weights. Every registered target is healthy.
+    Moto,
+}
+
+impl Program {
+    /// What Python is given to run.
+    fn launcher(self) -> String {
+        let run = match self {
+            Self::Ministack => MINISTACK,
+            Self::Moto => MOTO,
+        };
+        format!("{WATCH}{run}")
+    }
+
+    /// The path that answers once it is ready.
+    const fn health(self) -> &'static str {
+        match self {
+            Self::Ministack => "_ministack/health",
+            Self::Moto => "moto-api/",
+        }
+    }
+}
+
 /// What of the caller's environment the emulator, and so the functions, may see. Nothing that
 /// begins with `AWS_`: it could lead a function to a real account.
 const INHERITED: [&str; 4] = ["PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -62,6 +124,8 @@ const INHERITED: [&str; 4] = ["PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// How to start an emulator.
 #[derive(Debug, Clone, Default)]
 pub struct EmulatorOptions {
+    /// What to start.
+    pub program: Program,
     /// The port to listen on; a free one when not given.
     pub port: Option<u16>,
     /// Where the functions find AWS; the emulator itself when not given.
@@ -75,6 +139,7 @@ pub struct EmulatorOptions {
 /// A running emulator. It ends, with all its Lambda processes, when this is dropped.
 #[derive(Debug)]
 pub struct Emulator {
+    program: Program,
     port: u16,
     log: PathBuf,
     /// Unpacked functions and the emulator's own files, away from those of other emulators.
@@ -124,7 +189,7 @@ impl Emulator {
         Ok((Self::start(venv, options).await?, proxy))
     }
 
-    /// The URL that serves all of AWS.
+    /// The URL that serves all that it emulates.
     #[must_use]
     pub fn endpoint(&self) -> String {
         url(self.port)
@@ -160,7 +225,7 @@ impl Emulator {
 
         let endpoint = options.lambda_endpoint.clone().unwrap_or_else(|| url(port));
         let mut child = Command::new(venv.python())
-            .args(["-c", LAUNCHER])
+            .args(["-c", &options.program.launcher()])
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HOME", &dir)
@@ -170,6 +235,7 @@ impl Emulator {
             .env("PERSIST_STATE", "0")
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
+            .env("MOTO_ACCOUNT_ID", ACCOUNT_ID)
             .env("AWS_ENDPOINT_URL", endpoint)
             .envs(options.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&dir)
@@ -182,12 +248,12 @@ impl Emulator {
             .spawn()
             .map_err(cannot)?;
         let alive = child.stdin.take().ok_or_else(|| cannot(ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { port, log, dir, child, _alive: alive })
+        Ok(Self { program: options.program, port, log, dir, child, _alive: alive })
     }
 
     async fn ready(&mut self) -> Result<(), LabError> {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let health = format!("{}/_ministack/health", self.endpoint());
+        let health = format!("{}/{}", self.endpoint(), self.program.health());
         let health: hyper::Uri =
             health.parse().map_err(|error| LabError::aws("ask the emulator", error))?;
         let deadline = Instant::now() + READY_MAX;

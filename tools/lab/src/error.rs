@@ -6,23 +6,15 @@ use std::path::{Path, PathBuf};
 
 use aws_smithy_types::error::ErrorMetadata;
 
+use crate::scenario::Router;
+
 /// Why the lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// No usable Python interpreter on the PATH.
-    #[error(
-        "The emulator needs Python 3.10 or newer, and {found}. Install one and put it on the PATH."
-    )]
+    /// The emulator's Python environment could not be made.
+    #[error("The emulator's Python environment could not be made. The last lines were:\n{tail}")]
     Python {
-        /// What was found instead.
-        found: String,
-    },
-    /// The emulator's virtual environment could not be made.
-    #[error("Could not {doing}. Its last lines were:\n{tail}")]
-    Venv {
-        /// What was attempted, as "install the emulator with pip (is there a network?)".
-        doing: &'static str,
-        /// The last lines the tool printed.
+        /// The last lines that its maker printed.
         tail: String,
     },
     /// Somebody else listens where the emulator should.
@@ -32,6 +24,18 @@ pub enum LabError {
     PortInUse {
         /// The port asked for.
         port: u16,
+    },
+    /// The lab has no such story for this router.
+    #[error(
+        "The lab does not play {what} with --router {router}. Take the scenario {allowed}, or --router route53.",
+        router = router.name(),
+        allowed = router.scenarios()
+    )]
+    NotPlayed {
+        /// What it does not play, as "the scenario not-ready".
+        what: String,
+        /// The router.
+        router: Router,
     },
     /// The emulator did not come up.
     #[error("The emulator {what}. The end of its log ({log}):\n{tail}", log = log.display())]

@@ -39,7 +39,10 @@ pub async fn build(workspace_root: &Path) -> Result<Vec<Function>, LabError> {
 }
 
 /// Runs `cargo build` with these arguments, and gives the path of each of the named executables.
-pub(crate) async fn cargo_build(
+///
+/// # Errors
+/// `Build` when cargo fails, or builds no executable of a name; `Io` when it cannot be started.
+pub async fn cargo_build(
     workspace_root: &Path,
     arguments: &[&str],
     names: &[&str],
@@ -104,8 +107,11 @@ fn pack(name: &str, executable: &Path) -> Result<Function, LabError> {
     Ok(Function { name: name.to_owned(), zip })
 }
 
-/// A zip file with the program in it, named `bootstrap`.
-pub(crate) fn zip(program: &[u8], options: SimpleFileOptions) -> zip::result::ZipResult<Vec<u8>> {
+/// Packs the program into a zip file, named `bootstrap`.
+///
+/// # Errors
+/// What `zip` says when it cannot pack these options.
+pub fn zip(program: &[u8], options: SimpleFileOptions) -> zip::result::ZipResult<Vec<u8>> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", options.unix_permissions(0o755))?;
     zip.write_all(program)?;

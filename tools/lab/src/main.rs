@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lab::error::LabError;
 use lab::run::{Options, Played, run};
-use lab::scenario::Scenario;
+use lab::scenario::{Router, Scenario};
 use lab::view::say;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +18,9 @@ struct Arguments {
     /// What is to happen
     #[arg(long, value_enum, default_value_t)]
     scenario: Scenario,
+    /// What splits the requests; alb has the scenarios healthy, regressed, noisy and drift
+    #[arg(long, value_enum, default_value_t)]
+    router: Router,
     /// Leave everything running after the end, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -39,8 +42,8 @@ const BROKEN: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { scenario, keep, seed, out, port } = Arguments::parse();
-    let options = Options { scenario, seed, out, port };
+    let Arguments { scenario, router, keep, seed, out, port } = Arguments::parse();
+    let options = Options { scenario, router, seed, out, port };
     match session(&options, keep).await {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

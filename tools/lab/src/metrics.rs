@@ -2,14 +2,16 @@
 //! request flowed, no error count when there was no error.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use jiff::Timestamp;
 
+use crate::balancer::{Balancer, OwnErrors};
 use crate::error::LabError;
 use crate::origin::{Origin, Second};
 use crate::world::Cluster;
@@ -25,11 +27,18 @@ const COUNTED_AFTER_MS: i64 = 100;
 /// Source: Amazon CloudWatch API reference, `MetricDatum`.
 const VALUES_MAX: usize = 150;
 
-/// The load balancers that publish.
+/// What publishes.
 #[derive(Clone, Debug, Default)]
-pub struct Meters(Arc<Mutex<Vec<Meter>>>);
+pub struct Meters(Arc<Mutex<Published>>);
 
-/// A load balancer and the origin that it stands for.
+#[derive(Debug, Default)]
+struct Published {
+    clusters: Vec<Meter>,
+    /// Load balancers that answer by themselves where they cannot forward, with the `LoadBalancer` dimension.
+    balancers: Vec<(String, Arc<Balancer>)>,
+}
+
+/// A cluster's target group, and the origin that it stands for.
 #[derive(Debug)]
 struct Meter {
     cluster: Cluster,
@@ -37,18 +46,31 @@ struct Meter {
 }
 
 impl Meters {
-    /// Lets a load balancer publish from now on; one that does already is replaced, so that
+    /// Lets a cluster's load balancer publish from now on; one that does already is replaced, so that
     /// its number of targets can change.
     pub fn insert(&self, cluster: &Cluster, origin: &Arc<Origin>) {
-        let mut meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.retain(|known| known.cluster.name != cluster.name);
-        meters.push(Meter { cluster: cluster.clone(), origin: Arc::clone(origin) });
+        let mut published = self.published();
+        published.clusters.retain(|known| known.cluster.name != cluster.name);
+        published.clusters.push(Meter { cluster: cluster.clone(), origin: Arc::clone(origin) });
+    }
+
+    /// Lets a load balancer publish what it answers itself.
+    pub fn insert_balancer(&self, load_balancer: &str, balancer: &Arc<Balancer>) {
+        self.published().balancers.push((load_balancer.to_owned(), Arc::clone(balancer)));
     }
 
     fn data(&self, unix_s: i64) -> Vec<MetricDatum> {
-        let meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |meter: &Meter| data(&meter.cluster, &meter.origin.second(unix_s), unix_s);
-        meters.iter().flat_map(of).collect()
+        let published = self.published();
+        let of_targets = |meter: &Meter| data(&meter.cluster, &meter.origin.second(unix_s), unix_s);
+        let mut data: Vec<_> = published.clusters.iter().flat_map(of_targets).collect();
+        for (load_balancer, balancer) in &published.balancers {
+            data.extend(own_errors(load_balancer, &balancer.second(unix_s), unix_s));
+        }
+        data
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,39 +105,71 @@ pub(crate) fn left_until_counted(unix_s: i64) -> Duration {
     Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
-/// One second of one load balancer.
+/// One second of one cluster's targets. All but the number of hosts is told of the load balancer and, once more, of
+/// the target group in it.
 fn data(cluster: &Cluster, second: &Second, unix_s: i64) -> Vec<MetricDatum> {
-    let datum = |name: &str, unit: StandardUnit| {
-        MetricDatum::builder()
-            .metric_name(name)
-            .unit(unit)
-            .timestamp(DateTime::from_secs(unix_s))
-            .storage_resolution(1)
-            .dimensions(dimension("LoadBalancer", &cluster.load_balancer))
-    };
-    let count = |name: &str, value: u64| {
-        let value = u32::try_from(value).unwrap_or(u32::MAX);
-        datum(name, StandardUnit::Count).value(f64::from(value))
-    };
-    let mut data = vec![
-        count("HealthyHostCount", u64::from(cluster.targets))
-            .dimensions(dimension("TargetGroup", &cluster.target_group))
-            .build(),
-    ];
-    if second.requests > 0 {
-        data.push(count("RequestCount", second.requests).build());
-        let mut time = datum("TargetResponseTime", StandardUnit::Seconds);
-        // More distinct latencies than fit are the slowest few: left out.
-        for (latency_ms, times) in second.latencies_ms.iter().take(VALUES_MAX) {
-            let as_f64 = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-            time = time.values(as_f64(*latency_ms) / 1000.0).counts(as_f64(*times));
+    let of_balancer = [dimension("LoadBalancer", &cluster.load_balancer)];
+    let of_group = [&of_balancer[..], &[dimension("TargetGroup", &cluster.target_group)]].concat();
+    let mut data = vec![count("HealthyHostCount", u64::from(cluster.targets), &of_group, unix_s)];
+    for dimensions in [&of_balancer[..], &of_group] {
+        if second.requests > 0 {
+            data.push(count("RequestCount", second.requests, dimensions, unix_s));
+            data.push(times(second, dimensions, unix_s));
         }
-        data.push(time.build());
-    }
-    if second.errors > 0 {
-        data.push(count("HTTPCode_Target_5XX_Count", second.errors).build());
+        if second.errors > 0 {
+            data.push(count("HTTPCode_Target_5XX_Count", second.errors, dimensions, unix_s));
+        }
     }
     data
+}
+
+/// What a load balancer answered itself in one second.
+fn own_errors(load_balancer: &str, own: &OwnErrors, unix_s: i64) -> Vec<MetricDatum> {
+    let of_balancer = [dimension("LoadBalancer", load_balancer)];
+    let mut data = Vec::new();
+    if own.answers_5xx > 0 {
+        data.push(count("HTTPCode_ELB_5XX_Count", own.answers_5xx, &of_balancer, unix_s));
+    }
+    for (group_arn, errors) in &own.connection_errors {
+        let group = group_arn.rsplit(':').next().unwrap_or_default();
+        let of_group = [&of_balancer[..], &[dimension("TargetGroup", group)]].concat();
+        for dimensions in [&of_balancer[..], &of_group] {
+            data.push(count("TargetConnectionErrorCount", *errors, dimensions, unix_s));
+        }
+    }
+    data
+}
+
+fn count(name: &str, value: u64, dimensions: &[Dimension], unix_s: i64) -> MetricDatum {
+    let value = u32::try_from(value).unwrap_or(u32::MAX);
+    datum(name, StandardUnit::Count, dimensions, unix_s).value(f64::from(value)).build()
+}
+
+/// How long a second's answers took.
+fn times(second: &Second, dimensions: &[Dimension], unix_s: i64) -> MetricDatum {
+    let as_f64 = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    // More distinct latencies than fit are the slowest few: left out.
+    let taken = second.latencies_ms.iter().take(VALUES_MAX);
+    let time = datum("TargetResponseTime", StandardUnit::Seconds, dimensions, unix_s);
+    taken
+        .fold(time, |time, (latency_ms, times)| {
+            time.values(as_f64(*latency_ms) / 1000.0).counts(as_f64(*times))
+        })
+        .build()
+}
+
+fn datum(
+    name: &str,
+    unit: StandardUnit,
+    dimensions: &[Dimension],
+    unix_s: i64,
+) -> MetricDatumBuilder {
+    MetricDatum::builder()
+        .metric_name(name)
+        .unit(unit)
+        .timestamp(DateTime::from_secs(unix_s))
+        .storage_resolution(1)
+        .set_dimensions(Some(dimensions.to_vec()))
 }
 
 fn dimension(name: &str, value: &str) -> Dimension {
@@ -162,14 +216,43 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_told_of_the_target_group_and_requests_of_the_load_balancer_alone() {
+    fn hosts_are_told_of_the_target_group_and_all_else_of_the_load_balancer_too() {
         let second = Second { requests: 1, errors: 1, latencies_ms: BTreeMap::from([(1, 1)]) };
+        let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for datum in data(&Cluster::for_test("blue", 3), &second, 0) {
             let names: Vec<_> = datum.dimensions().iter().filter_map(Dimension::name).collect();
-            match datum.metric_name() {
-                Some("HealthyHostCount") => assert_eq!(names, ["LoadBalancer", "TargetGroup"]),
-                _ => assert_eq!(names, ["LoadBalancer"]),
-            }
+            assert_eq!(names, ["LoadBalancer", "TargetGroup"][..names.len()]);
+            let metric = datum.metric_name().unwrap().to_owned();
+            told.entry(metric).or_default().push(names.len());
         }
+        let expected = [
+            ("HTTPCode_Target_5XX_Count", vec![1, 2]),
+            ("HealthyHostCount", vec![2]),
+            ("RequestCount", vec![1, 2]),
+            ("TargetResponseTime", vec![1, 2]),
+        ];
+        assert_eq!(told, expected.map(|(name, lengths)| (name.to_owned(), lengths)).into());
+    }
+
+    #[test]
+    fn what_a_load_balancer_answers_itself_is_told_of_it_alone_but_for_lost_connections() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/k8s-green/2";
+        let own =
+            OwnErrors { answers_5xx: 3, connection_errors: BTreeMap::from([(arn.to_owned(), 2)]) };
+        let told: Vec<_> = own_errors("app/lab/1", &own, 0)
+            .into_iter()
+            .map(|datum| {
+                let dimensions = datum.dimensions.unwrap();
+                let last = dimensions.last().and_then(Dimension::value).unwrap().to_owned();
+                (datum.metric_name.unwrap(), last, datum.value.unwrap())
+            })
+            .collect();
+        let expected = [
+            ("HTTPCode_ELB_5XX_Count", "app/lab/1", 3.0),
+            ("TargetConnectionErrorCount", "app/lab/1", 2.0),
+            ("TargetConnectionErrorCount", "targetgroup/k8s-green/2", 2.0),
+        ];
+        assert_eq!(told, expected.map(|(name, of, value)| (name.to_owned(), of.to_owned(), value)));
+        assert_eq!(own_errors("app/lab/1", &OwnErrors::default(), 0), []);
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::error::LabError;
 
 /// Seconds of counts that are kept; whoever reads them does so within a few seconds.
-const KEPT_S: i64 = 120;
+pub(crate) const KEPT_S: i64 = 120;
 
 /// How an origin behaves.
 #[derive(Clone, Copy, Debug)]

@@ -51,8 +51,9 @@ pub fn draw(recording: &Recording) -> String {
 }
 
 fn head(svg: &mut Svg, recording: &Recording) {
-    let Recording { scenario, seed, old, new, routes, .. } = recording;
-    let title = format!("cutover lab, scenario {}: from {old} to {new}", scenario.name());
+    let Recording { scenario, router, seed, old, new, routes, .. } = recording;
+    let (scenario, router) = (scenario.name(), router.name());
+    let title = format!("cutover lab, router {router}, scenario {scenario}: from {old} to {new}");
     svg.text((LEFT, 36.0), &title, "font-size=\"22\" font-weight=\"bold\"");
     let ended = match &recording.end {
         Some(end) => format!("{} after {:.0} s: {}", end.name, end.at_s, end.reason),
@@ -73,7 +74,7 @@ fn shares(svg: &mut Svg, recording: &Recording, time: &Axis) {
     svg.legend(
         &SHARE,
         &[
-            (INK, Mark::Line, "intended, by the weights in Route 53".to_owned()),
+            (INK, Mark::Line, format!("intended, by the weights {}", recording.router.words())),
             (NEW, Mark::Dot, "measured, each second".to_owned()),
         ],
     );

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Router, Scenario};
 use crate::world::LiveWeights;
 
 /// A run from the event to the end.
@@ -15,6 +15,8 @@ use crate::world::LiveWeights;
 pub struct Recording {
     /// What was played.
     pub scenario: Scenario,
+    /// What splits the requests.
+    pub router: Router,
     /// The seed of everything random.
     pub seed: u64,
     /// Name of the old cluster.
@@ -56,12 +58,12 @@ pub struct Sample {
     pub new: Counts,
 }
 
-/// A change of the weights in Route 53.
+/// A change of the live weights.
 #[derive(Clone, Debug, Serialize)]
 pub struct Intended {
     /// When it was seen first.
     pub at_s: f64,
-    /// The new side's share from then on, 0–1: the mean over the routes that have records of both
+    /// The new side's share from then on, 0–1: the mean over the routes that have weights of both
     /// sides, `None` without any.
     pub share: Option<f64>,
 }
@@ -254,15 +256,12 @@ impl Recording {
     pub fn remaining_s(&self, now_s: f64) -> Option<f64> {
         let current = self.steps.last()?;
         let mut ahead = self.ramp.iter().skip(current.number.saturating_sub(1));
-        let likely_s = |step: &Step| f64::from(step.bake_s) + BESIDE_BAKE_S;
+        let beside_bake_s = self.router.beside_bake_s();
+        let likely_s = |step: &Step| f64::from(step.bake_s) + beside_bake_s;
         let of_this_s = ahead.next().map_or(0.0, likely_s) - (now_s - current.from_s);
         Some(of_this_s.max(0.0) + ahead.map(likely_s).sum::<f64>())
     }
 }
-
-/// What a step takes beside its bake, in seconds: until the change is in sync, the TTL, and the
-/// rest of a check's interval.
-const BESIDE_BAKE_S: f64 = 6.5;
 
 /// A warning as the lab tells it. That the old side's bursts are not known is no surprise here, where it
 /// has served for some seconds.
@@ -280,6 +279,7 @@ impl Recording {
     pub(crate) fn for_test() -> Self {
         Self {
             scenario: Scenario::Healthy,
+            router: Router::Route53,
             seed: 1,
             old: "blue".to_owned(),
             new: "green".to_owned(),
@@ -314,7 +314,7 @@ mod tests {
         let step =
             StepSeen { number: 2, percent: 50.0, from_s: 20.0, until_s: None, verdict: None };
         recording.steps.push(step);
-        let whole_s = 10.0 + BESIDE_BAKE_S;
+        let whole_s = 10.0 + Router::Route53.beside_bake_s();
         let left_s = |now_s| recording.remaining_s(now_s).unwrap();
         assert!((left_s(25.0) - (2.0 * whole_s - 5.0)).abs() < 1e-9);
         assert!((left_s(999.0) - whole_s).abs() < 1e-9, "a held step takes no time off the next");

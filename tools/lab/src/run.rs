@@ -12,20 +12,27 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::edges::{self, Hosts, Traffic};
-use crate::emulator::{Emulator, EmulatorOptions};
+use crate::alb::AlbSpec;
+use crate::balancer::Balancer;
+use crate::deploy::Stack;
+use crate::edges::{self, Dns, Hosts, Lookup, Traffic};
+use crate::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Program};
 use crate::error::LabError;
+use crate::functions::Function;
 use crate::metrics::{self, Meters};
 use crate::origin::{Behaviour, Fault, Origin};
 use crate::python::Venv;
 use crate::recording::{Recording, Sample};
-use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Scenario, When};
+use crate::routed::Routed;
+use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Router, Scenario, When};
 use crate::view::{self, SetUp, View, say};
 use crate::watch::{self, Watch};
-use crate::world::{ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use crate::world::{ClusterSpec, RecordKind, WorldSpec};
 use crate::{aws, deploy, functions, picture};
 
 const ZONE: &str = "lab.example.com";
+/// The load balancer of both clusters.
+const BALANCER: &str = "k8s-lab";
 const ROUTES: [&str; 2] = ["chat.lab.example.com", "api.lab.example.com"];
 const OLD: &str = "blue";
 const NEW: &str = "green";
@@ -42,13 +49,15 @@ const AFTERGLOW: Duration = Duration::from_secs(5);
 /// How often the weights are read.
 const WEIGHTS_EVERY: Duration = Duration::from_millis(250);
 /// The longest that any scenario may take.
-const RUN_MAX: Duration = Duration::from_mins(4);
+const RUN_MAX: Duration = Duration::from_mins(5);
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The story.
     pub scenario: Scenario,
+    /// What splits the requests.
+    pub router: Router,
     /// Makes the same random choices again.
     pub seed: u64,
     /// Directory for the picture and the samples.
@@ -71,8 +80,8 @@ pub struct Played {
 /// # Errors
 /// Whatever keeps the lab from running at all.
 pub async fn run(options: &Options) -> Result<Played, LabError> {
-    let Options { scenario, out, .. } = options;
-    let plan = scenario.plan(ZONE, NEW);
+    let Options { scenario, router, out, .. } = options;
+    let plan = plan(*scenario, *router)?;
     say(&format!("scenario {}: {}", scenario.name(), plan.summary));
     // Made now: a run of two minutes shall not be lost to a directory that cannot be written.
     fs::create_dir_all(out)
@@ -89,24 +98,33 @@ pub async fn run(options: &Options) -> Result<Played, LabError> {
         say(&format!("not as expected: {difference}"));
     }
     if !differences.is_empty() {
-        say(&format!("log of the emulator: {}", lab.emulator.log().display()));
+        say(&format!("log of the emulator: {}", lab.emulators.all.log().display()));
     }
     Ok(Played { differences, recording, lab })
+}
+
+/// What the lab plays, in its zone or at its listener.
+fn plan(scenario: Scenario, router: Router) -> Result<Plan, LabError> {
+    let place = match router {
+        Router::Route53 => ZONE.to_owned(),
+        Router::Alb => alb_spec().listener(),
+    };
+    scenario.plan(router, &place, NEW)
 }
 
 impl Played {
     /// How to look around in what is still running.
     #[must_use]
     pub fn commands(&self) -> String {
-        let endpoint = self.lab.emulator.endpoint();
+        let endpoint = self.lab.emulators.all.endpoint();
         let aws = format!("aws --endpoint-url {endpoint}");
-        let zone = &self.lab.world.zone.id;
+        let weights = self.lab.emulators.weights(&self.lab.world);
         let machine = &self.lab.state_machine_arn;
         let execution = self.recording.execution_arn.as_deref().unwrap_or("ARN");
         let again = dry_run(&self.recording);
         [
             &format!("\nThe emulator serves all of AWS at {endpoint}, and requests still flow."),
-            &format!("Its log: {}", self.lab.emulator.log().display()),
+            &format!("Its log: {}", self.lab.emulators.all.log().display()),
             "Credentials for the commands below:",
             "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
             &format!("  export AWS_DEFAULT_REGION={}", aws::REGION),
@@ -114,7 +132,7 @@ impl Played {
             &format!("  {aws} stepfunctions describe-execution --execution-arn {execution}"),
             &format!("  {aws} stepfunctions get-execution-history --execution-arn {execution}"),
             "The weights:",
-            &format!("  {aws} route53 list-resource-record-sets --hosted-zone-id {zone}"),
+            &format!("  {weights}"),
             "The same request again, to the side without weight, as a dry run:",
             &format!(
                 "  {aws} stepfunctions start-execution --state-machine-arn {machine} \
@@ -136,7 +154,7 @@ impl Played {
     /// `Io` when the emulator cannot be stopped.
     pub async fn stop(self) -> Result<(), LabError> {
         drop(self.lab.background);
-        self.lab.emulator.stop().await
+        self.lab.emulators.stop().await
     }
 }
 
@@ -156,12 +174,63 @@ fn dry_run(recording: &Recording) -> serde_json::Value {
 #[derive(Debug)]
 struct Lab {
     config: SdkConfig,
-    world: World,
+    world: Routed,
     clusters: Clusters,
     background: Background,
     state_machine_arn: String,
-    // Last, so that it is dropped last: everything above talks to it.
-    emulator: Emulator,
+    // Last, so that they are dropped last: everything above talks to them.
+    emulators: Emulators,
+}
+
+/// What emulates AWS.
+#[derive(Debug)]
+struct Emulators {
+    all: Emulator,
+    /// Load balancers that keep weights, where those are what splits the requests.
+    balancers: Option<Emulator>,
+}
+
+impl Emulators {
+    /// Starts them; functions find their load balancers at the one that keeps weights, if there is one.
+    async fn start(venv: &Venv, router: Router, port: Option<u16>) -> Result<Self, LabError> {
+        let mut options = EmulatorOptions { port, ..Default::default() };
+        let balancers = if router == Router::Alb {
+            let moto = EmulatorOptions { program: Program::Moto, ..Default::default() };
+            let moto = Emulator::start(venv, moto).await?;
+            options.env.push((LOAD_BALANCING_ENDPOINT.to_owned(), moto.endpoint()));
+            Some(moto)
+        } else {
+            None
+        };
+        Ok(Self { all: Emulator::start(venv, options).await?, balancers })
+    }
+
+    /// Where load balancers are.
+    fn load_balancing_endpoint(&self) -> String {
+        self.balancers.as_ref().unwrap_or(&self.all).endpoint()
+    }
+
+    /// The command that shows the weights.
+    fn weights(&self, world: &Routed) -> String {
+        let aws = format!("aws --endpoint-url {}", self.load_balancing_endpoint());
+        match world {
+            Routed::ByRecords(world) => {
+                let zone = &world.zone.id;
+                format!("{aws} route53 list-resource-record-sets --hosted-zone-id {zone}")
+            }
+            Routed::ByRules(world) => {
+                format!("{aws} elbv2 describe-rules --listener-arn {}", world.listener_arn)
+            }
+        }
+    }
+
+    async fn stop(self) -> Result<(), LabError> {
+        self.all.stop().await?;
+        match self.balancers {
+            Some(balancers) => balancers.stop().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// The two origins, and who knows of them.
@@ -181,47 +250,39 @@ impl Lab {
         let venv = Venv::ready(&root.join("target")).await?;
         // Before the build, which can take minutes: a port in use is told at once.
         set_up.step("starting the emulator");
-        let emulator_options = EmulatorOptions { port: options.port, ..Default::default() };
-        let emulator = Emulator::start(&venv, emulator_options).await?;
+        let emulators = Emulators::start(&venv, options.router, options.port).await?;
         set_up.step("building the functions");
         let functions = functions::build(&root).await?;
-        let config = aws::sdk_config(&emulator.endpoint());
-        set_up.step("creating the zone, load balancers, targets and records");
-        let zone = Zone::create(&config, ZONE).await?;
-        let world = if plan.new_side_ready {
-            World::create(&config, &zone, spec()).await?
-        } else {
-            World::create_old(&config, &zone, spec()).await?
+        let config = aws::sdk_config(&emulators.all.endpoint());
+        let world = match options.router {
+            Router::Route53 => {
+                set_up.step("creating the zone, load balancers, targets and records");
+                Routed::by_records(&config, ZONE, spec(), plan.new_side_ready).await?
+            }
+            Router::Alb => {
+                set_up.step("creating the load balancer, target groups, targets and rules");
+                let balancing = aws::sdk_config(&emulators.load_balancing_endpoint());
+                Routed::by_rules(&balancing, alb_spec()).await?
+            }
         };
         set_up.step("deploying template.yaml");
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let parameters = [
-            ("HostedZoneId", zone.id.as_str()),
-            ("Architecture", architecture),
-            ("ShortestPeriodSeconds", "1"),
-        ];
-        let mut stack = deploy::deploy(&config, &root, STACK, &parameters, functions).await?;
-        let state_machine_arn = stack.outputs.remove("StateMachineArn");
-        let state_machine_arn = state_machine_arn.ok_or_else(|| LabError::Deploy {
-            stack: STACK.to_owned(),
-            reason: "template.yaml has no output StateMachineArn".to_owned(),
-        })?;
-
+        let stack = deploy(&config, &root, &world, functions).await?;
+        let state_machine_arn = state_machine_arn(stack)?;
         let clusters = Clusters::start(options.seed).await?;
         clusters.show(&world);
         let mut background = Background::default();
         background.0.spawn(metrics::publish(config.clone(), clusters.meters.clone()));
+        let lookup = clusters.lookup(&world, &config, options.seed, &mut background).await?;
         let traffic = Traffic {
             seed: options.seed,
             edges: EDGES,
             requests_per_s: REQUESTS_PER_S,
             caching: plan.caching,
         };
-        let routes = world.routes();
-        edges::spawn(&mut background.0, &config, &zone.id, routes, &clusters.hosts, &traffic);
+        edges::spawn(&mut background.0, &lookup, world.routes(), &traffic);
         set_up.step("traffic warms up");
         background.unbroken(tokio::time::sleep(WARM_UP)).await?;
-        Ok(Self { config, world, clusters, background, state_machine_arn, emulator })
+        Ok(Self { config, world, clusters, background, state_machine_arn, emulators })
     }
 
     /// Sends the event and records what happens until some seconds after the execution's end.
@@ -231,7 +292,7 @@ impl Lab {
         plan: &Plan,
         view: &mut View,
     ) -> Result<Recording, LabError> {
-        let mut recording = recording(options.scenario, options.seed, &plan.request);
+        let mut recording = recording(options, &plan.request);
         let started_at = recording.started_at;
         watch::send_event(&self.config, &plan.request).await?;
         recording.note(0.0, format!("Cluster Ready event sent: {}", plan.request));
@@ -304,12 +365,12 @@ impl Lab {
     async fn befall(&mut self, incident: Incident) -> Result<String, LabError> {
         Ok(match incident {
             Incident::NewRecords => {
-                self.world.create_new().await?;
+                self.world.growing()?.create_new().await?;
                 self.clusters.show(&self.world);
                 format!("{NEW} gets its load balancer and records, still without targets")
             }
             Incident::NewTargets => {
-                self.world.register_new_targets().await?;
+                self.world.growing()?.register_new_targets().await?;
                 self.clusters.show(&self.world);
                 format!("{NEW} gets {TARGETS} healthy targets")
             }
@@ -351,8 +412,9 @@ impl Clusters {
     }
 
     /// Puts the origins behind the load balancers that there are.
-    fn show(&self, world: &World) {
-        let sides = [(Some(&world.old), &self.old), (world.new.as_ref(), &self.new)];
+    fn show(&self, world: &Routed) {
+        let (old, new) = world.clusters();
+        let sides = [(Some(old), &self.old), (new, &self.new)];
         for (cluster, origin) in sides {
             if let Some(cluster) = cluster {
                 self.hosts.insert(&cluster.dns_name, origin.address);
@@ -360,6 +422,56 @@ impl Clusters {
             }
         }
     }
+
+    /// How users find the clusters: by DNS, or through the one load balancer of both, which starts with this.
+    async fn lookup(
+        &self,
+        world: &Routed,
+        config: &SdkConfig,
+        seed: u64,
+        background: &mut Background,
+    ) -> Result<Lookup, LabError> {
+        let world = match world {
+            Routed::ByRecords(world) => {
+                return Ok(Lookup::Dns(Dns::new(config, &world.zone.id, &self.hosts)));
+            }
+            Routed::ByRules(world) => world,
+        };
+        let sides = [(&world.old, &self.old), (&world.new, &self.new)];
+        let targets =
+            sides.map(|(side, origin)| (side.target_group_arn().to_owned(), origin.address));
+        let balancer = Arc::new(Balancer::start(world, targets, seed.wrapping_add(3)).await?);
+        self.meters.insert_balancer(&world.old.load_balancer, &balancer);
+        let address = balancer.address;
+        background.0.spawn(balancer.follow(world.clone()));
+        Ok(Lookup::Here(address))
+    }
+}
+
+/// Deploys the template for where the routes are.
+async fn deploy(
+    config: &SdkConfig,
+    root: &Path,
+    world: &Routed,
+    functions: Vec<Function>,
+) -> Result<Stack, LabError> {
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let parameters = [
+        match world {
+            Routed::ByRecords(world) => ("HostedZoneId", world.zone.id.as_str()),
+            Routed::ByRules(world) => ("ListenerArns", world.listener_arn.as_str()),
+        },
+        ("Architecture", architecture),
+        ("ShortestPeriodSeconds", "1"),
+    ];
+    deploy::deploy(config, root, STACK, &parameters, functions).await
+}
+
+fn state_machine_arn(mut stack: Stack) -> Result<String, LabError> {
+    stack.outputs.remove("StateMachineArn").ok_or_else(|| LabError::Deploy {
+        stack: STACK.to_owned(),
+        reason: "template.yaml has no output StateMachineArn".to_owned(),
+    })
 }
 
 /// Tasks that run until one fails; they stop when this is dropped.
@@ -385,9 +497,11 @@ impl Background {
     }
 }
 
+fn cluster(name: &str, weight: u16) -> ClusterSpec {
+    ClusterSpec { name: name.to_owned(), targets: TARGETS, weight }
+}
+
 fn spec() -> WorldSpec {
-    let cluster =
-        |name: &str, weight| ClusterSpec { name: name.to_owned(), targets: TARGETS, weight };
     WorldSpec {
         routes: ROUTES.map(ToOwned::to_owned).to_vec(),
         records: RecordKind::Cname { ttl_s: TTL_S },
@@ -396,11 +510,21 @@ fn spec() -> WorldSpec {
     }
 }
 
+fn alb_spec() -> AlbSpec {
+    AlbSpec {
+        name: BALANCER.to_owned(),
+        routes: ROUTES.map(ToOwned::to_owned).to_vec(),
+        old: cluster(OLD, 100),
+        new: cluster(NEW, 0),
+    }
+}
+
 /// A recording that begins now, with nothing in it.
-fn recording(scenario: Scenario, seed: u64, request: &serde_json::Value) -> Recording {
+fn recording(options: &Options, request: &serde_json::Value) -> Recording {
     Recording {
-        scenario,
-        seed,
+        scenario: options.scenario,
+        router: options.router,
+        seed: options.seed,
         old: OLD.to_owned(),
         new: NEW.to_owned(),
         routes: ROUTES.map(ToOwned::to_owned).to_vec(),
@@ -502,7 +626,7 @@ mod tests {
     /// A run that came to this end for a reason like that of the evidence.
     fn ended(name: &str, weights: [(i64, i64); 2], last: (u64, u64)) -> Recording {
         let counts = |requests| Counts { requests, errors: 0 };
-        let mut recording = recording(Scenario::Drift, 1, &serde_json::json!({}));
+        let mut recording = Recording::for_test();
         recording.execution_arn = Some("arn".to_owned());
         let (old, new) = (counts(last.0), counts(last.1));
         recording.samples.push(Sample { at_s: 0.0, old, new });
@@ -522,7 +646,7 @@ mod tests {
 
     #[test]
     fn it_matters_what_took_the_traffic_back() {
-        let plan = Scenario::Regressed.plan(ZONE, NEW);
+        let plan = plan(Scenario::Regressed, Router::Route53).unwrap();
         let mut run = ended("RolledBack", [(100, 0); 2], (9, 0));
         assert_eq!(differences(&plan, &run), [""; 0]);
         run.end.as_mut().unwrap().reason = "new 6 % of 90 requests failed; the limit is 5 %".into();
@@ -531,7 +655,7 @@ mod tests {
 
     #[test]
     fn noise_must_be_more_than_a_limit_alone_would_allow() {
-        let plan = Scenario::Noisy.plan(ZONE, NEW);
+        let plan = plan(Scenario::Noisy, Router::Route53).unwrap();
         let told = |seconds: &[(u64, u64)]| {
             let mut run = ended("Completed", [(0, 100); 2], (0, 9));
             run.request = plan.request.clone();
@@ -552,7 +676,7 @@ mod tests {
 
     #[test]
     fn a_run_differs_by_its_end_its_weights_and_its_traffic() {
-        let plan = |scenario: Scenario| scenario.plan(ZONE, NEW);
+        let plan = |scenario| plan(scenario, Router::Route53).unwrap();
         let (forth, back) = ((0, 100), (100, 0));
         let told = |scenario, name: &str, weights, last| {
             differences(&plan(scenario), &ended(name, weights, last))

@@ -3,7 +3,7 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, ProtocolEnum, TargetDescription, TargetTypeEnum,
+    Action, ActionTypeEnum, LoadBalancer, ProtocolEnum, Tag, TargetDescription, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
@@ -17,6 +17,13 @@ const CHANGES_MAX: usize = 500;
 
 /// TTL that external-dns gives its ownership records, in seconds.
 const OWNERSHIP_TTL_S: i64 = 300;
+
+/// The tag that names the cluster of a target group.
+/// Source: aws-load-balancer-controller, "Default Tags".
+const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
+
+/// The port on which load balancers listen.
+pub(crate) const LISTENER_PORT: u16 = 80;
 
 /// A hosted zone.
 #[derive(Clone, Debug)]
@@ -71,11 +78,11 @@ impl RecordKind {
 /// One cluster to make.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
-    /// Its name, which is the set identifier of its records; up to 28 letters, digits and `-`.
+    /// Its name, which is the set identifier of its records and the tag of its target group; up to 28 letters, digits and `-`.
     pub name: String,
     /// Targets behind its load balancer; all are healthy.
     pub targets: u16,
-    /// Weight of its records.
+    /// Weight of its records, or of its target group.
     pub weight: u16,
 }
 
@@ -109,6 +116,35 @@ pub struct Cluster {
     alias_zone: String,
 }
 
+impl Cluster {
+    /// A cluster whose target group stands behind a load balancer, still without targets.
+    pub(crate) fn behind(
+        name: &str,
+        balancer: &LoadBalancer,
+        target_group_arn: String,
+    ) -> Result<Self, LabError> {
+        let missing = |what: &str| empty_reply(what, name);
+        let resource = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
+        let arn = balancer.load_balancer_arn().ok_or_else(|| missing("the load balancer"))?;
+        let (dns_name, alias_zone) = (&balancer.dns_name, &balancer.canonical_hosted_zone_id);
+        Ok(Self {
+            name: name.to_owned(),
+            dns_name: dns_name.clone().ok_or_else(|| missing("the DNS name"))?,
+            load_balancer: resource(arn).trim_start_matches("loadbalancer/").to_owned(),
+            target_group: resource(&target_group_arn),
+            targets: 0,
+            target_group_arn,
+            alias_zone: alias_zone.clone().ok_or_else(|| missing("the alias zone"))?,
+        })
+    }
+
+    /// The ARN of its target group.
+    #[must_use]
+    pub fn target_group_arn(&self) -> &str {
+        &self.target_group_arn
+    }
+}
+
 #[cfg(test)]
 impl Cluster {
     pub(crate) fn for_test(name: &str, targets: u16) -> Self {
@@ -124,7 +160,7 @@ impl Cluster {
     }
 }
 
-/// The live weights of one route's two sides; `None` where a side has no record.
+/// The live weights of one route's two sides; `None` where a side has none.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LiveWeights {
     /// Host name, without the dot at the end.
@@ -138,7 +174,7 @@ pub struct LiveWeights {
 impl LiveWeights {
     /// The new side's share, 0 to 1; `None` when a side is missing or all weights are zero.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a weight is at most 255")]
+    #[expect(clippy::cast_precision_loss, reason = "a weight is at most 999")]
     pub fn share(&self) -> Option<f64> {
         let (old, new) = (self.old?, self.new?);
         (old + new > 0).then(|| new as f64 / (old + new) as f64)
@@ -290,8 +326,11 @@ impl World {
     }
 }
 
-/// One side of a route: its records, and beside each the TXT of external-dns.
-pub(crate) fn record_sets_of(
+/// Builds one side of a route: its records, and beside each the TXT of external-dns.
+///
+/// # Errors
+/// `Aws` when a record lacks what Route 53 requires.
+pub fn record_sets_of(
     route: &str,
     records: RecordKind,
     cluster: &Cluster,
@@ -332,7 +371,10 @@ pub(crate) fn record_sets_of(
 }
 
 /// Makes changes, in as few batches as may be; `what` completes "Could not …".
-pub(crate) async fn change(
+///
+/// # Errors
+/// `Aws` when a batch is refused or cannot be sent.
+pub async fn change(
     dns: &aws_sdk_route53::Client,
     zone_id: &str,
     what: &str,
@@ -371,67 +413,94 @@ fn value(what: &str, text: &str) -> Result<ResourceRecord, LabError> {
     ResourceRecord::builder().value(text).build().map_err(|error| LabError::aws(what, error))
 }
 
-/// A load balancer with one listener that forwards to one empty target group: what
-/// aws-load-balancer-controller makes of an Ingress.
-pub(crate) async fn create_cluster(
+/// Makes a load balancer with one listener that forwards to one empty target group, as
+/// aws-load-balancer-controller does of an Ingress.
+///
+/// # Errors
+/// `Aws` when a call fails or its reply lacks a name.
+pub async fn create_cluster(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     name: &str,
 ) -> Result<Cluster, LabError> {
-    let missing = |what: &str| empty_reply(what, name);
-    let full_name = format!("k8s-{name}");
-    let balancer = balancers
-        .create_load_balancer()
-        .name(&full_name)
-        .subnets("subnet-0000000000000000a")
-        .subnets("subnet-0000000000000000b")
-        .send()
-        .await
-        .map_err(|error| LabError::aws(format!("create the load balancer of {name}"), error))?
-        .load_balancers
-        .and_then(|all| all.into_iter().next())
-        .ok_or_else(|| missing("the load balancer"))?;
-    let target_group = balancers
-        .create_target_group()
-        .name(&full_name)
-        .protocol(ProtocolEnum::Http)
-        .port(8080)
-        .vpc_id("vpc-00000001")
-        .target_type(TargetTypeEnum::Ip)
-        .send()
-        .await
-        .map_err(|error| LabError::aws(format!("create the target group of {name}"), error))?
-        .target_groups
-        .and_then(|all| all.into_iter().next())
-        .ok_or_else(|| missing("the target group"))?;
-    let arn = balancer.load_balancer_arn.ok_or_else(|| missing("the load balancer"))?;
-    let target_group_arn =
-        target_group.target_group_arn.ok_or_else(|| missing("the target group"))?;
+    let (balancer, arn) = create_load_balancer(balancers, &format!("k8s-{name}")).await?;
+    let target_group_arn = create_target_group(balancers, name).await?;
     let forward = Action::builder()
         .r#type(ActionTypeEnum::Forward)
         .target_group_arn(&target_group_arn)
         .build();
-    balancers
-        .create_listener()
-        .load_balancer_arn(&arn)
-        .protocol(ProtocolEnum::Http)
-        .port(80)
-        .default_actions(forward)
-        .send()
-        .await
-        .map_err(|error| LabError::aws(format!("create the listener of {name}"), error))?;
-    let resource = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
-    Ok(Cluster {
-        name: name.to_owned(),
-        dns_name: balancer.dns_name.ok_or_else(|| missing("the DNS name"))?,
-        load_balancer: resource(&arn).trim_start_matches("loadbalancer/").to_owned(),
-        target_group: resource(&target_group_arn),
-        targets: 0,
-        target_group_arn,
-        alias_zone: balancer.canonical_hosted_zone_id.ok_or_else(|| missing("the alias zone"))?,
-    })
+    create_listener(balancers, &arn, LISTENER_PORT, forward).await?;
+    Cluster::behind(name, &balancer, target_group_arn)
 }
 
-pub(crate) async fn register_targets(
+/// An application load balancer and its ARN.
+pub(crate) async fn create_load_balancer(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    name: &str,
+) -> Result<(LoadBalancer, String), LabError> {
+    let balancer = balancers
+        .create_load_balancer()
+        .name(name)
+        .subnets("subnet-0000000000000000a")
+        .subnets("subnet-0000000000000000b")
+        .send()
+        .await
+        .map_err(|error| LabError::aws(format!("create the load balancer {name}"), error))?
+        .load_balancers
+        .and_then(|all| all.into_iter().next())
+        .ok_or_else(|| empty_reply("the load balancer", name))?;
+    let arn = balancer.load_balancer_arn.clone();
+    Ok((balancer, arn.ok_or_else(|| empty_reply("the load balancer", name))?))
+}
+
+/// The ARN of an empty target group, with the tag by which aws-load-balancer-controller knows its cluster's.
+pub(crate) async fn create_target_group(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    cluster: &str,
+) -> Result<String, LabError> {
+    let target_group = balancers
+        .create_target_group()
+        .name(format!("k8s-{cluster}"))
+        .protocol(ProtocolEnum::Http)
+        .port(8080)
+        .vpc_id("vpc-00000001")
+        .target_type(TargetTypeEnum::Ip)
+        .tags(Tag::builder().key(CLUSTER_TAG).value(cluster).build())
+        .send()
+        .await
+        .map_err(|error| LabError::aws(format!("create the target group of {cluster}"), error))?
+        .target_groups
+        .and_then(|all| all.into_iter().next());
+    let arn = target_group.and_then(|group| group.target_group_arn);
+    arn.ok_or_else(|| empty_reply("the target group", cluster))
+}
+
+/// A listener that does this with what no rule of it takes; gives its ARN.
+pub(crate) async fn create_listener(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    load_balancer_arn: &str,
+    port: u16,
+    default_action: Action,
+) -> Result<String, LabError> {
+    let listener = balancers
+        .create_listener()
+        .load_balancer_arn(load_balancer_arn)
+        .protocol(ProtocolEnum::Http)
+        .port(i32::from(port))
+        .default_actions(default_action)
+        .send()
+        .await
+        .map_err(|error| LabError::aws(format!("create a listener of {load_balancer_arn}"), error))?
+        .listeners
+        .and_then(|all| all.into_iter().next());
+    let arn = listener.and_then(|listener| listener.listener_arn);
+    arn.ok_or_else(|| empty_reply("a listener", load_balancer_arn))
+}
+
+/// Registers the targets 1 to `targets`, which the cluster then counts as its own.
+///
+/// # Errors
+/// `Aws` when the call fails.
+pub async fn register_targets(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
     cluster: &mut Cluster,
     targets: u16,
@@ -454,7 +523,7 @@ pub(crate) async fn register_targets(
 }
 
 /// A service has made something and does not tell of it.
-fn empty_reply(what: &str, of: &str) -> LabError {
+pub(crate) fn empty_reply(what: &str, of: &str) -> LabError {
     LabError::Aws {
         doing: format!("create {what} of {of}"),
         reason: "the reply does not tell of it".to_owned(),

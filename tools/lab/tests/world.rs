@@ -17,7 +17,7 @@ use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use aws_sdk_route53::types::RrType;
 use jiff::Timestamp;
 use lab::aws::sdk_config;
-use lab::edges::{self, Caching, Hosts, Traffic};
+use lab::edges::{self, Caching, Dns, Hosts, Lookup, Traffic};
 use lab::emulator::{Emulator, EmulatorOptions};
 use lab::metrics::{self, Meters};
 use lab::origin::{Behaviour, Fault, Origin};
@@ -92,7 +92,8 @@ async fn traffic_follows_the_weights_once_the_ttl_is_over_and_cloudwatch_tells_o
     let mut tasks = JoinSet::new();
     tasks.spawn(metrics::publish(config.clone(), meters));
     let traffic = Traffic { seed: 1, edges: 4, requests_per_s: 100.0, caching: Caching::Ttl };
-    edges::spawn(&mut tasks, &config, &zone.id, world.routes(), &hosts, &traffic);
+    let lookup = Lookup::Dns(Dns::new(&config, &zone.id, &hosts));
+    edges::spawn(&mut tasks, &lookup, world.routes(), &traffic);
 
     let started = Timestamp::now().as_second();
     until("the old side serves everything", async || {
@@ -137,7 +138,8 @@ async fn what_both_clusters_need_fails_both_in_the_same_seconds_alone() {
     hosts.insert(&world.new.as_ref().unwrap().dns_name, new.address);
     let mut tasks = JoinSet::new();
     let traffic = Traffic { seed: 1, edges: 8, requests_per_s: 200.0, caching: Caching::Ttl };
-    edges::spawn(&mut tasks, &config, &zone.id, world.routes(), &hosts, &traffic);
+    let lookup = Lookup::Dns(Dns::new(&config, &zone.id, &hosts));
+    edges::spawn(&mut tasks, &lookup, world.routes(), &traffic);
     let both = |second: i64| [old.second(second), new.second(second)];
     until("both sides serve", async || {
         both(Timestamp::now().as_second() - 1).iter().all(|counted| counted.requests > 0)

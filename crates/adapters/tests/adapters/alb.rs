@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use adapters::router::SYNTAXES;
 use adapters::router::alb::Alb;
-use adapters::{Router, Splits};
+use adapters::router::{AnyRouter, SYNTAXES};
+use adapters::{Router, Routers, Splits, clients};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, AuthenticateOidcActionConfig, HttpHeaderConditionConfig,
     LoadBalancerTypeEnum, RuleCondition, TargetHealthStateEnum,
 };
 use cutover_core::{
-    Failure, Live, Move, Moved, Problem, Propagation, Remedy, Request, RouteId, Shifted, Survey,
-    Way, Weights,
+    Failure, Live, Move, Moved, Problem, Propagation, Remedy, Request, RouteId, RouterRef, Shifted,
+    Sides, Survey, Way, Weights,
 };
 use serde_json::{Value, json};
 
@@ -166,6 +166,21 @@ mod requests {
         for unreadable in [json!({}), json!({"listener": 7}), json!({"listener": [7]})] {
             assert!(meets(unreadable.clone()), "{unreadable}: it may mean anything");
         }
+    }
+
+    #[tokio::test]
+    async fn the_router_is_the_one_that_a_request_or_a_state_names() {
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .build();
+        let routers = Routers::new(&clients::Config::new(config, None).await);
+        let sides = || Sides { old: "blue".to_owned(), new: "green".to_owned() };
+        let request = asked(&json!({}), &json!({})).expect("good");
+        let router = routers.get(&request.router, sides()).expect("known");
+        assert!(matches!(router, AnyRouter::Alb(_)), "{router:?}");
+        let unreadable = RouterRef { kind: "alb".to_owned(), place: json!({}) };
+        let failure = routers.get(&unreadable, sides()).expect_err("refused");
+        assert_eq!(failure.problems()[0].code, "unreadable_state");
     }
 
     #[test]
@@ -870,15 +885,44 @@ mod shifts {
 
     #[tokio::test]
     async fn a_rule_that_is_deleted_before_it_is_written_has_drifted() {
-        let rules = two_rules();
-        let router = router(&rules).await;
-        rules.state().before_write = Box::new(|state, _| {
+        let listener = listener_arn("shop", 443);
+        let delete_rule: Change = |state| {
             state.listeners.get_mut(&listener_arn("shop", 443)).expect("there").remove(0);
-            None
-        });
-        let shifted = shift(&router, &[step("chat.example.com")]).await;
+        };
+        let delete_listener: Change = |state| state.listeners.clear();
         let gone = Moved::Drifted(Live::Unclear("its rule is gone".to_owned()));
-        assert_eq!(moved(&shifted), [&gone]);
+        for (route, delete) in
+            [("chat.example.com", delete_rule), ("default of shop:443", delete_listener)]
+        {
+            let rules = two_rules();
+            rules.state().set_actions(&listener, both(100, 0));
+            let router = router(&rules).await;
+            rules.state().before_write = Box::new(move |state, _| {
+                delete(state);
+                None
+            });
+            assert_eq!(moved(&shift(&router, &[step(route)]).await), [&gone], "{route}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_of_several_listeners_are_written_one_listener_after_the_other() {
+        let rules = FakeRules::new();
+        rules.state().listen("shop", 80, vec![]);
+        let moves: Vec<Move> = (0..20)
+            .map(|index| {
+                let (name, port) = (format!("r{index}.example.com"), [80, 443][index % 2]);
+                rules.state().add_to(("shop", port), on(&name), both(100, 0));
+                step(&name)
+            })
+            .collect();
+        let alb = json!({"listener": ["shop:80", "shop:443"]});
+        let place = survey_of(&rules, alb, json!({})).await.place;
+        rules.state().calls.clear();
+        let router = Alb::new(rules.client(), &place).expect("a place").unpaced();
+        assert_eq!(moved(&shift(&router, &moves).await), [&Moved::There; 20]);
+        // Both at first and at last, the first ten at once, then three, three, three and one.
+        assert_eq!(rules.state().count("rules"), 2 + 1 + 4 + 2);
     }
 
     #[tokio::test]

@@ -33,7 +33,9 @@ impl Cutover {
         match schema.and_then(Value::as_u64) {
             Some(schema) if schema == u64::from(SCHEMA) => {
                 serde_json::from_value(state).map_err(|error| {
-                    let message = format!("this state of schema {SCHEMA} cannot be read: {error}");
+                    let message = format!(
+                        "this state of schema {SCHEMA} cannot be read: {error}; allowed: a state as cutover wrote it"
+                    );
                     Failure::invalid("unreadable_state", message)
                 })
             }

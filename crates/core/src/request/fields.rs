@@ -187,7 +187,10 @@ impl<'p> Fields<'p> {
                 if let Some(first) = seen.insert(read, index) {
                     problems.push(Problem::new(
                         "invalid_field",
-                        format!("{place} is {}, the same as {field}[{first}]", shown(entry)),
+                        format!(
+                            "{place} is {}, the same as {field}[{first}]; allowed: each once",
+                            shown(entry)
+                        ),
                     ));
                 }
             }

@@ -123,7 +123,7 @@ impl Request {
         let duration = (longest_s > EXECUTION_S_MAX).then(|| {
             let message = format!(
                 "ready_timeout_s, hold_max_s and the ramp come to {longest_s} s; an execution may \
-                 take {EXECUTION_S_MAX} s"
+                 take {EXECUTION_S_MAX} s: shorten one of them"
             );
             Problem::new("ramp_too_slow", message)
         });
@@ -472,8 +472,11 @@ pub(crate) mod tests {
                 "routes": ["a.example.com", "b.example.com", "A.Example.com"]
             }),
         );
-        let twice = "routes[2] is \"A.Example.com\", the same as routes[0]";
-        assert_eq!(said, [twice, "health.alarms[2] is \"a\", the same as health.alarms[0]"]);
+        let twice = "routes[2] is \"A.Example.com\", the same as routes[0]; allowed: each once";
+        assert_eq!(
+            said,
+            [twice, "health.alarms[2] is \"a\", the same as health.alarms[0]; allowed: each once"]
+        );
     }
 
     #[test]

@@ -263,10 +263,10 @@ impl Ramp {
             return Ok(());
         }
         let remedy = match (health.check_interval_s..=3600).find(|s| events(*s) <= limit) {
-            Some(fits) => format!("check_interval_s of {fits} or more would fit"),
+            Some(fits) => format!("take a check_interval_s of {fits} or more"),
             None => format!(
                 "{} steps are too many for ready_timeout_s {ready_timeout_s} even with \
-                 check_interval_s 3600: fewer steps, shorter bakes or a shorter ready_timeout_s",
+                 check_interval_s 3600: take fewer steps, shorter bakes or a shorter ready_timeout_s",
                 self.0.len()
             ),
         };

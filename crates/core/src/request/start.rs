@@ -80,7 +80,7 @@ fn create_cluster(event: &Value, prefix: &str) -> Result<Start, Failure> {
         (None, None) => Err(Failure::invalid(
             "unknown_input",
             "the CreateCluster event names no cluster: neither detail.requestParameters.name nor \
-             detail.requestParameters.clusterName is a text",
+             detail.requestParameters.clusterName is a text; start the cutover with a request {\"new\": …}",
         )),
     }
 }

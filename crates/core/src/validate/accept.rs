@@ -30,8 +30,8 @@ impl Validation {
         self.survey.routes = initial;
         for found in others {
             let message = format!(
-                "its weights are {}; a cutover begins with all weight on old and 0 on new, or goes on from here \
-                 with resume: true",
+                "its weights are {}, and a cutover begins with all weight on old and 0 on new: write that first, or go \
+                 on from here with resume: true",
                 found.live
             );
             self.refuse(Problem::of(&found.route, "split_not_initial", message));
@@ -50,10 +50,14 @@ impl Validation {
         self.survey.routes = open;
         let names: Vec<String> = there.iter().map(|found| found.route.to_string()).collect();
         if self.survey.routes.is_empty() {
-            let message = "every route has all its weight on the new side already";
+            let message =
+                "every route has all its weight on the new side already: nothing is left to resume";
             self.refuse(Problem::new("nothing_to_do", message));
         } else if !names.is_empty() {
-            let message = format!("all weight is on the new side already: {}", listed(&names));
+            let message = format!(
+                "all weight is on the new side already, and stays there: {}",
+                listed(&names)
+            );
             self.warn(Problem::new("already_there", message));
         }
         let shares = self.survey.routes.iter().filter_map(|found| found.live.share());
@@ -189,7 +193,7 @@ impl Validation {
         if !ids.is_empty() {
             let message = format!(
                 "too little traffic was counted before the start to know the bursts of {}: a bad new \
-                 side is found in two periods at best, not in one",
+                 side is found in two periods at best, not in one; after a day of traffic they are known",
                 listed(&ids)
             );
             self.warn(Problem::new("short_baseline", message));

@@ -88,8 +88,12 @@ impl Validation {
             (Some(Behind::Never { code, why }), _) => {
                 Problem::of(route, code, format!("its {name} side {why}"))
             }
-            (Some(Behind::Nothing { code, what, .. }), Side::New) => {
-                let problem = Problem::of(route, code, format!("its new side {what} yet"));
+            (Some(Behind::Nothing { code, what, allowed }), Side::New) => {
+                let problem = Problem::of(
+                    route,
+                    code,
+                    format!("its new side {what} yet: wait for it, or point it at {allowed}"),
+                );
                 self.not_yet(problem);
                 return false;
             }
@@ -101,7 +105,9 @@ impl Validation {
                 Problem::of(route, code, message)
             }
             (None, _) => {
-                let message = format!("nobody has looked at {id}, where its {name} side ends");
+                let message = format!(
+                    "nobody has looked at {id}, where its {name} side ends: report this defect of cutover"
+                );
                 Problem::of(route, "not_looked_at", message)
             }
         };
@@ -143,7 +149,8 @@ impl Validation {
             self.not_yet(Problem::of(route, "new_side_left_out", message));
         } else {
             let message = format!(
-                "groups of targets of the {} have no healthy one: {}; what is routed to them will fail",
+                "groups of targets of the {} have no healthy one: {}; what is routed to them will fail: \
+                 give each of them one first",
                 new.called,
                 listed(&groups)
             );
@@ -153,18 +160,21 @@ impl Validation {
 
     fn compare_capacity(&mut self, route: &RouteId, old: &Backend, new: &Backend) {
         if !new.active {
-            let message = format!("the new {} is not active yet", new.called);
+            let message = format!("the new {} is not active yet: wait until it is", new.called);
             self.not_yet(Problem::of(route, "not_active", message));
         }
         let percent = u64::from(self.request.capacity_min_percent);
         let needed = (u64::from(old.healthy()) * percent).div_ceil(100);
         if new.healthy() == 0 {
-            let message = format!("the new {} has no healthy target yet", new.called);
+            let message = format!(
+                "the new {} has no healthy target yet: wait for one, and look at its health checks if none comes",
+                new.called
+            );
             self.not_yet(Problem::of(route, "no_healthy_target", message));
         } else if u64::from(new.healthy()) < needed {
             let message = format!(
                 "the new {} has {} healthy targets, the old one {}; capacity_min_percent {percent} asks for \
-                 {needed}",
+                 {needed}: give it more, or lower capacity_min_percent",
                 new.called,
                 new.healthy(),
                 old.healthy()
@@ -192,10 +202,12 @@ impl Validation {
                  compare with",
                 listed(&routes)
             );
-            let problem = Problem::new("no_old_traffic", message);
             match self.request.health.on_no_data {
-                OnNoData::Advance => self.warn(problem),
-                OnNoData::RollBack => self.refuse(problem),
+                OnNoData::Advance => self.warn(Problem::new("no_old_traffic", message)),
+                OnNoData::RollBack => {
+                    let remedy = "start when there is, or set health.on_no_data to \"advance\"";
+                    self.refuse(Problem::new("no_old_traffic", format!("{message}; {remedy}")));
+                }
             }
         }
     }
@@ -247,7 +259,7 @@ impl Validation {
             if let Some((share, worst, needed)) = lump {
                 let message = format!(
                     "at {share}, {} resolvers may send {} of the requests to the {} for a while, which takes \
-                     {needed} hosts as the {} has them; it has {}",
+                     {needed} hosts as the {} has them; it has {}: give it that many first",
                     self.request.resolvers,
                     crate::words::percent(worst),
                     new.called,

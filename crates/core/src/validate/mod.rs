@@ -143,11 +143,16 @@ impl Validation {
         for name in self.request.health.alarms.clone() {
             match self.facts.alarms.iter().find(|(found, _)| *found == name) {
                 None => {
-                    let message = format!("there is no alarm named {name:?} in this region");
+                    let message = format!(
+                        "there is no alarm named {name:?} in this region: look at the spelling, or take it out \
+                         of health.alarms"
+                    );
                     self.refuse(Problem::new("alarm_missing", message));
                 }
                 Some((_, true)) => {
-                    let message = format!("the alarm {name:?} is in ALARM already");
+                    let message = format!(
+                        "the alarm {name:?} is in ALARM already: wait until it is not, or take it out of health.alarms"
+                    );
                     self.refuse_for_now(Problem::new("alarm_already", message));
                 }
                 Some((_, false)) => {}
@@ -190,7 +195,10 @@ impl Validation {
         }
         if may_pass {
             let timeout_s = self.request.ready_timeout_s;
-            let message = format!("not ready within ready_timeout_s, {timeout_s} s");
+            let message = format!(
+                "not ready within ready_timeout_s, {timeout_s} s: mend what is still missing and start \
+                 again, or allow more time"
+            );
             problems.insert(0, Problem::new("not_ready_in_time", message));
         }
         Failure::InvalidInput(problems)

@@ -107,6 +107,9 @@ impl Given {
     /// The failure's name and the codes of its problems.
     fn refused(&self) -> (&'static str, BTreeSet<String>) {
         let failure = self.validate().expect_err("refused");
+        for Problem { code, message, .. } in failure.problems() {
+            assert!(says_what_to_do(message), "{code}: {message}");
+        }
         let codes = failure.problems().iter().map(|problem| problem.code.clone()).collect();
         (failure.name(), codes)
     }
@@ -115,7 +118,8 @@ impl Given {
 #[test]
 fn routes_that_lack_the_new_side_are_waited_for_and_then_left_where_they_are() {
     let mut given = Given::fine();
-    given.survey.left_out = Some(Problem::new("left_out", "only-old.example.com"));
+    given.survey.left_out =
+        Some(Problem::new("left_out", "only-old.example.com has no new side; write one"));
     assert_eq!(given.refused(), ("NotReady", BTreeSet::from(["left_out".to_owned()])));
     given.waited_s = i64::from(LEFT_OUT_WAIT_S);
     let cutover = given.validate().expect("accepted");
@@ -130,6 +134,13 @@ fn routes_that_lack_the_new_side_are_waited_for_and_then_left_where_they_are() {
     assert_eq!(cutover.next.action, Action::Shift);
     assert_eq!(cutover.warnings[0].code, "left_out");
     assert!(cutover.warnings[0].message.contains("only-old.example.com"));
+}
+
+/// Whether a sentence says, behind a colon or a semicolon, what is allowed or to be done.
+fn says_what_to_do(message: &str) -> bool {
+    let words = "allowed wait look give name take mend shorten start point resume write roll report remove nothing";
+    let says = |clause: &str| words.split(' ').any(|word| clause.trim_start().starts_with(word));
+    message.split([':', ';']).skip(1).any(says)
 }
 
 /// Breaks one thing.
@@ -225,12 +236,15 @@ fn nothing() -> Behind {
 }
 
 fn never() -> Behind {
-    Behind::Never { code: "never", why: "points at what cannot be counted".to_owned() }
+    Behind::Never {
+        code: "never",
+        why: "points at what cannot be counted; allowed: what can".to_owned(),
+    }
 }
 
 /// Something that speaks against a cutover, as a router says it.
 fn finding(code: &str, remedy: Remedy) -> Finding {
-    Finding { problem: Problem::new(code, "a router says so"), remedy }
+    Finding { problem: Problem::new(code, "a router says so: mend it"), remedy }
 }
 
 #[test]
@@ -291,7 +305,9 @@ fn a_new_side_that_is_waited_for_needs_no_history() {
         |given| green(given).active = false,
         |given| green(given).groups[0].healthy = 0,
         |given| given.survey.findings.push(finding("no_new_part", Remedy::Wait)),
-        |given| given.survey.left_out = Some(Problem::new("left_out", "late.example.com")),
+        |given| {
+            given.survey.left_out = Some(Problem::new("left_out", "late.example.com: wait for it"));
+        },
     ];
     for break_it in breaks {
         let mut given = Given::fine();
@@ -501,7 +517,7 @@ fn a_new_side_with_too_few_hosts_for_a_lump_is_warned_about() {
     assert_eq!(
         warnings[0].message,
         "at 20 %, 10 resolvers may send 70 % of the requests to the balancer green for a while, \
-         which takes 3 hosts as the balancer blue has them; it has 2"
+         which takes 3 hosts as the balancer blue has them; it has 2: give it that many first"
     );
     given.survey.behaviour.splits = Splitting::PerRequest;
     assert_eq!(given.validate().expect("accepted").warnings, [], "each request is drawn by itself");

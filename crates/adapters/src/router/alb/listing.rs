@@ -8,13 +8,13 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_listeners::DescribeListe
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::operation::describe_rules::DescribeRulesError;
 use aws_sdk_elasticloadbalancingv2::types::{Listener as Described, TargetHealthStateEnum};
+use cutover_core::limits::BALANCER_READ_PACE;
 use cutover_core::{Failure, Problem};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::arn;
 use super::place::name_and_port;
 use super::rule::Rule;
-use cutover_core::limits::BALANCER_READ_PACE;
 use crate::errors::{failure, incomplete};
 
 /// Listeners or rules of one page. Source: Elastic Load Balancing API reference, `DescribeListeners`, `DescribeRules`.

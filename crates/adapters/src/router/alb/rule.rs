@@ -320,3 +320,136 @@ fn add_jwt(shape: &mut Fingerprint, of: &JwtValidationActionConfig) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_elasticloadbalancingv2::types::{
+        JwtValidationActionAdditionalClaim, TargetGroupTuple,
+    };
+
+    use super::*;
+
+    fn forward(groups: &[(&str, i32)]) -> Action {
+        let tuple = |(arn, weight): &(&str, i32)| {
+            TargetGroupTuple::builder().target_group_arn(*arn).weight(*weight).build()
+        };
+        let tuples = groups.iter().map(tuple).collect();
+        let config = ForwardActionConfig::builder().set_target_groups(Some(tuples)).build();
+        Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build()
+    }
+
+    fn sticky(enabled: bool, seconds: i32) -> Action {
+        let sticky = TargetGroupStickinessConfig::builder().enabled(enabled);
+        let mut action = forward(&[("b", 90), ("g", 10)]);
+        if let Some(config) = &mut action.forward_config {
+            config.target_group_stickiness_config = Some(sticky.duration_seconds(seconds).build());
+        }
+        action
+    }
+
+    fn oidc(issuer: &str, parameter: &str) -> Action {
+        let config = AuthenticateOidcActionConfig::builder()
+            .issuer(issuer)
+            .authentication_request_extra_params("a", parameter)
+            .authentication_request_extra_params("b", "2");
+        let kind = ActionTypeEnum::AuthenticateOidc;
+        Action::builder().r#type(kind).authenticate_oidc_config(config.build()).build()
+    }
+
+    fn cognito(domain: &str) -> Action {
+        let config = AuthenticateCognitoActionConfig::builder().user_pool_domain(domain);
+        let kind = ActionTypeEnum::AuthenticateCognito;
+        Action::builder().r#type(kind).authenticate_cognito_config(config.build()).build()
+    }
+
+    fn jwt(value: &str) -> Action {
+        let claim = JwtValidationActionAdditionalClaim::builder().name("team").values(value);
+        let config = JwtValidationActionConfig::builder().additional_claims(claim.build());
+        let kind = ActionTypeEnum::JwtValidation;
+        Action::builder().r#type(kind).jwt_validation_config(config.build()).build()
+    }
+
+    fn ordered(mut actions: Vec<Action>, orders: &[i32]) -> Vec<Action> {
+        for (action, order) in actions.iter_mut().zip(orders) {
+            action.order = Some(*order);
+        }
+        actions
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_host_names_whatever_the_case() {
+        let table = [
+            ("shop.example.com", "SHOP.example.com", true),
+            ("shop.example.com", "shop.example.co", false),
+            ("shop.example.com", "shop.example.com.", false),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", ".example.com", true),
+            ("*.example.com", "example.com", false),
+            ("a?.example.com", "a1.example.com", true),
+            ("a?.example.com", "a.example.com", false),
+            ("*", "", true),
+            ("*a*b", "xxaxxb", true),
+            ("*a*b", "xxbxxa", false),
+            ("", "a", false),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_everything_but_the_weights_and_never_changes() {
+        let plain = || forward(&[("b", 90), ("g", 10)]);
+        let of = |actions: Vec<Action>| shape(&actions);
+        // Kept in the state: a version that gave another number would take every route for drifted.
+        assert_eq!(of(vec![plain()]), 177_217_840);
+        for same in [
+            vec![forward(&[("b", 0), ("g", 999)])],
+            vec![forward(&[("g", 10), ("b", 90)])],
+            vec![sticky(false, 60)],
+            ordered(vec![plain()], &[7]),
+        ] {
+            assert_eq!(of(same.clone()), of(vec![plain()]), "{same:?}");
+        }
+        let first = |action: Action| ordered(vec![plain(), action], &[2, 1]);
+        let others = [
+            vec![plain()],
+            vec![forward(&[("b", 90)])],
+            vec![forward(&[("b", 90), ("g", 10), ("x", 0)])],
+            vec![sticky(true, 60)],
+            vec![sticky(true, 61)],
+            first(oidc("i", "1")),
+            first(oidc("j", "1")),
+            first(oidc("i", "2")),
+            first(cognito("d")),
+            first(cognito("e")),
+            first(jwt("x")),
+            first(jwt("y")),
+        ];
+        let shapes: BTreeSet<u32> = others.iter().map(|actions| shape(actions)).collect();
+        assert_eq!(shapes.len(), others.len(), "each is another");
+        let listed_in_order = ordered(vec![oidc("i", "1"), plain()], &[1, 2]);
+        assert_eq!(of(listed_in_order), of(first(oidc("i", "1"))));
+    }
+
+    #[test]
+    fn a_group_that_stands_alone_gets_everything() {
+        let alone = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("b").build();
+        let expected = vec![Weighted { arn: "b".to_owned(), weight: 1 }];
+        assert_eq!(groups(std::slice::from_ref(&alone)), Ok(expected.clone()));
+        let mut twice = forward(&[("b", 1)]);
+        twice.target_group_arn = Some("b".to_owned());
+        assert_eq!(groups(std::slice::from_ref(&twice)), Ok(expected));
+        assert_eq!(shape(&[alone]), shape(&[twice]));
+    }
+
+    #[test]
+    fn a_group_that_is_named_beside_its_share_is_not_written_back() {
+        let mut read = forward(&[("b", 100), ("g", 0)]);
+        read.target_group_arn = Some("b".to_owned());
+        let [arn, old, new] = ["r", "b", "g"].map(str::to_owned);
+        let to = Weights { old: 90, new: 10 };
+        let written = with_weights(&[read], &Known { arn, old, new }, to);
+        assert_eq!(written, [forward(&[("b", 90), ("g", 10)])]);
+    }
+}

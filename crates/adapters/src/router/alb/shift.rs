@@ -6,12 +6,13 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::operation::modify_listener::ModifyListenerError;
 use aws_sdk_elasticloadbalancingv2::operation::modify_rule::ModifyRuleError;
 use aws_sdk_elasticloadbalancingv2::types::Action;
-use cutover_core::limits::{ALB_LIVE_IN_S, ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S};
+use cutover_core::limits::{
+    ALB_LIVE_IN_S, ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S, BALANCER_READ_PACE,
+};
 use cutover_core::{Failure, Live, Move, Moved, RouteId, Shifted, Way, Weights};
 
 use super::rule::{self, Rule, Split};
 use super::{Alb, GONE, NOT_OURS, arn, listing};
-use cutover_core::limits::BALANCER_READ_PACE;
 use crate::errors::failure;
 
 /// Before the second look at a rule that was written and does not have its weights: whether a reading that follows a
@@ -223,8 +224,8 @@ impl Alb {
     }
 }
 
-/// A share on a group without targets is answered with errors, and there is no way back from a group that has all of
-/// them but time.
+/// Whether the new side must have a healthy target for this move: before its first requests, and before the old side
+/// gets none. Requests for a group without targets are answered with errors, and go to no other group.
 fn needs_healthy_target(Move { to, way, .. }: &Move, live: Weights) -> bool {
     *way == Way::Onward && ((live.new == 0 && to.new > 0) || to.old == 0)
 }

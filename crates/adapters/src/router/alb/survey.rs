@@ -1,5 +1,7 @@
 //! What the rules of some listeners say about a request.
 
+mod sides;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_core::limits::alb;
@@ -46,12 +48,6 @@ impl Row<'_> {
     /// Whether it forwards to no target group.
     fn answers_by_itself(&self) -> bool {
         rule::arns_of_groups(&self.rule.actions).is_empty()
-    }
-
-    /// Its groups that are of this side, or of none.
-    fn groups_of(&self, seen: &Seen<'_>, side: Option<&str>) -> Vec<&Weighted> {
-        let of = |group: &&Weighted| seen.side_of.get(&group.arn).map(String::as_str) == side;
-        self.groups.iter().flatten().filter(of).collect()
     }
 }
 
@@ -104,12 +100,6 @@ fn short_name(at: &str, rule: &Rule) -> String {
         Some(_) => rule.hosts.join(",") + &rule.paths.join(","),
     };
     name.chars().take(NAME_CHARS_MAX).collect()
-}
-
-fn sides_shown(rows: &[&Row<'_>]) -> String {
-    let sides: BTreeSet<&str> = rows.iter().flat_map(|row| row.sides.iter().copied()).collect();
-    let sides: Vec<String> = sides.into_iter().map(|side| format!("{side:?}")).collect();
-    if sides.is_empty() { "none".to_owned() } else { listed(&sides) }
 }
 
 /// Reads the rules for one request, and keeps what is wrong with them.
@@ -185,126 +175,6 @@ impl<'r> Reader<'r, '_> {
         Some(asked)
     }
 
-    /// The two sides: the old one from the request, or the one beside the new that has weight today.
-    fn find_sides(&mut self, rows: &[Row<'_>], asked: Option<&[Asked<'_>]>) -> Option<Sides> {
-        let new = self.request.new.clone();
-        if !self.sides_are_told_apart() {
-            return None;
-        }
-        if let Some(old) = self.request.old.clone() {
-            return self.old_exists(&old, rows).then_some(Sides { old, new });
-        }
-        let considered: Vec<&Row<'_>> = match asked {
-            Some(asked) => asked.iter().flat_map(|asked| asked.rows.iter().copied()).collect(),
-            None => rows.iter().filter(|row| row.sides.contains(new.as_str())).collect(),
-        };
-        let has_new = considered.iter().any(|row| row.sides.contains(new.as_str()));
-        let groups = considered.iter().flat_map(|row| row.groups.iter().flatten());
-        let weighted = groups.filter(|group| group.weight > 0);
-        let carrying: BTreeSet<&String> = weighted
-            .filter_map(|group| self.seen.side_of.get(&group.arn))
-            .filter(|side| **side != new)
-            .collect();
-        let carrying: Vec<&String> = carrying.into_iter().collect();
-        match (carrying.as_slice(), has_new) {
-            ([old], _) => return Some(Sides { old: (*old).clone(), new }),
-            ([], false) if asked.is_some_and(<[_]>::is_empty) => {}
-            ([], false) => {
-                let message = format!(
-                    "no rule of {} has a target group of {new:?} yet, and old is not named: {}",
-                    self.listeners(),
-                    self.how_to_add(&new)
-                );
-                self.not_yet(Problem::new("no_new_group", message));
-            }
-            ([], true) => {
-                let message = format!(
-                    "no side beside {new:?} has weight in the rules of {}: name the side to go back to with old",
-                    self.listeners()
-                );
-                self.refuse(Problem::new("old_unknown", message));
-            }
-            (many, _) => {
-                let names: Vec<String> = many.iter().map(|side| format!("{side:?}")).collect();
-                let message = format!(
-                    "several sides beside {new:?} have weight in the rules of {}: {}; name one with old",
-                    self.listeners(),
-                    listed(&names)
-                );
-                self.refuse(Problem::new("old_ambiguous", message));
-            }
-        }
-        None
-    }
-
-    /// Whether the request's own list of target groups, if it has one, has both sides, and no group of two.
-    fn sides_are_told_apart(&mut self) -> bool {
-        let groups = &self.seen.place.target_groups;
-        if groups.is_empty() {
-            return true;
-        }
-        let before = self.findings.len();
-        let sides = [Some(&self.request.new), self.request.old.as_ref()];
-        for side in sides.into_iter().flatten().filter(|side| !groups.contains_key(*side)) {
-            let known: Vec<String> = groups.keys().map(|side| format!("{side:?}")).collect();
-            let message = format!("target_groups has no side {side:?}; it has: {}", listed(&known));
-            self.refuse(Problem::new("no_such_side", message));
-        }
-        let mut owners: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
-        for (side, arns) in groups {
-            for arn in arns {
-                owners.entry(arn).or_default().insert(side);
-            }
-        }
-        for (arn, sides) in owners.into_iter().filter(|(_, sides)| sides.len() > 1) {
-            let sides: Vec<String> = sides.into_iter().map(|side| format!("{side:?}")).collect();
-            let message = format!(
-                "target group {} stands under several sides in target_groups: {}; a share can only be set between two \
-                 groups, so give each cluster its own (with multiClusterTargetGroup both are in one)",
-                arn::group_name(arn),
-                listed(&sides)
-            );
-            self.refuse(Problem::new("shared_group", message));
-        }
-        self.findings.len() == before
-    }
-
-    /// A name for the old side that no group has is a mistake: nothing will ever add a group of it. Where the routes
-    /// are named, each of them is looked at by itself.
-    fn old_exists(&mut self, old: &str, rows: &[Row<'_>]) -> bool {
-        let sides: BTreeSet<&str> = rows.iter().flat_map(|row| row.sides.iter().copied()).collect();
-        if self.request.routes.is_some() || sides.contains(old) {
-            return true;
-        }
-        let known: Vec<String> = sides.iter().map(|side| format!("{side:?}")).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
-        let message = format!(
-            "no rule of {} has a target group of the side {old:?} that old names; {}: {known}",
-            self.listeners(),
-            self.how_sides_are_told()
-        );
-        self.refuse(Problem::new("old_unknown", message));
-        false
-    }
-
-    fn how_sides_are_told(&self) -> String {
-        match self.seen.place.side_tag.as_str() {
-            "" => "of the sides in target_groups there are".to_owned(),
-            tag => format!("by the tag {tag} there are"),
-        }
-    }
-
-    fn how_to_add(&self, new: &str) -> String {
-        let tag = match self.seen.place.side_tag.as_str() {
-            "" => String::new(),
-            tag => format!(" (tagged {tag}={new})"),
-        };
-        format!(
-            "add the new cluster's target group{tag} to the rule with weight 0; with multiClusterTargetGroup: true both \
-             clusters' targets are in one group, and no share can be set"
-        )
-    }
-
     /// Of the rules that the request names, those that have to do with either side.
     fn narrow<'a>(&mut self, asked: &[Asked<'a>], sides: &Sides) -> Vec<&'a Row<'a>> {
         let is_ours =
@@ -312,27 +182,20 @@ impl<'r> Reader<'r, '_> {
         let mut chosen: BTreeMap<&str, &'a Row<'a>> = BTreeMap::new();
         let mut by_arn: BTreeSet<&str> = BTreeSet::new();
         for Asked { name, rows } in asked {
-            let before = chosen.len();
-            let mut known = 0;
-            for row in rows {
-                let arn = row.rule.arn.as_str();
-                if arn == name.as_str() {
-                    by_arn.insert(arn);
-                }
-                if is_ours(row) {
-                    known += usize::from(chosen.insert(arn, row).is_some());
-                }
-            }
-            if known == 0 && chosen.len() == before {
+            let named = rows.iter().map(|row| row.rule.arn.as_str());
+            by_arn.extend(named.filter(|arn| *arn == name.as_str()));
+            let ours = rows.iter().copied().filter(|row| is_ours(row));
+            let ours: Vec<_> = ours.map(|row| (row.rule.arn.as_str(), row)).collect();
+            if ours.is_empty() {
                 let message = format!(
-                    "no rule for it has a target group of {:?} or {:?}; {}: {}",
+                    "no rule for it has a target group of {:?} or {:?}; {}",
                     sides.old,
                     sides.new,
-                    self.how_sides_are_told(),
-                    sides_shown(rows)
+                    self.sides_there_are(rows.iter().copied())
                 );
                 self.refuse(Problem::of(name, "no_old_group", message));
             }
+            chosen.extend(ours);
         }
         let by_host = chosen.values().filter(|row| !by_arn.contains(row.rule.arn.as_str()));
         self.warn_of_wider_rules(by_host.copied());
@@ -393,16 +256,7 @@ impl<'r> Reader<'r, '_> {
     fn read_route(&mut self, row: &Row<'_>, sides: &Sides) -> Option<(Found, Known)> {
         let Row { id, rule, .. } = row;
         let before = self.findings.len();
-        if let Err(why) = &row.groups {
-            self.refuse(Problem::of(id, "no_weight", why));
-        }
-        if let Some(kind) = rule::unknown_action(&rule.actions) {
-            let message = format!(
-                "it has an action of the type {kind}, which this version of cutover does not know and would lose \
-                 by writing: take the rule out of this cutover"
-            );
-            self.refuse(Problem::of(id, "unknown_action", message));
-        }
+        self.refuse_what_cannot_be_written(row);
         let (old, new) = (self.only_group(row, &sides.old), self.only_group(row, &sides.new));
         self.find_both_sides(row, sides);
         self.refuse_third_groups(row, sides);
@@ -433,9 +287,25 @@ impl<'r> Reader<'r, '_> {
         Some((found, Known { arn, old, new }))
     }
 
+    fn refuse_what_cannot_be_written(&mut self, row: &Row<'_>) {
+        let Row { id, rule, .. } = row;
+        if let Err(why) = &row.groups {
+            self.refuse(Problem::of(id, "no_weight", why));
+        }
+        if let Some(kind) = rule::unknown_action(&rule.actions) {
+            let message = format!(
+                "it has an action of the type {kind}, which this version of cutover does not know and would lose \
+                 by writing: take the rule out of this cutover"
+            );
+            self.refuse(Problem::of(id, "unknown_action", message));
+        }
+    }
+
     /// The one group of a side: if there are several, the one that has weight.
     fn only_group<'a>(&mut self, row: &'a Row<'_>, side: &str) -> Option<&'a Weighted> {
-        let groups = row.groups_of(self.seen, Some(side));
+        let side_of = |group: &Weighted| self.seen.side_of.get(&group.arn).map(String::as_str);
+        let of_side = row.groups.iter().flatten().filter(|group| side_of(group) == Some(side));
+        let groups: Vec<&Weighted> = of_side.collect();
         let weighted: Vec<&Weighted> =
             groups.iter().copied().filter(|group| group.weight > 0).collect();
         match (groups.as_slice(), weighted.as_slice()) {
@@ -459,10 +329,9 @@ impl<'r> Reader<'r, '_> {
         if !row.sides.contains(sides.old.as_str()) {
             let message = format!(
                 "it has no target group of the old side {:?}: give it one with all the weight, or take the rule out of \
-                 routes; {}: {}",
+                 routes; {}",
                 sides.old,
-                self.how_sides_are_told(),
-                sides_shown(&[row])
+                self.sides_there_are([row])
             );
             self.refuse(Problem::of(&row.id, "no_old_group", message));
         }

@@ -68,7 +68,9 @@ pub(crate) fn place(zone: impl Into<Value>) -> Value {
 /// `InvalidInput` (`unreadable_state`) when it names none.
 pub(crate) fn zone_of(place: &Value) -> Result<&str, Failure> {
     place.get(HOSTED_ZONE).and_then(Value::as_str).ok_or_else(|| {
-        let message = format!("the place of router {KIND} has no {HOSTED_ZONE}: {place}");
+        let message = format!(
+            "the place of router {KIND} is {place}; allowed: {{\"{HOSTED_ZONE}\": \"Z…\"}}, as cutover wrote it"
+        );
         Failure::invalid("unreadable_state", message)
     })
 }

@@ -106,7 +106,7 @@ fn problems_of_owners(policy: ExternalDns, owned: &[String], unknown: &[String])
     if !owned.is_empty() {
         let message = format!(
             "external-dns owns the records of {} route(s): {}; with --policy=sync or upsert-only it writes the \
-             weights of the Ingress annotations back within a minute, so run it with --policy=create-only",
+             weights of the Ingress annotations back within a minute: run it with --policy=create-only",
             owned.len(),
             listed(owned)
         );
@@ -116,7 +116,7 @@ fn problems_of_owners(policy: ExternalDns, owned: &[String], unknown: &[String])
         let mut message = format!(
             "it is unknown whether external-dns owns the records of {} route(s): {}; readable TXT ownership records \
              in this zone would show it, but they are encrypted or missing (see --registry and \
-             --txt-encrypt-enabled of its deployment); if it is at work there, run it with --policy=create-only",
+             --txt-encrypt-enabled of its deployment); run it with --policy=create-only if it is at work there",
             unknown.len(),
             listed(unknown)
         );
@@ -171,7 +171,8 @@ impl Reader<'_> {
             ([old], _) => Some(Sides { old: (*old).clone(), new }),
             ([], false) => {
                 let message = format!(
-                    "no name of {} has weighted records of {new:?} yet, and old is not named",
+                    "no name of {} has weighted records of {new:?} yet, and old is not named: wait for them, or look \
+                     at the spelling of new",
                     self.zone.name
                 );
                 self.not_yet(Problem::new("no_new_record", message));
@@ -208,7 +209,7 @@ impl Reader<'_> {
         let known: Vec<String> = identifiers.iter().map(|id| format!("{id:?}")).collect();
         let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
         let message = format!(
-            "no record of {} has the set identifier {old:?} that old names; there are: {known}",
+            "no record of {} has the set identifier {old:?} that old names; allowed: {known}",
             self.zone.name
         );
         self.refuse(Problem::new("old_unknown", message));
@@ -225,10 +226,14 @@ impl Reader<'_> {
         routes.retain(|route| {
             let name = route.as_str();
             let problem = if name != self.zone.name && !name.ends_with(&suffix) {
-                let message = format!("it is not a name of the zone {}", self.zone.name);
+                let message = format!(
+                    "it is not a name of the zone {}: take it out of routes, or name its zone with hosted_zone",
+                    self.zone.name
+                );
                 Problem::of(route, "route_outside_zone", message)
             } else if !by_name.contains_key(route) {
-                Problem::of(route, "no_record", "it has no record of type A, AAAA or CNAME")
+                let message = "it has no record of type A, AAAA or CNAME: look at the spelling, or take it out of routes";
+                Problem::of(route, "no_record", message)
             } else {
                 return true;
             };
@@ -258,13 +263,14 @@ impl Reader<'_> {
         }
         if both.is_empty() {
             let message = format!(
-                "no name of {} has weighted records of both {:?} and {:?} yet",
+                "no name of {} has weighted records of both {:?} and {:?} yet: wait for them, or look at the spelling",
                 self.zone.name, sides.old, sides.new
             );
             self.not_yet(Problem::new("no_routes", message));
         } else if !only_old.is_empty() {
             let message = format!(
-                "{} name(s) have records of {:?} but none of {:?}: {}",
+                "{} name(s) have records of {:?} but none of {:?}: {}; they stay where they are unless those \
+                 are written first",
                 only_old.len(),
                 sides.old,
                 sides.new,
@@ -330,7 +336,10 @@ impl Reader<'_> {
                     self.refuse(Problem::of(route, "simple_record", message));
                 }
                 Policy::Other => {
-                    let message = format!("its {kind} record is routed by something but weight");
+                    let message = format!(
+                        "its {kind} record is routed by something other than weight: give it a weight, or take \
+                         the name out of routes"
+                    );
                     self.refuse(Problem::of(route, "other_policy", message));
                 }
                 Policy::Weighted => {
@@ -365,14 +374,20 @@ impl Reader<'_> {
             self.refuse(Problem::of(route, "no_old_record", message));
         }
         if new.is_empty() {
-            let message = format!("it has no weighted record of the new side {:?} yet", sides.new);
+            let message = format!(
+                "it has no weighted record of the new side {:?} yet: wait for it, or take the name out of routes",
+                sides.new
+            );
             self.not_yet(Problem::of(route, "no_new_record", message));
         }
         if old.is_empty() || new.is_empty() {
             return;
         }
         for kind in old.keys().filter(|kind| !new.contains_key(*kind)) {
-            let message = format!("the new side {:?} has no {kind} record yet", sides.new);
+            let message = format!(
+                "the new side {:?} has no {kind} record yet: wait for it, or remove that of the old side",
+                sides.new
+            );
             self.not_yet(Problem::of(route, "no_new_record", message));
         }
         for kind in new.keys().filter(|kind| !old.contains_key(*kind)) {
@@ -402,7 +417,10 @@ impl Reader<'_> {
         }
         if ttls.len() > 1 {
             let all: Vec<String> = ttls.iter().map(|ttl_s| format!("{ttl_s} s")).collect();
-            let message = format!("its records have different TTLs: {}", all.join(", "));
+            let message = format!(
+                "its records have different TTLs: {}; give all of them the same",
+                all.join(", ")
+            );
             self.refuse(Problem::of(route, "ttl_differs", message));
         }
         longest
@@ -426,7 +444,10 @@ impl Reader<'_> {
         if splits.values().any(|split| *split != live) {
             let all: Vec<String> =
                 splits.iter().map(|(kind, split)| format!("{kind} {split}")).collect();
-            let message = format!("its record types have different weights: {}", all.join("; "));
+            let message = format!(
+                "its record types have different weights: {}; give all of them the same",
+                all.join("; ")
+            );
             self.refuse(Problem::of(route, "weights_differ", message));
         } else if live.old == 0 && live.new == 0 {
             let message = "all its weights are 0, so that every record answers alike: give the \

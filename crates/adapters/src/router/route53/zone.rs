@@ -216,7 +216,8 @@ pub async fn records(client: &Client, zone_id: &str) -> Result<Vec<Record>, Fail
     Err(Failure::invalid(
         "zone_too_large",
         format!(
-            "zone {zone_id} has more than {} record sets, which is the most that cutover reads",
+            "zone {zone_id} has more than {} record sets, which is the most that cutover reads: move the routes \
+             into a zone of their own",
             records.len()
         ),
     ))

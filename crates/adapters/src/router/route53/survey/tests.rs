@@ -96,6 +96,9 @@ impl Given {
     /// The failure's name and the codes of its problems.
     fn refused(&self) -> (&'static str, BTreeSet<String>) {
         let failure = self.validate().expect_err("refused");
+        for Problem { code, message, .. } in failure.problems() {
+            assert!(says_what_to_do(message), "{code}: {message}");
+        }
         let codes = failure.problems().iter().map(|problem| problem.code.clone()).collect();
         (failure.name(), codes)
     }
@@ -112,6 +115,13 @@ fn routes_and_the_old_side_are_discovered() {
     assert_eq!(cutover.routes[0].original, Weights { old: 100, new: 0 });
     given.records.push(alias("only-old.example.com", "A", "blue", 100));
     assert_eq!(given.refused(), ("NotReady", BTreeSet::from(["left_out".to_owned()])));
+}
+
+/// Whether a sentence says, behind a colon or a semicolon, what is allowed or to be done.
+fn says_what_to_do(message: &str) -> bool {
+    let words = "allowed wait look give name take set point write run remove they";
+    let says = |clause: &str| words.split(' ').any(|word| clause.trim_start().starts_with(word));
+    message.split([':', ';']).skip(1).any(says)
 }
 
 /// Breaks one thing.

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 /// What happened.
-pub(super) enum Seen {
+pub enum Seen {
     /// The function asks for an event.
     Poll,
     /// AWS has sent an answer, to its last byte.
@@ -30,7 +30,7 @@ pub(super) enum Seen {
     Broken(String),
 }
 
-pub(super) type Log = UnboundedSender<(Seen, Instant)>;
+pub type Log = UnboundedSender<(Seen, Instant)>;
 
 /// Nobody listens once the run is over.
 fn note(log: &Log, seen: Seen) {
@@ -38,7 +38,7 @@ fn note(log: &Log, seen: Seen) {
 }
 
 /// A free port of 127.0.0.1.
-pub(super) async fn listen() -> io::Result<(TcpListener, u16)> {
+pub async fn listen() -> io::Result<(TcpListener, u16)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     Ok((listener, port))
@@ -59,7 +59,7 @@ where
 
 /// The runtime API: gives `event` once, and lets the second poll wait.
 /// Source: Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
-pub(super) async fn serve_runtime(listener: TcpListener, event: Bytes, log: Log) {
+pub async fn serve_runtime(listener: TcpListener, event: Bytes, log: Log) {
     let given = std::sync::Arc::new(AtomicBool::new(false));
     serve(listener, |stream| {
         let (event, log, given) = (event.clone(), log.clone(), given.clone());
@@ -108,7 +108,7 @@ async fn runtime(
 }
 
 /// AWS over https. By hand and not by hyper, which does not tell when a reply has left.
-pub(super) async fn serve_aws(listener: TcpListener, tls: TlsAcceptor, log: Log) {
+pub async fn serve_aws(listener: TcpListener, tls: TlsAcceptor, log: Log) {
     serve(listener, |stream| {
         let (tls, log) = (tls.clone(), log.clone());
         async move {

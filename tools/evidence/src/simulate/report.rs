@@ -1,4 +1,4 @@
-//! The bench's report, as Markdown for people and as CSV with every cell.
+//! The report, as Markdown for people and as CSV with every cell.
 
 use std::fmt::Write as _;
 
@@ -59,7 +59,7 @@ pub fn markdown(cells: &[Cell], runs: Runs, command: &str) -> String {
     out.push_str("\n## Claims\n\n| claim | measured | holds |\n| --- | --- | --- |\n");
     for claim in claims(cells) {
         let holds = if claim.holds { "yes" } else { "**no**" };
-        let _ = writeln!(out, "| {} | {} | {holds} |", claim.claim, claim.measured);
+        let _ = writeln!(out, "| {} | {} | {holds} |", claim.text, claim.measured);
     }
     rules(&mut out, cells);
     for (title, scene, fault) in shown_cells() {
@@ -79,7 +79,7 @@ side (*wander*). Faults: × 2, × 3, × 10, 5 %, 50 %, all, and a *leak*: nothin
 runs of a scene share their requests, bursts and old errors. Rules decide at the end of a minute; no metrics \
 delay is added to any.
 
-The rules, each in a file of `crates/cli/src/rules` that cites what it follows: a CloudWatch alarm as CodeDeploy and \
+The rules, each in a file of `tools/evidence/src/rules` that cites what it follows: a CloudWatch alarm as CodeDeploy and \
 ECS use it (1 of 1 and 2 of 3 minutes over 1 % and 5 %), Flagger, Argo Rollouts, Kayenta's Mann-Whitney judge \
 with the 50 points that its documentation recommends, and a z-test of the totals that is looked at every minute.
 

@@ -1,4 +1,4 @@
-//! The bench: every decision rule on the same simulated traffic.
+//! The simulation: every decision rule on the same simulated traffic.
 
 pub mod claims;
 pub mod pictures;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::rules::{self, Rule};
 use traffic::{Bursts, Fault, RampShape, Scene, Traffic};
 
-/// Faults of the bench, the first of which is none.
+/// Faults that are played, the first of which is none.
 pub const FAULTS: [Fault; 8] = [
     Fault::Equal,
     Fault::Times(2.0),
@@ -126,7 +126,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Of so many runs, with Wilson's interval.
+    /// Divides, and gives Wilson's interval.
     #[must_use]
     pub fn of(hits: u32, runs: u32) -> Self {
         let hits = Counts { requests: u64::from(runs), errors: u64::from(hits) };
@@ -151,7 +151,7 @@ pub fn rule_names() -> Vec<&'static str> {
 }
 
 /// Plays every scene with every fault, on as many threads as there are cores. The same
-/// arguments give the same cells. `done` is told how many scenes of how many are done.
+/// arguments give the same cells. `done` hears how many scenes of how many are done.
 #[must_use]
 pub fn play(
     scenes: &[Scene],

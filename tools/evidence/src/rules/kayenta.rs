@@ -269,7 +269,7 @@ mod tests {
         rates
     }
 
-    /// One error among `requests` every so many minutes.
+    /// One error among `requests` in each `minutes` minutes.
     fn every(minutes: u64, requests: u64) -> Rates {
         rates(|i| (requests, u64::from(i % minutes == 0)))
     }

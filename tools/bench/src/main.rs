@@ -1,16 +1,22 @@
 //! `cargo lab-bench`: what a cutover costs, as the tables of the README.
 
+mod calls;
+mod cold_start;
+mod memory;
+mod program;
+mod stubs;
+mod table;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use lab::bench::{calls, cold_start, memory};
 use lab::error::LabError;
 use serde_json::json;
 
 /// Counts the calls of AWS that the functions make, and measures their cold starts and, as root, what their memory does.
 #[derive(Parser)]
-#[command(name = "cargo lab-bench", version)]
+#[command(bin_name = "cargo lab-bench", version)]
 struct Arguments {
     /// Measure this alone
     #[arg(long, value_enum)]

@@ -18,15 +18,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::markdown;
-use crate::emulator::{Emulator, EmulatorOptions};
-use crate::error::LabError;
-use crate::proxy::{Calls, Proxy};
-use crate::python::Venv;
-use crate::world::{
+use crate::table::markdown;
+use lab::emulator::{Emulator, EmulatorOptions};
+use lab::error::LabError;
+use lab::proxy::{Calls, Proxy};
+use lab::python::Venv;
+use lab::world::{
     Cluster, RecordKind, Zone, change, create_cluster, record_sets_of, register_targets,
 };
-use crate::{aws, deploy, functions};
+use lab::{aws, deploy, functions};
 
 const OLD: &str = "blue";
 const NEW: &str = "green";
@@ -183,24 +183,24 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// The functions, deployed.
-pub(super) struct Bench {
+pub struct Bench {
     config: SdkConfig,
     proxy: Proxy,
-    pub(super) endpoint: String,
-    pub(super) outputs: BTreeMap<String, String>,
+    pub endpoint: String,
+    pub outputs: BTreeMap<String, String>,
 }
 
 /// What each function was given in one cutover. The records are as before the first.
-pub(super) struct Events {
-    pub(super) validate: Value,
-    pub(super) shift_weight: Value,
-    pub(super) check_health: Value,
-    pub(super) rollback: Value,
+pub struct Events {
+    pub validate: Value,
+    pub shift_weight: Value,
+    pub check_health: Value,
+    pub rollback: Value,
 }
 
 impl Bench {
     /// Builds and deploys the functions.
-    pub(super) async fn start(root: &Path) -> Result<(Self, Emulator), LabError> {
+    pub async fn start(root: &Path) -> Result<(Self, Emulator), LabError> {
         let venv = Venv::ready(&root.join("target")).await?;
         let functions = functions::build(root).await?;
         let (emulator, proxy) =
@@ -216,11 +216,7 @@ impl Bench {
     }
 
     /// One cutover, from its validation over a shift and two checks to its roll-back.
-    pub(super) async fn case(
-        &self,
-        routes: usize,
-        pairs: usize,
-    ) -> Result<(Vec<Row>, Events), LabError> {
+    pub async fn case(&self, routes: usize, pairs: usize) -> Result<(Vec<Row>, Events), LabError> {
         let zone = self.create_world(routes, pairs).await?;
         let row = |task, expected, calls_max, (answer, calls): &(Value, Calls)| Row {
             task,
@@ -270,7 +266,7 @@ impl Bench {
     }
 
     /// Lets these load balancers have counted requests in each of the last minutes.
-    pub(super) async fn count_minutes<'a>(
+    pub async fn count_minutes<'a>(
         &self,
         meters: impl Iterator<Item = &'a str>,
         minutes: i64,

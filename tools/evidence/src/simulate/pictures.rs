@@ -1,4 +1,4 @@
-//! The bench's pictures.
+//! The report's pictures.
 
 use chart::{Axis, FAINT, GRID, INK, Mark, Panel, Scale, Svg};
 

@@ -17,11 +17,13 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::calls::{Bench, Events};
-use super::stubs::{self, Seen};
-use super::{cold_start, markdown, run_until};
-use crate::error::LabError;
-use crate::functions;
+use crate::calls::{Bench, Events};
+use crate::cold_start;
+use crate::program::run_until;
+use crate::stubs::{self, Seen};
+use crate::table::markdown;
+use lab::error::LabError;
+use lab::functions;
 
 /// Routes, and pairs of load balancers behind them: the largest cutover.
 const ROUTES: usize = 250;
@@ -191,7 +193,7 @@ async fn run(
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", crate::aws::REGION)
+        .env("AWS_REGION", lab::aws::REGION)
         .env("AWS_ENDPOINT_URL", &bench.endpoint)
         .env("DEFAULTS_PARAMETER", output("DefaultsParameterName"))
         .env("HOSTED_ZONE_ID", "Z0123456789EXAMPLE")

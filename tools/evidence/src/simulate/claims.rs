@@ -1,11 +1,11 @@
-//! What the bench claims of our rule, and whether it holds.
+//! What the simulation claims of our rule, and whether it holds.
 
 use super::traffic::{Bursts, Fault, Scene};
 use super::{Cell, Share};
 
 /// Highest share of false roll-backs.
 pub const FALSE_MAX: f64 = 0.01;
-/// Failed requests served, at most so many times the fewest.
+/// Most failed requests that may be served, as a multiple of the fewest.
 pub const FEWEST_TIMES: f64 = 1.2;
 /// In at least this share of the bad cells.
 const BAD_CELLS_MIN: f64 = 0.9;
@@ -20,12 +20,12 @@ const ALARMS: std::ops::RangeInclusive<usize> = 1..=4;
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// What is claimed.
-    pub claim: &'static str,
+    pub text: &'static str,
     /// What was measured.
     pub measured: String,
     /// Whether it holds.
     pub holds: bool,
-    /// Whether it is one of those that must: the others are told as they are.
+    /// Whether it must hold: the others are shown as they come out.
     pub expected: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// Whether a rule keeps to 1 % false roll-backs on this scene, as far as was measured.
+    /// Whether a rule keeps to 1 % false roll-backs on this scene, by what was measured.
     #[must_use]
     pub fn keeps(&self, rule: usize) -> bool {
         self.equal.stopped(rule).share <= FALSE_MAX
@@ -82,21 +82,21 @@ pub fn claims(cells: &[Cell]) -> Vec<Claim> {
     let steady = |bursts: &Bursts| *bursts != Bursts::Wander;
     let (stops, alarms) = triplings(cells, steady);
     claims.push(Claim {
-        claim: "stops × 3 from 0.1 % at 1,000 requests/s in 99 % of the runs (none, shared and \
+        text: "stops × 3 from 0.1 % at 1,000 requests/s in 99 % of the runs (none, shared and \
                 independent bursts)",
         measured: format!("in its worst cell {}", shown(stops)),
         holds: stops.is_some_and(|stops| stops.share >= TRIPLING_MIN),
         expected: true,
     });
     claims.push(Claim {
-        claim: "the same, of fixed thresholds: those that keep to 1 % false roll-backs stop none of them",
+        text: "the same, of fixed thresholds: those that keep to 1 % false roll-backs stop none of them",
         measured: format!("the best of four, in its best cell without bursts, {}", shown(alarms)),
         holds: alarms.is_some_and(|alarms| alarms.share <= FALSE_MAX),
         expected: false,
     });
     let (wander, _) = triplings(cells, |bursts| *bursts == Bursts::Wander);
     claims.push(Claim {
-        claim: "the same where each side's rate is another one every minute",
+        text: "the same where each side's rate is another one every minute",
         measured: format!("in its worst cell {}", shown(wander)),
         holds: wander.is_some_and(|stops| stops.share >= TRIPLING_MIN),
         expected: false,
@@ -110,7 +110,7 @@ fn never_cries_wolf(cells: &[Cell]) -> Claim {
     let above = measured.iter().filter(|share| share.share > FALSE_MAX).count();
     let surely = measured.iter().filter(|share| share.interval.0 > FALSE_MAX).count();
     Claim {
-        claim: "with equal sides, at most 1 % false roll-backs in every cell",
+        text: "with equal sides, at most 1 % false roll-backs in every cell",
         measured: format!(
             "worst of {} cells {}, mean {:.2} %; {above} cells measured above 1 %, {surely} of them beyond \
              chance",
@@ -129,7 +129,7 @@ fn serves_the_fewest(cells: &[Cell]) -> Claim {
     let good = times.iter().flatten().filter(|times| **times <= FEWEST_TIMES).count();
     let part = Share::of(number(good), number(times.len()));
     Claim {
-        claim: "among the rules that keep to 1 %, the fewest failed requests, or within 1.2 times of the \
+        text: "among the rules that keep to 1 %, the fewest failed requests, or within 1.2 times of the \
                 fewest, in at least 90 % of the bad cells",
         measured: format!("in {:.1} % of {} cells", part.share * 100.0, times.len()),
         holds: part.share >= BAD_CELLS_MIN,
@@ -137,7 +137,7 @@ fn serves_the_fewest(cells: &[Cell]) -> Claim {
     }
 }
 
-/// Of the cells with a tripling from 0.1 % at 1,000 requests/s: ours where it stops least, and the
+/// Looks at the cells with a tripling from 0.1 % at 1,000 requests/s: ours where it stops least, and the
 /// fixed thresholds that keep to 1 %, without bursts, where one of them stops most.
 fn triplings(cells: &[Cell], of: impl Fn(&Bursts) -> bool) -> (Option<Share>, Option<Share>) {
     let is_such = |scene: &Scene| {

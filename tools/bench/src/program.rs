@@ -1,28 +1,15 @@
-//! What a cutover costs: calls of AWS, the cold starts of its functions, and how long they take with the
-//! processor share that comes with their memory.
-
-pub mod calls;
-pub mod cold_start;
-pub mod memory;
-mod stubs;
+//! A program that is measured.
 
 use std::fs;
 use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::error::LabError;
-
-/// A table in Markdown; the first column is text, the others are numbers.
-fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
-    let rule = " ---: |".repeat(header.len().saturating_sub(1));
-    let rows: Vec<String> = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
-    format!("| {} |\n| --- |{rule}\n{}", header.join(" | "), rows.concat())
-}
+use lab::error::LabError;
 
 /// Starts a program, lets it run until `heard` has what it waits for, and stops it. Gives what was heard, and what
 /// Linux knows of the process then, as `/proc/PID/status` has it.
-async fn run_until<T>(
+pub async fn run_until<T>(
     heard: impl Future<Output = Result<T, LabError>>,
     command: &mut Command,
     doing: &str,
@@ -44,14 +31,4 @@ async fn run_until<T>(
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(cannot)?;
     program.kill().await.map_err(cannot)?;
     Ok((heard, status))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_table_aligns_its_numbers_to_the_right() {
-        let row = ["one", "2"].map(str::to_owned).to_vec();
-        let table = super::markdown(&["routes", "calls"], &[row]);
-        assert_eq!(table, "| routes | calls |\n| --- | ---: |\n| one | 2 |\n");
-    }
 }

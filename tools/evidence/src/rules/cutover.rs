@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Minute, Rule};
 
-/// The judge of one route, told of one minute after the other.
+/// The judge of one route, which sees one minute after the other.
 #[derive(Debug)]
 pub struct Cutover<'a>(Judge<'a>);
 

@@ -28,7 +28,7 @@ const BURST_CHANCE: f64 = 0.03;
 const BURST_FACTOR: f64 = 20.0;
 /// Shape of the gamma law; its variance is the inverse.
 const WANDER_SHAPE: f64 = 2.0;
-/// A leak shows after so many minutes of the ramp …
+/// Minutes of the ramp after which a leak shows …
 const LEAK_AFTER: usize = 25;
 /// … and fails this share of the requests.
 const LEAK_RATE: f64 = 0.5;
@@ -115,7 +115,7 @@ pub struct Scene {
 pub enum Fault {
     /// Nothing.
     Equal,
-    /// It fails so many times as often.
+    /// It fails this many times as often.
     Times(f64),
     /// It fails at this rate.
     Rate(f64),

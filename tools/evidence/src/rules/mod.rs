@@ -1,4 +1,4 @@
-//! The decision rules that people use today, as the bench compares them: each in its own file,
+//! The decision rules that people use today, as the simulation compares them: each in its own file,
 //! which cites the source it follows.
 
 use cutover_core::Counts;
@@ -13,7 +13,7 @@ pub mod z_test;
 /// The 0.99 quantile of the standard normal distribution, to the last digit of an `f64`.
 const NORMAL_QUANTILE_99: f64 = 2.326_347_874_040_841;
 
-/// What a rule is told of one minute. A side without requests in it has zero counts.
+/// What a rule sees of one minute. A side without requests in it has zero counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Minute {
     /// The old side.

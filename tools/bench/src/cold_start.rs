@@ -26,11 +26,12 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-use super::stubs::{self, Seen};
-use super::{markdown, run_until};
-use crate::error::LabError;
-use crate::functions;
-use crate::python::Venv;
+use crate::program::run_until;
+use crate::stubs::{self, Seen};
+use crate::table::markdown;
+use lab::error::LabError;
+use lab::functions;
+use lab::python::Venv;
 
 /// What the functions must not pass: see the issue "A real cutover, end to end".
 const TIMES_HELLO_MAX: f64 = 3.5;
@@ -295,7 +296,7 @@ fn mega(bytes: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-pub(super) fn mebi(kib: u64) -> f64 {
+pub fn mebi(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
@@ -325,7 +326,7 @@ pub async fn measure(root: &Path, runs: usize, say: impl Fn(&str)) -> Result<Vec
 }
 
 /// The programs as for a release: `hello`, then the functions in the order of [`functions::NAMES`].
-pub(super) async fn release_programs(root: &Path) -> Result<Vec<PathBuf>, LabError> {
+pub async fn release_programs(root: &Path) -> Result<Vec<PathBuf>, LabError> {
     // The packages by name, as `cargo lambda` does: a build of the workspace would turn on features
     // of dependencies for the lab and the tests that a deployed function does without.
     let mut arguments = vec!["--release", "--bins", "--example", "hello", "-p", "adapters"];
@@ -376,7 +377,7 @@ async fn subjects(root: &Path, venv: &Venv) -> Result<Vec<Subject>, LabError> {
             kind: Kind::Boto3,
             first_call: Some(first_call),
             program: venv.python(),
-            arguments: vec![root.join("tools/lab/bench/boto3_function.py").into()],
+            arguments: vec![root.join("tools/bench/boto3_function.py").into()],
             environment: vec![
                 ("SERVICE", service.to_owned()),
                 ("OPERATION", operation.to_owned()),
@@ -489,8 +490,8 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_SESSION_TOKEN", "test")
-        .env("AWS_REGION", crate::aws::REGION)
-        .env("AWS_DEFAULT_REGION", crate::aws::REGION)
+        .env("AWS_REGION", lab::aws::REGION)
+        .env("AWS_DEFAULT_REGION", lab::aws::REGION)
         .env("AWS_ENDPOINT_URL", format!("https://localhost:{endpoint_port}"))
         .env("SSL_CERT_FILE", &aws.roots)
         .env("AWS_CA_BUNDLE", &aws.roots)
@@ -529,7 +530,7 @@ async fn start(subject: &Subject, aws: &Aws) -> Result<Sample, LabError> {
 }
 
 /// A field of `/proc/PID/status` in KiB.
-pub(super) fn kib(status: &str, field: &str) -> Option<u64> {
+pub fn kib(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
