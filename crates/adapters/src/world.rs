@@ -1,7 +1,8 @@
 //! Everything that validation asks the world.
 
+use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, History, Meter, Outlook, PERIOD_S_MIN,
+    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, Health, History, Meter, Outlook, PERIOD_S_MIN,
     Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
 };
 use jiff::Timestamp;
@@ -168,7 +169,10 @@ pub async fn history(
         let meters: Vec<Meter> =
             ids.map(|id| Meter { id, hosts: Vec::new(), baseline: None }).collect();
         let window = Window::newest(periods, now, health, telemetry.limits());
-        let series = telemetry.series(&meters, window, health).await?;
+        let refused = health.refused_tolerated_odds_ratio;
+        let refused = refused.filter(|_| meters.len() <= REFUSED_DAY_METERS_MAX);
+        let health = Health { refused_tolerated_odds_ratio: refused, ..health.clone() };
+        let series = telemetry.series(&meters, window, &health).await?;
         history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)

@@ -25,11 +25,12 @@ enum Command {
     /// Say what cutover would have decided on a recorded series, period by period
     ///
     /// SERIES is CSV with the header
-    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new]`, times in RFC
+    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new][,refused_old,refused_new][,intended]`
+    /// (`intended`: the share, 0–1, that was meant for the new side), times in RFC
     /// 3339 or epoch seconds, or JSON lines of the same names; oldest or newest first, and whole numbers also
     /// as 1200.0, as CloudWatch exports them. Periods before the new side's first
     /// request, the last 1,440 of them, are what the old side's bursts are known by: give a day. Of the
-    /// policy, `period_s` (the series has its own), alarms and the holding of steps play no part, and all periods
+    /// policy, `period_s` (the series has its own), own signals, alarms and the holding of steps play no part, and all periods
     /// are judged, where a check looks at the last 200.
     ///
     /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
