@@ -5,19 +5,37 @@ use std::fmt::Write as _;
 use cutover_core::Baselines;
 use cutover_core::Planned;
 use cutover_core::grouped;
-use cutover_core::limits::route53;
+use cutover_core::Baselines;
+use cutover_core::limits::{alb, route53};
 use cutover_core::{Failure, Meter, Plan, Request, RouteId, RouterSyntax};
 use serde_json::{Value, json};
 
 /// At a desk nothing is looked up: whatever a router's fields say, it is not read.
-const ROUTERS: [RouterSyntax; 1] = [RouterSyntax {
-    kind: "route53",
-    own_fields: &["hosted_zone"],
-    place: |fields| Some(fields.anything("hosted_zone")),
+const ROUTERS: [RouterSyntax; 2] = [
+    RouterSyntax {
+        kind: "route53",
+        own_fields: &["hosted_zone"],
+        place: |fields| Some(fields.anything("hosted_zone")),
+        ..UNREAD
+    },
+    RouterSyntax {
+        kind: "alb",
+        place: |fields| {
+            let names = ["listener", "side_tag", "target_groups", "other_writers"];
+            Some(names.map(|name| fields.anything(name)).into())
+        },
+        ..UNREAD
+    },
+];
+const UNREAD: RouterSyntax = RouterSyntax {
+    kind: "",
+    own_fields: &[],
+    place: |_| None,
     route: |name| Some(RouteId::from(name)),
+    means: |_, _| false,
     route_allowed: "a text",
     meets: |_, _| true,
-}];
+};
 
 /// What a request does not say and only AWS knows.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +57,11 @@ pub struct Known {
 pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> {
     // Periods may be of any length.
     let request = Request::parse(&json!({}), request, &ROUTERS, 1)?;
-    let behaviour = route53(request.fence);
-    let too_long = request.too_long(behaviour.live_in_s.saturating_add(known.ttl_s));
+    let (behaviour, linger_s) = match request.router.kind.as_str() {
+        "alb" => (alb(), 0),
+        _ => (route53(request.fence), known.ttl_s),
+    };
+    let too_long = request.too_long(behaviour.live_in_s.saturating_add(linger_s));
     if !too_long.is_empty() {
         return Err(Failure::InvalidInput(too_long));
     }
@@ -67,7 +88,7 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
         routes: request.routes.as_ref().map_or(known.routes.unwrap_or(1), Vec::len),
         behaviour: &behaviour,
         meters: &meters,
-        linger_s: known.ttl_s,
+        linger_s,
         resolvers: request.resolvers,
     });
     Ok((request, plan))
@@ -126,7 +147,7 @@ pub fn table(request: &Request, plan: &Plan) -> String {
     if plan.write_s > 0 {
         let _ = writeln!(
             out,
-            "each shift is written in parts, which takes {} s, because Route 53 takes 100 changes a second",
+            "each shift is written in parts, which takes {} s, because the service takes only some changes a second",
             plan.write_s
         );
     }

@@ -22,16 +22,16 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what cutover would have decided on a recorded series, period by period
+    /// Show what cutover would have decided on a recorded series, period by period
     ///
     /// SERIES is CSV with the header
-    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new][,refused_old,refused_new][,intended]`
-    /// (`intended`: the share, 0–1, that was meant for the new side), times in RFC
-    /// 3339 or epoch seconds, or JSON lines of the same names; oldest or newest first, and whole numbers also
-    /// as 1200.0, as CloudWatch exports them. Periods before the new side's first
-    /// request, the last 1,440 of them, are what the old side's bursts are known by: give a day. Of the
-    /// policy, `period_s` (the series has its own), own signals, alarms and the holding of steps play no part, and all periods
-    /// are judged, where a check looks at the last 200.
+    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new][,refused_old,refused_new][,intended]`,
+    /// or JSON lines with the same names, oldest or newest first; `intended` is the share, 0 to 1, that was meant for
+    /// the new side. Times are in RFC 3339 or epoch seconds; whole numbers
+    /// may also look like CloudWatch's exports (1200.0). The last 1,440 periods before the new side's first
+    /// request show the old side's bursts, so include a day of them. The policy's `period_s` (the series has
+    /// its own), own signals, alarms and holding of steps are not used. All periods are judged, while a check of a
+    /// running cutover looks at the last 200.
     ///
     /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
     Judge {
@@ -40,24 +40,24 @@ enum Command {
         /// JSON file with the policy: the "health" of a request
         #[arg(long, value_name = "FILE")]
         policy: Option<String>,
-        /// Draw share, error rates and evidence into an SVG file
+        /// Draw the share, error rates and evidence into an SVG file
         #[arg(long, value_name = "FILE.svg")]
         plot: Option<PathBuf>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
-    /// Tell the timetable, weights, worst shares, capacity, calls and cost of a request
+    /// Show the timetable, weights, worst shares, capacity, calls and cost of a request
     Plan {
         /// JSON file with the request as the state machine takes it, or - for standard input
         request: String,
-        /// Healthy hosts of the old side, behind each load balancer
+        /// Number of healthy hosts behind each load balancer of the old side
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
         hosts: Option<u32>,
-        /// Routes, when the request does not name them
+        /// Number of routes, if the request does not name them
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
         routes: Option<u16>,
-        /// Pairs of load balancers that the routes share
+        /// Number of load balancer pairs (old and new) that the routes share
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
         load_balancer_pairs: u16,
         /// Longest TTL of the records, in seconds: 60 for an alias to a load balancer

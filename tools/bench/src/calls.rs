@@ -1,5 +1,7 @@
-//! Calls of AWS: what each function asks for, counted by the proxy while the real functions run on
-//! the emulator.
+//! Calls of AWS: what each function asks for, counted by proxies while the real functions run on
+//! emulators.
+
+mod alb;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -37,7 +39,17 @@ const ALARM: &str = "checkout";
 const CHANGE: &str = "ChangeResourceRecordSets";
 const METRICS: &str = "GetMetricData";
 /// The columns that come first: what shifts and checks call, over and over.
-const FIRST: [&str; 5] = [CHANGE, METRICS, "ListResourceRecordSets", "GetChange", "DescribeAlarms"];
+const FIRST: [&str; 6] =
+    [CHANGE, alb::WRITE, METRICS, "ListResourceRecordSets", alb::READ, "GetChange"];
+
+/// What is run of each cutover.
+const TASKS: [&str; 5] = [
+    "validate",
+    "shift-weight, first",
+    "check-health, first after a shift",
+    "check-health",
+    "rollback",
+];
 
 /// Routes with aliases of type A and AAAA that one change of a shift may move: DELETE and CREATE of two sides,
 /// two types and the fence are 10 of its 1,000 elements. With CNAME records they are 6.
@@ -63,19 +75,24 @@ const PERIODS_OF_DAY: u32 = BASELINE_PERIODS;
 /// this order, so that the load balancers of one hardly lengthen the listings of the next.
 const CASES: [(usize, usize); 5] = [(1, 1), (50, 1), (250, 1), (50, 50), (250, 250)];
 
+/// Actions and how often each is to be called.
+type Expected = Vec<(&'static str, u64)>;
+
 /// What one invocation of a function cost.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
+    /// Who splits the requests.
+    pub router: &'static str,
     /// What ran.
     pub task: &'static str,
-    /// Routes of the cutover, each with an A and an AAAA record a side.
+    /// Routes of the cutover: names, each with an A and an AAAA record a side, or rules.
     pub routes: usize,
-    /// Pairs of load balancers, an old and a new one, behind these routes.
+    /// Pairs behind these routes, an old and a new one: of load balancers, or of target groups.
     pub pairs: usize,
     /// Number of calls by action.
     pub calls: BTreeMap<String, u64>,
-    /// What the formulas say: an action and its number of calls.
-    pub expected: Option<(&'static str, u64)>,
+    /// What the formulas say: actions and their numbers of calls.
+    pub expected: Expected,
     /// How many calls it may make altogether.
     pub calls_max: Option<u64>,
     /// Bytes of the state that the function gave back.
@@ -87,14 +104,13 @@ impl Row {
         self.calls.get(action).copied().unwrap_or_default()
     }
 
-    /// Where the formula and the count differ, or there are too many calls, in a sentence.
+    /// Where a formula and the count differ, or there are too many calls, in a sentence.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
-        let Self { task, routes, pairs, .. } = self;
-        let of = format!("{task} of {routes} routes on {pairs} pair(s) of load balancers");
-        if let Some((action, expected)) = self.expected
-            && self.of(action) != expected
-        {
+        let Self { router, task, routes, pairs, .. } = self;
+        let of = format!("{task} of {routes} routes on {pairs} pair(s) behind {router}");
+        let differs = self.expected.iter().find(|(action, calls)| self.of(action) != *calls);
+        if let Some((action, expected)) = differs {
             let counted = self.of(action);
             return Some(format!("{of} made {counted} calls of {action}, not {expected}"));
         }
@@ -120,14 +136,21 @@ fn calls_of_rollback(routes: usize) -> u64 {
 
 /// Metric calls: ⌈distinct queries / queries a call⌉. Of each load balancer requests and two kinds of errors
 /// are asked for, three kinds of refused requests and slow ones where they are judged, and the healthy hosts of each
-/// target group that is watched. A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the
-/// emulator's answers have one page however long they are, so that more pages would not be seen here.
+/// target group that is watched. Where target groups are counted alone, what their load balancer answers by itself is
+/// asked for once.
+/// A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the emulator's answers have
+/// one page however long they are, so that more pages would not be seen here.
 fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, periods: u32) -> u64 {
     let distinct: BTreeMap<&str, usize> =
         meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
-    let refused = if health.refused_tolerated_odds_ratio.is_some() { 3 } else { 0 };
-    let series = 3 + refused + usize::from(health.latency_target_s.is_some());
-    let queries = series * distinct.len() + distinct.values().sum::<usize>();
+    let refused = usize::from(health.refused_tolerated_odds_ratio.is_some());
+    let latency = usize::from(health.latency_target_s.is_some());
+    let series = |id: &&str| if id.contains(',') { 3 + refused } else { 3 + 3 * refused };
+    let series = distinct.keys().map(series).sum::<usize>() + latency * distinct.len();
+    let shared: BTreeSet<&str> =
+        distinct.keys().filter_map(|id| Some(id.split_once(',')?.0)).collect();
+    let shared = (2 + 2 * refused) * shared.len();
+    let queries = series + distinct.values().sum::<usize>() + shared;
     let per_call = queries_per_call(periods);
     u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
 }
@@ -166,18 +189,29 @@ pub async fn measure(root: &Path, say: impl Fn(&str)) -> Result<Vec<Row>, LabErr
         rows.extend(bench.case(routes, pairs).await?.0);
     }
     emulator.stop().await?;
+    rows.extend(alb::measure(root, say).await?);
     Ok(rows)
 }
 
-/// The rows as a table, with a column for every action that was called.
+/// The rows as a table for each router, with a column for every action that was called.
 #[must_use]
-pub fn table(rows: &[Row]) -> String {
+pub fn tables(rows: &[Row]) -> String {
+    let of_router = |rows: &[Row]| {
+        let router = rows.first().map_or("", |row| row.router);
+        format!("{router}:\n\n{}", table(rows))
+    };
+    let tables = rows.chunk_by(|one, next| one.router == next.router).map(of_router);
+    tables.collect::<Vec<_>>().join("\n")
+}
+
+fn table(rows: &[Row]) -> String {
     let called: BTreeSet<&str> =
         rows.iter().flat_map(|row| row.calls.keys()).map(String::as_str).collect();
+    let first = FIRST.into_iter().filter(|action| called.contains(action));
     let rest = called.iter().copied().filter(|action| !FIRST.contains(action));
-    let actions: Vec<&str> = FIRST.into_iter().chain(rest).collect();
+    let actions: Vec<&str> = first.chain(rest).collect();
     let number = |calls: u64| if calls == 0 { "–".to_owned() } else { calls.to_string() };
-    let mut header = vec!["task", "routes", "pairs of load balancers"];
+    let mut header = vec!["task", "routes", "pairs"];
     header.extend(&actions);
     header.extend(["all calls", "state, bytes"]);
     let cells = |row: &Row| {
@@ -192,7 +226,8 @@ pub fn table(rows: &[Row]) -> String {
 /// The functions, deployed.
 pub struct Bench {
     config: SdkConfig,
-    proxy: Proxy,
+    /// Between the functions and the emulators.
+    proxies: Vec<Proxy>,
     pub endpoint: String,
     pub outputs: BTreeMap<String, String>,
 }
@@ -205,38 +240,82 @@ pub struct Events {
     pub rollback: Value,
 }
 
+/// What became of a cutover: the one that was accepted, what each task was given, and for each task what the function
+/// gave back and called.
+struct Ran {
+    accepted: Cutover,
+    events: Events,
+    answers: [(Value, Calls); TASKS.len()],
+}
+
+impl Ran {
+    /// A row for each task of a cutover by this kind of router, with what the formulas say of it.
+    fn rows(
+        &self,
+        kind: &'static str,
+        (routes, pairs): (usize, usize),
+        bounds: [(Expected, Option<u64>); TASKS.len()],
+    ) -> Vec<Row> {
+        let tasks = TASKS.into_iter().zip(&self.answers).zip(bounds);
+        let rows = tasks.map(|((task, (answer, calls)), (expected, calls_max))| Row {
+            router: kind,
+            task,
+            routes,
+            pairs,
+            calls: calls.iter().map(|((_, action), calls)| (action.clone(), *calls)).collect(),
+            expected,
+            calls_max,
+            state_bytes: answer.to_string().len(),
+        });
+        rows.collect()
+    }
+}
+
 impl Bench {
     /// Builds and deploys the functions.
     pub async fn start(root: &Path) -> Result<(Self, Emulator), LabError> {
+        Self::start_with(root, EmulatorOptions::default()).await
+    }
+
+    async fn start_with(
+        root: &Path,
+        options: EmulatorOptions,
+    ) -> Result<(Self, Emulator), LabError> {
         let venv = Venv::ready(&root.join("target")).await?;
         let functions = functions::build(root).await?;
-        let (emulator, proxy) =
-            Emulator::start_behind_proxy(&venv, EmulatorOptions::default()).await?;
+        let (emulator, proxy) = Emulator::start_behind_proxy(&venv, options).await?;
         let config = aws::sdk_config(&emulator.endpoint());
         let home = Zone::create(&config, "bench.test").await?;
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let parameters = [("HostedZoneId", home.id.as_str()), ("Architecture", architecture)];
         let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
-        let bench = Self { config, proxy, endpoint: emulator.endpoint(), outputs: stack.outputs };
+        let endpoint = emulator.endpoint();
+        let bench = Self { config, proxies: vec![proxy], endpoint, outputs: stack.outputs };
         bench.create_alarm().await?;
         Ok((bench, emulator))
     }
 
-    /// One cutover, from its validation over a shift and two checks to its roll-back.
+    /// One cutover of names in Route 53.
     pub async fn case(&self, routes: usize, pairs: usize) -> Result<(Vec<Row>, Events), LabError> {
         let zone = self.create_world(routes, pairs).await?;
-        let row = |task, expected, calls_max, (answer, calls): &(Value, Calls)| Row {
-            task,
-            routes,
-            pairs,
-            calls_max,
-            calls: calls.iter().map(|((_, action), calls)| (action.clone(), *calls)).collect(),
-            expected,
-            state_bytes: answer.to_string().len(),
-        };
         let request = json!({
             "new": NEW, "hosted_zone": zone.id, "health": {"alarms": [ALARM]},
         });
+        let ran = self.run(&request).await?;
+        let metrics = calls_of_check(&ran.accepted);
+        let bounds = [
+            (METRICS, calls_of_validation(&ran.accepted), Some(VALIDATION_CALLS_MAX)),
+            (CHANGE, calls_of_first_shift(routes), None),
+            (METRICS, metrics, None),
+            (METRICS, metrics, None),
+            (CHANGE, calls_of_rollback(routes), Some(ROLLBACK_CALLS_MAX)),
+        ];
+        let bounds = bounds.map(|(action, calls, calls_max)| (vec![(action, calls)], calls_max));
+        Ok((ran.rows("route53", (routes, pairs), bounds), ran.events))
+    }
+
+    /// Runs every task of one cutover, from its validation over a shift and two checks to its roll-back.
+    async fn run(&self, request: &Value) -> Result<Ran, LabError> {
         let machine = self.output("StateMachineArn")?;
         let event = json!({"input": request, "execution": {
             "arn": format!("{machine}:bench").replace(":stateMachine:", ":execution:"),
@@ -244,11 +323,6 @@ impl Bench {
             "releases": true}});
         let validated = self.invoke("Validate", &event).await?;
         let accepted = cutover(&validated.0)?;
-        let first_shift = Some((CHANGE, calls_of_first_shift(routes)));
-        let given_back = Some((CHANGE, calls_of_rollback(routes)));
-        let metrics = Some((METRICS, calls_of_check(&accepted)));
-        let history = Some((METRICS, calls_of_validation(&accepted)));
-
         let shifted = self.invoke("ShiftWeight", &validated.0).await?;
         // As if the shift had been a while ago: without a complete period there is nothing to ask.
         let mut settling = cutover(&shifted.0)?;
@@ -261,15 +335,9 @@ impl Bench {
         let checked = self.invoke("CheckHealth", &json!(baking)).await?;
         let order = json!({"cutover": shifted.0, "failure": {"Error": "States.Timeout"}});
         let back = self.invoke("Rollback", &order).await?;
-        let rows = vec![
-            row("validate", history, Some(VALIDATION_CALLS_MAX), &validated),
-            row("shift-weight, first", first_shift, None, &shifted),
-            row("check-health, first after a shift", metrics, None, &settled),
-            row("check-health", metrics, None, &checked),
-            row("rollback", given_back, Some(ROLLBACK_CALLS_MAX), &back),
-        ];
-        let (shift_weight, check_health) = (validated.0, json!(baking));
-        Ok((rows, Events { validate: event, shift_weight, check_health, rollback: order }))
+        let (shift_weight, check_health) = (validated.0.clone(), json!(baking));
+        let events = Events { validate: event, shift_weight, check_health, rollback: order };
+        Ok(Ran { accepted, events, answers: [validated, shifted, settled, checked, back] })
     }
 
     /// Lets these load balancers have counted requests in each of the last minutes.
@@ -388,9 +456,9 @@ impl Bench {
         let request = hyper::Request::post(uri).body(Full::new(Bytes::from(event.to_string())));
         let request = request.map_err(|error| cannot(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let before = self.proxy.calls();
+        let before = self.calls();
         let answer = client.request(request).await.map_err(|error| cannot(error.to_string()))?;
-        let mut calls = self.proxy.calls();
+        let mut calls = self.calls();
         for (action, made) in &mut calls {
             *made -= before.get(action).copied().unwrap_or_default();
         }
@@ -403,6 +471,15 @@ impl Bench {
         }
         let answer = serde_json::from_slice(&body).map_err(|error| cannot(error.to_string()))?;
         Ok((answer, calls))
+    }
+
+    /// Counts the calls since the start.
+    fn calls(&self) -> Calls {
+        let mut all = Calls::new();
+        for (action, made) in self.proxies.iter().flat_map(Proxy::calls) {
+            *all.entry(action).or_default() += made;
+        }
+        all
     }
 
     fn output(&self, name: &str) -> Result<&str, LabError> {
@@ -474,6 +551,20 @@ mod tests {
     }
 
     #[test]
+    fn target_groups_counted_alone_share_two_queries_of_their_load_balancer() {
+        let group = |id: u32| Meter {
+            id: format!("app/shop/1,targetgroup/{id}"),
+            hosts: vec![id.to_string()],
+            baseline: None,
+        };
+        for (groups, calls) in [(2, 1), (124, 1), (125, 2), (200, 2), (250, 3)] {
+            let of: Vec<Meter> = (0..groups).map(group).collect();
+            let calls_made = metric_calls(of.iter(), &Health::default(), PERIODS_OF_CHECK);
+            assert_eq!(calls_made, calls, "{groups} target groups");
+        }
+    }
+
+    #[test]
     fn a_metric_call_asks_for_a_day_of_70_queries() {
         let old = |count: usize| (0..count).map(|of| load_balancer(of, 0)).collect::<Vec<_>>();
         for (count, calls) in [(1, 1), (11, 1), (12, 2), (250, 22)] {
@@ -487,11 +578,12 @@ mod tests {
     #[test]
     fn a_count_that_breaks_its_formula_is_told() {
         let row = |calls: u64| Row {
+            router: "route53",
             task: "shift-weight",
             routes: 250,
             pairs: 1,
             calls: [(CHANGE.to_owned(), calls)].into(),
-            expected: Some((CHANGE, 2)),
+            expected: vec![(CHANGE, 2)],
             calls_max: None,
             state_bytes: 0,
         };

@@ -14,20 +14,21 @@ use clap::{Parser, ValueEnum};
 use lab::error::LabError;
 use serde_json::json;
 
-/// Counts the calls of AWS that the functions make, and measures their cold starts and, as root, what their memory does.
+/// Counts the AWS calls of the functions and measures their cold starts; with --only memory (as root), measures
+/// their time and peak memory at several memory sizes.
 #[derive(Parser)]
 #[command(bin_name = "cargo lab-bench", version)]
 struct Arguments {
-    /// Measure this alone
+    /// Measure only this; memory is measured only when named here
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Starts of each program
+    /// Number of starts of each program
     #[arg(long, default_value_t = 30)]
     runs: usize,
-    /// Fail when a cold start misses a target
+    /// Exit with code 1 when a cold start misses a target
     #[arg(long)]
     check: bool,
-    /// File for everything that was measured
+    /// Write all measurements into this file, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -65,7 +66,7 @@ async fn measure(arguments: &Arguments) -> Result<bool, LabError> {
     let (mut counted, mut started, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     if wanted(Part::Calls) {
         counted = calls::measure(&root, say).await?;
-        println!("{}", calls::table(&counted));
+        println!("{}", calls::tables(&counted));
         for broken in counted.iter().filter_map(calls::Row::broken) {
             well = false;
             println!("{broken}");

@@ -18,22 +18,22 @@ use simulate::{Cell, Grid, Runs, claims, pictures, report};
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo simulate", version, max_term_width = 100)]
 struct Arguments {
-    /// Which scenes are played
+    /// Which scenes (traffic, error rates, resolvers, bursts) to play
     #[arg(long, value_enum, default_value_t = Grid::Fast)]
     grid: Grid,
-    /// Runs of each bad cell
+    /// Runs of each bad cell (one scene with one fault of the new side)
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
-    /// Runs of each scene with equal sides
+    /// Runs of each scene with two equally good sides
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     equal_runs: u32,
-    /// Seed of everything random
+    /// Seed for everything that is random
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Write evidence.md, its pictures and cells.csv into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Fail when a claim does not hold
+    /// Exit with code 1 when a claim does not hold
     #[arg(long)]
     check: bool,
     /// Print every cell as JSON instead of the claims

@@ -70,7 +70,7 @@ impl AlbWorld {
         let (balancer, arn) = create_load_balancer(&balancers, &name).await?;
         let mut clusters = Vec::new();
         for spec in [&old, &new] {
-            let group = create_target_group(&balancers, &spec.name).await?;
+            let group = create_target_group(&balancers, &spec.name, &spec.name).await?;
             let mut cluster = Cluster::behind(&spec.name, &balancer, group)?;
             if spec.targets > 0 {
                 register_targets(&balancers, &mut cluster, spec.targets).await?;
@@ -85,6 +85,28 @@ impl AlbWorld {
         let mut clusters = clusters.into_iter().map(|(cluster, _)| cluster);
         let mut next = || clusters.next().ok_or_else(|| empty_reply("the clusters", &name));
         Ok(Self { listener, listener_arn, old: next()?, new: next()?, routes, balancers })
+    }
+
+    /// Adds a route whose rule has target groups of its own, each with one target: the old side's has all the weight.
+    /// Gives both sides as that rule has them.
+    ///
+    /// # Errors
+    /// `Aws` when the service refuses a part of it.
+    pub async fn add_route(&mut self, route: &str) -> Result<[Cluster; 2], LabError> {
+        let number = self.routes.len() + 1;
+        let mut sides = [self.old.clone(), self.new.clone()];
+        for side in &mut sides {
+            let name = format!("{}-{number}", side.name);
+            let group = create_target_group(&self.balancers, &name, &side.name).await?;
+            *side = side.with_group(group);
+            register_targets(&self.balancers, side, 1).await?;
+        }
+        let arns = sides.each_ref().map(Cluster::target_group_arn);
+        let forward = forward(arns.into_iter().zip([100, 0]));
+        let priority = i32::try_from(number).map_err(|error| LabError::aws("add a rule", error))?;
+        create_rule(&self.balancers, &self.listener_arn, priority, route, &forward).await?;
+        self.routes.push(route.to_owned());
+        Ok(sides)
     }
 
     /// The host names.

@@ -10,27 +10,27 @@ use lab::scenario::{Router, Scenario};
 use lab::view::say;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs a whole cutover on this machine: emulated AWS, the real functions, state machine and
-/// template, two clusters that serve real requests.
+/// Runs a whole cutover on this machine, with an emulated AWS, the real functions, state machine and
+/// template, and two simulated clusters that serve real requests.
 #[derive(Parser)]
 #[command(name = "cargo lab", version)]
 struct Arguments {
-    /// What is to happen
+    /// What happens during the cutover
     #[arg(long, value_enum, default_value_t)]
     scenario: Scenario,
-    /// What splits the requests; alb has the scenarios healthy, regressed, noisy and drift
+    /// What splits the requests; with alb, only healthy, regressed, noisy and drift can be played
     #[arg(long, value_enum, default_value_t)]
     router: Router,
     /// Leave everything running after the end, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// Seed of everything random in the traffic
+    /// Seed for everything that is random in the traffic
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Directory for the picture (run.svg) and the samples (run.json)
     #[arg(long, default_value = "lab-out")]
     out: PathBuf,
-    /// Port of the emulator; a free one when left out
+    /// Port of the emulator; a free one if left out
     #[arg(long)]
     port: Option<u16>,
 }

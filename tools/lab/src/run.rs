@@ -118,12 +118,13 @@ impl Played {
     pub fn commands(&self) -> String {
         let endpoint = self.lab.emulators.all.endpoint();
         let aws = format!("aws --endpoint-url {endpoint}");
-        let weights = self.lab.emulators.weights(&self.lab.world);
+        let emulators = &self.lab.emulators;
+        let (apart, weights) = (emulators.apart(), emulators.weights(&self.lab.world));
         let machine = &self.lab.state_machine_arn;
         let execution = self.recording.execution_arn.as_deref().unwrap_or("ARN");
         let again = dry_run(&self.recording);
         [
-            &format!("\nThe emulator serves all of AWS at {endpoint}, and requests still flow."),
+            &format!("\nAll of AWS is served at {endpoint}{apart}, and requests still flow."),
             &format!("Its log: {}", self.lab.emulators.all.log().display()),
             "Credentials for the commands below:",
             "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
@@ -208,6 +209,12 @@ impl Emulators {
     /// Where load balancers are.
     fn load_balancing_endpoint(&self) -> String {
         self.balancers.as_ref().unwrap_or(&self.all).endpoint()
+    }
+
+    /// Where load balancers are, after the place of all else.
+    fn apart(&self) -> String {
+        let apart = |moto: &Emulator| format!(" (load balancers at {})", moto.endpoint());
+        self.balancers.as_ref().map_or_else(String::new, apart)
     }
 
     /// The command that shows the weights.

@@ -124,7 +124,6 @@ impl Cluster {
         target_group_arn: String,
     ) -> Result<Self, LabError> {
         let missing = |what: &str| empty_reply(what, name);
-        let resource = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
         let arn = balancer.load_balancer_arn().ok_or_else(|| missing("the load balancer"))?;
         let (dns_name, alias_zone) = (&balancer.dns_name, &balancer.canonical_hosted_zone_id);
         Ok(Self {
@@ -138,11 +137,22 @@ impl Cluster {
         })
     }
 
+    /// The same cluster with another target group behind the same load balancer, still without targets.
+    pub(crate) fn with_group(&self, target_group_arn: String) -> Self {
+        let target_group = resource(&target_group_arn);
+        Self { target_group, targets: 0, target_group_arn, ..self.clone() }
+    }
+
     /// The ARN of its target group.
     #[must_use]
     pub fn target_group_arn(&self) -> &str {
         &self.target_group_arn
     }
+}
+
+/// What stands at the end of an ARN.
+fn resource(arn: &str) -> String {
+    arn.rsplit(':').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -423,7 +433,7 @@ pub async fn create_cluster(
     name: &str,
 ) -> Result<Cluster, LabError> {
     let (balancer, arn) = create_load_balancer(balancers, &format!("k8s-{name}")).await?;
-    let target_group_arn = create_target_group(balancers, name).await?;
+    let target_group_arn = create_target_group(balancers, name, name).await?;
     let forward = Action::builder()
         .r#type(ActionTypeEnum::Forward)
         .target_group_arn(&target_group_arn)
@@ -455,11 +465,12 @@ pub(crate) async fn create_load_balancer(
 /// The ARN of an empty target group, with the tag by which aws-load-balancer-controller knows its cluster's.
 pub(crate) async fn create_target_group(
     balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    name: &str,
     cluster: &str,
 ) -> Result<String, LabError> {
     let target_group = balancers
         .create_target_group()
-        .name(format!("k8s-{cluster}"))
+        .name(format!("k8s-{name}"))
         .protocol(ProtocolEnum::Http)
         .port(8080)
         .vpc_id("vpc-00000001")
@@ -467,11 +478,11 @@ pub(crate) async fn create_target_group(
         .tags(Tag::builder().key(CLUSTER_TAG).value(cluster).build())
         .send()
         .await
-        .map_err(|error| LabError::aws(format!("create the target group of {cluster}"), error))?
+        .map_err(|error| LabError::aws(format!("create the target group {name}"), error))?
         .target_groups
         .and_then(|all| all.into_iter().next());
     let arn = target_group.and_then(|group| group.target_group_arn);
-    arn.ok_or_else(|| empty_reply("the target group", cluster))
+    arn.ok_or_else(|| empty_reply("the target group", name))
 }
 
 /// A listener that does this with what no rule of it takes; gives its ARN.

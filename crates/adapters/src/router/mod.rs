@@ -6,6 +6,7 @@ pub mod route53;
 
 use std::collections::BTreeSet;
 use std::hash::Hasher;
+use std::sync::OnceLock;
 
 use cutover_core::limits;
 use cutover_core::{
@@ -103,18 +104,21 @@ macro_rules! each {
     };
 }
 
-/// The routers with their clients, which are built once per cold start.
+/// The routers with their clients. Each client is built once, when a cutover first needs it, so that a cold start
+/// waits for no other router's.
 #[derive(Clone, Debug)]
 pub struct Routers {
-    route53: clients::Route53Client,
-    load_balancing: clients::LoadBalancingClient,
+    config: clients::Config,
+    route53: OnceLock<clients::Route53Client>,
+    load_balancing: OnceLock<clients::LoadBalancingClient>,
 }
 
 impl Routers {
     /// The routers of this configuration.
     #[must_use]
     pub fn new(config: &clients::Config) -> Self {
-        Self { route53: clients::route53(config), load_balancing: clients::load_balancing(config) }
+        let (route53, load_balancing) = (OnceLock::new(), OnceLock::new());
+        Self { config: config.clone(), route53, load_balancing }
     }
 
     /// The router that a request or the state of a cutover names.
@@ -126,10 +130,13 @@ impl Routers {
         match router.kind.as_str() {
             route53::KIND => {
                 let zone = route53::zone_of(&router.place)?;
-                Ok(AnyRouter::Route53(Route53::new(self.route53.clone(), zone, sides)))
+                let client = self.route53.get_or_init(|| clients::route53(&self.config));
+                Ok(AnyRouter::Route53(Route53::new(client.clone(), zone, sides)))
             }
             alb::place::KIND => {
-                Ok(AnyRouter::Alb(Alb::new(self.load_balancing.clone(), &router.place)?))
+                let build = || clients::load_balancing(&self.config);
+                let client = self.load_balancing.get_or_init(build);
+                Ok(AnyRouter::Alb(Alb::new(client.clone(), &router.place)?))
             }
             unknown => {
                 let known = SYNTAXES.map(|syntax| format!("{:?}", syntax.kind)).join(", ");

@@ -353,6 +353,7 @@ pub(crate) mod tests {
                 place.map(|place| json!({ "place": place }))
             },
             route: |name| (!name.contains(' ')).then(|| RouteId::from(name.to_lowercase())),
+            means: |asked, alias| asked == alias,
             route_allowed: "a name without spaces",
             meets: |place, scopes| {
                 let named = place.get("place");
@@ -367,6 +368,9 @@ pub(crate) mod tests {
                 of.map(|of| json!({ "of": of }))
             },
             route: |name| Some(RouteId::from(name)),
+            means: |asked, alias| {
+                alias.as_str().strip_suffix('*').is_some_and(|a| asked.as_str().starts_with(a))
+            },
             route_allowed: "a rule",
             meets: |place, scopes| scopes.iter().any(|scope| place["of"] == scope.as_str()),
         },

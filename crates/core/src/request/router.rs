@@ -19,6 +19,8 @@ pub struct RouterSyntax {
     pub place: fn(&mut Fields<'_>) -> Option<Value>,
     /// Reads one entry of `routes`; `None` when it can be no route of this router.
     pub route: fn(&str) -> Option<RouteId>,
+    /// Whether an entry of `routes` means a route with this alias.
+    pub means: fn(&RouteId, &RouteId) -> bool,
     /// What an entry of `routes` may be, for people.
     pub route_allowed: &'static str,
     /// Whether a request with this place may mean the place of a survey with these scopes.

@@ -47,7 +47,9 @@ pub struct Found {
     pub new: Endpoint,
     /// Seconds that requests may go on to the former side once a change is live: a TTL, or stickiness.
     pub linger_s: u32,
-    /// Other names that a request may give it in `routes`.
+    /// Other names that a request may give it in `routes`, or patterns of them: [`RouterSyntax::means`] compares them.
+    ///
+    /// [`RouterSyntax::means`]: crate::RouterSyntax::means
     pub aliases: BTreeSet<RouteId>,
     /// Names of every side that has a part in the route, beyond the two of the request too.
     pub side_names: BTreeSet<String>,

@@ -77,8 +77,12 @@ impl Wanted {
         if self.router.kind != kind || !syntax.is_none_or(meets) {
             return Vec::new();
         }
+        let means = |name: &RouteId, found: &Found| {
+            let is_alias = |alias| syntax.is_some_and(|syntax| (syntax.means)(name, alias));
+            *name == found.route || found.aliases.iter().any(is_alias)
+        };
         let wanted = |found: &&Found| match &self.routes {
-            Some(names) => names.contains(&found.route) || !names.is_disjoint(&found.aliases),
+            Some(names) => names.iter().any(|name| means(name, found)),
             None => found.side_names.contains(&self.new),
         };
         survey.routes.iter().filter(wanted).map(|found| found.route.to_string()).collect()

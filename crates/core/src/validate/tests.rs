@@ -432,6 +432,8 @@ fn another_execution_may_name_a_route_by_an_alias() {
     given.validate().expect("it has nothing of ours");
     given.survey.routes[0].aliases = [RouteId::from("www.example.com")].into();
     assert_eq!(given.refused().1, BTreeSet::from(["already_running".to_owned()]));
+    given.survey.routes[0].aliases = [RouteId::from("*.example.com")].into();
+    given.validate().expect("this router's aliases are no patterns");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use cutover_core::{Failure, Fields, RouteId, RouterSyntax};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::arn;
+use super::{arn, rule};
 use crate::router::host_name;
 
 /// Its name in requests and in the state.
@@ -39,6 +39,7 @@ pub const SYNTAX: RouterSyntax = RouterSyntax {
         let is_arn = arn::is_rule(text) || arn::is_listener(text);
         if is_arn { Some(RouteId::from(text)) } else { host_name(text) }
     },
+    means: |asked, alias| rule::matches(alias.as_str().as_bytes(), asked.as_str().as_bytes()),
     route_allowed: "a host name (letters, digits, - and _, with * only as the whole first label), the ARN of a rule, or \
          the ARN of a listener for its default action",
     meets: |place, scopes| {

@@ -81,7 +81,7 @@ fn is_told_by_neither(condition: &RuleCondition) -> bool {
 
 /// Whether a text matches a pattern, whatever the case: `*` stands for any number of characters, `?` for one.
 /// Source: Elastic Load Balancing user guide, "Condition types for listener rules" (host conditions).
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) if matches(rest, text) => true,

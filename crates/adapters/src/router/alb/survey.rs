@@ -281,7 +281,7 @@ impl<'r> Reader<'r, '_> {
             other_writer: None,
             shapes: vec![rule::shape(&rule.actions)],
             mark: None,
-            aliases: self.aliases(rule),
+            aliases: Self::aliases(rule),
         };
         let (arn, old, new) = (rule.arn.clone(), old.arn.clone(), new.arn.clone());
         Some((found, Known { arn, old, new }))
@@ -411,13 +411,9 @@ impl<'r> Reader<'r, '_> {
         self.warnings.push(Problem::new("not_atomic", message));
     }
 
-    /// What else `routes` may call a rule: its ARN, each host name that it names in full, and those by which this
-    /// request found it.
-    fn aliases(&self, rule: &Rule) -> BTreeSet<RouteId> {
-        let hosts = rule.hosts.iter().filter(|host| !host.contains(['*', '?']));
-        let hosts = hosts.map(|host| host.to_ascii_lowercase());
-        let asked = self.request.routes.iter().flatten();
-        let asked = asked.filter(|name| rule.is_for_host(name.as_str())).cloned();
-        hosts.chain([rule.arn.clone()]).map(RouteId::from).chain(asked).collect()
+    /// What else `routes` may call a rule: its ARN, and each pattern of a host name.
+    fn aliases(rule: &Rule) -> BTreeSet<RouteId> {
+        let hosts = rule.hosts.iter().map(|host| host.to_ascii_lowercase());
+        hosts.chain([rule.arn.clone()]).map(RouteId::from).collect()
     }
 }

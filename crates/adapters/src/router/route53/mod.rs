@@ -46,6 +46,7 @@ pub const SYNTAX: RouterSyntax = RouterSyntax {
         Some(place(fields.required::<String>(HOSTED_ZONE, allowed, is_name)?))
     },
     route: host_name,
+    means: |asked, alias| asked == alias,
     route_allowed: "a host name: letters, digits, - and _, with * only as the whole first label",
     meets: |place, scopes| {
         // A request that names no zone may mean any.
