@@ -2,8 +2,8 @@
 
 use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, Health, History, Meter, Outlook, PERIOD_S_MIN,
-    Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+    Attempt, BASELINE_PERIODS, Cutover, Facts, Failure, Health, History, Meter, Outlook,
+    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use cutover_core::Baselines;
 use cutover_core::Planned;
 use cutover_core::grouped;
-use cutover_core::Baselines;
 use cutover_core::limits::{alb, route53};
 use cutover_core::{Failure, Meter, Plan, Request, RouteId, RouterSyntax};
 use serde_json::{Value, json};

@@ -720,8 +720,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     };
     // Of so many meters no day of refused requests is read.
     for lb in cutover.meters.iter_mut().step_by(2) {
-        lb.baseline =
-            Some(Baselines { hosts: 1000, errors: day, refused: None, slow: Some(day) });
+        lb.baseline = Some(Baselines { hosts: 1000, errors: day, refused: None, slow: Some(day) });
     }
     for (index, route) in cutover.routes.iter_mut().enumerate() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));

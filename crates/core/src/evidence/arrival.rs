@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use crate::evidence::{Counts, Period};
 use crate::router::lumps::Lumps;
 
-/// Periods before a shift that its sum is compared with, and how many of them must be known.
+/// Periods before a shift that its sum is compared with, and how many of these, and of those of the step, must be known.
 pub const BEFORE_PERIODS: u32 = 10;
-const BEFORE_PERIODS_MIN: usize = 5;
-/// Periods since a step has settled that tell how lumpy the split is.
+const KNOWN_PERIODS_MIN: usize = 5;
+/// Periods of a step with requests of the new side that tell how lumpy the split is.
 const SCATTER_PERIODS_MIN: usize = 5;
 /// Standard errors of the sums that they must have fallen by.
 const FALL_DEVIATIONS: f64 = 4.0;
@@ -80,7 +80,7 @@ impl Arrival {
         }
         // The chance of a share as small, by Chernoff's bound.
         let log_chance =
-            -draws(&of_step, measured, sent, period_s) * divergence(measured, sent.share);
+            -draws(&of_step, sent, period_s) * divergence(measured, sent.share);
         let before: Vec<[u64; 2]> = all
             .iter()
             .filter(|period| {
@@ -90,7 +90,7 @@ impl Arrival {
             .map(Period::requests)
             .collect();
         let before = before.get(before.len().saturating_sub(BEFORE_PERIODS as usize)..)?;
-        let sums = (before.len() >= BEFORE_PERIODS_MIN)
+        let sums = (before.len().min(of_step.len()) >= KNOWN_PERIODS_MIN)
             .then(|| [before, &of_step].map(|periods| mean(&sums(periods))));
         let none = of_step.iter().all(|[_, new]| *new == 0);
         let vanished = (sent.is_alone || none)
@@ -116,13 +116,14 @@ fn share(periods: &[[u64; 2]]) -> Option<f64> {
 
 /// How many times it was drawn, independently, on which side the requests go. Where periods tell, by how much their
 /// shares scatter: the fewer resolvers there are, the more. Otherwise by the number that was named.
-fn draws(of_step: &[[u64; 2]], measured: f64, sent: &Sent, period_s: u32) -> f64 {
+fn draws(of_step: &[[u64; 2]], sent: &Sent, period_s: u32) -> f64 {
     let (period_s, linger_s) = (f64::from(period_s.max(1)), f64::from(sent.linger_s));
     let number = counted(of_step.len());
     let requests = || of_step.iter().flatten().map(|side| as_f64(*side)).sum::<f64>();
     let Lumps::PerAnswer { resolvers } = sent.lumps else { return requests() };
     let shares: Vec<f64> = of_step.iter().filter_map(|period| share(&[*period])).collect();
-    if measured <= 0.0 || shares.len() < SCATTER_PERIODS_MIN {
+    let with_some = shares.iter().filter(|share| **share > 0.0).count();
+    if with_some < SCATTER_PERIODS_MIN {
         return f64::from(resolvers) * number * period_s / linger_s.max(1.0);
     }
     let (mean, error) = (mean(&shares), error_of_mean(&shares));

@@ -765,6 +765,67 @@ mod tests {
         assert!(verdict.reason.contains("; orders: e = "), "{}", verdict.reason);
     }
 
+    /// A ramp of an hour in which all bots come through one of ten resolvers: it asks anew every minute, and gets the new
+    /// side by the share of the step. `load`: the part of the requests that bots send; half of them are refused.
+    fn bots(run: u64, load: f64, share: impl Fn(u64) -> f64) -> Evidence<'static> {
+        let mut state = run;
+        let mut chance = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            f64::from(u32::try_from(state >> 32).expect("32 bits")) / f64::from(u32::MAX)
+        };
+        let asks_at: Vec<f64> = (0..10).map(|_| chance()).collect();
+        let mut is_new: Vec<f64> = asks_at.iter().map(|_| f64::from(chance() < share(0))).collect();
+        let minute = |minute| {
+            let mut on_new = Vec::new();
+            for (asks_at, is_new) in asks_at.iter().zip(&mut is_new) {
+                let was_new = *is_new;
+                *is_new = f64::from(chance() < share(minute));
+                on_new.push(was_new * asks_at + *is_new * (1.0 - asks_at));
+            }
+            let people = 60_000.0 * (1.0 - load) * on_new.iter().sum::<f64>() / 10.0;
+            let bots = 60_000.0 * load * on_new[0];
+            let refused = 0.005 * people + 0.5 * bots;
+            let all = 60_000.0 * (0.005 * (1.0 - load) + 0.5 * load);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "requests")]
+            let of = |requests: f64, refused: f64| counts(requests as u64, refused as u64);
+            let new = of(people + bots, refused);
+            Pair { old: of(60_000.0 - people - bots, all - refused), new }
+        };
+        let pairs: Vec<Pair> = (0..60).map(minute).collect();
+        let failed = |side: Option<Counts>| side.map(|side| Counts { errors: 0, ..side });
+        let of_both: Vec<_> = pairs.iter().map(|p| (failed(p.old), failed(p.new))).collect();
+        let mut seen = evidence(&of_both);
+        for (period, pair) in seen.periods.iter_mut().zip(pairs) {
+            period.others = vec![pair];
+        }
+        seen
+    }
+
+    #[test]
+    fn bots_of_one_resolver_take_no_cutover_back_and_a_smaller_ratio_would() {
+        let ramp = |minute: u64| {
+            [0.01, 0.05, 0.1, 0.2, 0.3, 0.5][usize::try_from(minute / 10).expect("small")]
+        };
+        let back = |load, ratio| {
+            let health = Health { refused_tolerated_odds_ratio: Some(ratio), ..Health::default() };
+            // Looked at after every minute.
+            let goes_back = |run: &u64| {
+                let mut judge = Judge::new(&health, 1, None);
+                bots(*run, load, ramp).periods.iter().any(|period| {
+                    judge.see(period, true);
+                    judge.regression().is_some()
+                })
+            };
+            (1..=40).filter(goes_back).count()
+        };
+        for load in [0.01, 0.05, 0.2] {
+            assert_eq!(back(load, Health::default().refused_tolerated_odds_ratio.expect("on")), 0);
+        }
+        assert!(back(0.05, 1.5) > 4, "{}", back(0.05, 1.5));
+    }
+
     #[test]
     fn one_bad_period_of_a_side_that_warms_up_needs_a_second() {
         let begin = |new: &[Option<Counts>], warm_up_s| {
