@@ -184,7 +184,8 @@ impl Judging<'_> {
             sent: self.sent,
             alarms: known.alarms,
             ..Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health)
-        };
+        }
+        .without_strays();
         let before = self.before_the_window(route, &evidence);
         let evidence = Evidence { before, ..evidence }.marked(self.health);
         judge(self.health, &evidence, self.pairs, baseline)

@@ -104,7 +104,7 @@ pub enum Regression {
     Tested(usize),
     /// The limit of a signal.
     Limit(usize),
-    /// The limit of what can be put down to neither side: of failed requests (0), or of refused ones (1).
+    /// The limit of failed requests that can be put down to neither side.
     SharedLimit(usize),
     /// The percentiles.
     Percentile,
@@ -315,7 +315,11 @@ impl<'a> Judge<'a> {
         let by_test = self.tested.iter().position(|tested| tested.process.is_over());
         let by_limit = |tested: &Tested<'_>| tested.stretches.is_over(tested.excess());
         let by_limit = self.tested.iter().position(by_limit);
-        let by_shared = self.shared.iter().position(|shared| shared.stretches.is_over(0.0));
+        // What is refused before a side is chosen tells nothing of the move: anybody may ask for what nobody has.
+        let by_shared = |shared: &Shared| {
+            shared.signal.kind == SignalKind::Failed && shared.stretches.is_over(0.0)
+        };
+        let by_shared = self.shared.iter().position(by_shared);
         place(by_test, Regression::Tested)
             .or(place(by_limit, Regression::Limit))
             .or(place(by_shared, Regression::SharedLimit))
@@ -801,6 +805,30 @@ mod tests {
             period.others = vec![pair];
         }
         seen
+    }
+
+    #[test]
+    fn who_scans_addresses_reaches_a_new_side_that_nothing_is_sent_to_and_does_not_count() {
+        let health = Health { requests_min: 100, ..Health::default() };
+        let minute = |old, new| (counts(old, 5), counts(new, 0));
+        let all = [&[minute(60_000, 50); 10][..], &[minute(59_400, 650); 20]].concat();
+        let mut seen = evidence(&all);
+        for (number, period) in (0..).zip(&mut seen.periods) {
+            let refused = if number < 10 { (48, 49) } else { (48, 50) };
+            let of = |side: Option<Counts>, errors| side.map(|side| Counts { errors, ..side });
+            let (old, new) = (of(period.old, refused.0), of(period.new, refused.1));
+            period.others = vec![Pair { old, new }];
+        }
+        seen.ramp_at = Some(seen.periods[10].start);
+        assert_eq!(judge(&health, &seen, 1, None).kind, VerdictKind::Regressed, "if they counted");
+        let verdict = judge(&health, &seen.clone().without_strays(), 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Healthy, "{}", verdict.reason);
+        assert_eq!(verdict.new.requests, 20 * 600);
+        // One that is resumed has had its share before.
+        for period in seen.periods.iter_mut().take(10) {
+            period.new = counts(6_000, 3_000);
+        }
+        assert_eq!(seen.clone().without_strays(), seen);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct TelemetryLimits {
     pub periods_kept_s: u32,
 }
 
+/// Strays on a new side that nothing is sent to are at most one request in this many.
+const STRAYS_PART: u64 = 20;
+
 /// How much of what is kept is not asked for, in seconds: a call that is tried again must not ask for what is gone by
 /// then.
 const KEPT_MARGIN_S: i64 = 300;
@@ -424,6 +427,37 @@ impl Evidence<'_> {
         for period in &mut self.periods {
             period.is_warming = warm_at.is_some_and(|warm_at| period.start < warm_at);
             period.is_full = full_since.is_some_and(|since| period.start >= since);
+        }
+        self
+    }
+
+    /// Takes away what reached the new side in a period before the ramp, when nothing was sent to it: whoever scans
+    /// addresses asks no router, and at a small share would outweigh everybody else. A new side that had more than a
+    /// small part of the requests was sent some.
+    #[must_use]
+    pub fn without_strays(mut self) -> Self {
+        let before = self.periods.iter().filter(|period| !self.is_of_the_ramp(period));
+        let before: Vec<Period> = before.cloned().collect();
+        let number = u64::try_from(before.len()).unwrap_or(u64::MAX).max(1);
+        let sum = |signal: usize| -> Counts {
+            before.iter().filter_map(|period| period.signal(signal).new).sum()
+        };
+        let old: Counts = before.iter().filter_map(|period| period.old).sum();
+        if sum(0).requests.saturating_mul(STRAYS_PART) > old.requests {
+            return self;
+        }
+        let ramp_at = self.ramp_at;
+        for period in self.periods.iter_mut().filter(|period| Some(period.start) >= ramp_at) {
+            let without = |side: Option<Counts>, signal: usize| {
+                let (side, strays) = (side?, sum(signal));
+                let requests = side.requests.saturating_sub(strays.requests / number);
+                let errors = side.errors.saturating_sub(strays.errors / number).min(requests);
+                Some(Counts { requests, errors })
+            };
+            period.new = without(period.new, 0);
+            for (signal, pair) in (1..).zip(&mut period.others) {
+                pair.new = without(pair.new, signal);
+            }
         }
         self
     }

@@ -3,6 +3,7 @@
 use crate::evidence::arrival::{Arrival, Missing};
 use crate::evidence::e_process::{EProcess, Run};
 use crate::evidence::judge::{Ground, Judge, Regression, Shared, Tested};
+use crate::evidence::signal::SignalKind;
 use crate::evidence::stretches::{OVER, Stretch};
 use crate::evidence::{Counts, Evidence, power};
 use crate::words::{e_shown, grouped, listed, percent, rounded};
@@ -84,9 +85,11 @@ impl<'a> Judge<'a> {
             };
         }
         for shared in self.shared.iter().filter(|shared| shared.of_step.errors > 0) {
-            let limit = percent(shared.stretches.limit());
-            reason =
-                format!("{reason}; beside them {} (limit {limit})", shared.words(shared.of_step));
+            let limit = match shared.signal.kind {
+                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
+                _ => String::new(),
+            };
+            reason = format!("{reason}; beside them {}{limit}", shared.words(shared.of_step));
         }
         if self.health.latency_target_s.is_none() {
             reason.push_str("; latency not judged");
