@@ -29,6 +29,26 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
         let judged = matches!(route.status, Status::Active | Status::RollingBack);
         let metrics = if judged { with_verdict(route) } else { weights(route) };
         tell_route(cutover, route, &metrics, now);
+        if judged {
+            tell_signals(route, now);
+        }
+    }
+}
+
+/// Logs how often each signal but failed requests was seen on both sides since the step has settled.
+///
+/// Metrics by `Route` and `Signal`: `SignalRateOld`, `SignalRateNew` (in percent).
+fn tell_signals(route: &Route, now: Timestamp) {
+    let signals = route.verdict.iter().flat_map(|verdict| &verdict.signals).skip(1);
+    for signal in signals {
+        let metrics = known([
+            ("SignalRateOld", Unit::Percent, percent(signal.old.error_rate())),
+            ("SignalRateNew", Unit::Percent, percent(signal.new.error_rate())),
+        ]);
+        if !metrics.is_empty() {
+            let dimensions = [("Route", route.name.as_str()), ("Signal", signal.name.as_str())];
+            emf(now, &dimensions, &metrics, &[]);
+        }
     }
 }
 
@@ -161,6 +181,8 @@ mod tests {
             new: Counts { requests: 100, errors: 50 },
             log10_e: Some(2.5),
             failing: false,
+            signals: Vec::new(),
+            old_share: None,
             reason: String::new(),
         });
         assert_eq!(

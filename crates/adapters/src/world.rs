@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
-    Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, History, Meter, Outlook,
-    PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window, mark_holders,
+    Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, Health, History, Meter,
+    Outlook, PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window,
+    mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -205,7 +207,10 @@ pub async fn history(
         let meters: Vec<Meter> =
             ids.map(|id| Meter { id, hosts: Vec::new(), baseline: None }).collect();
         let window = Window::newest(periods, now, health, telemetry.limits());
-        let series = telemetry.series(&meters, window, health).await?;
+        let refused = health.refused_tolerated_odds_ratio;
+        let refused = refused.filter(|_| meters.len() <= REFUSED_DAY_METERS_MAX);
+        let health = Health { refused_tolerated_odds_ratio: refused, ..health.clone() };
+        let series = telemetry.series(&meters, window, &health).await?;
         history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)

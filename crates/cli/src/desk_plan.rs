@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use cutover_core::Baselines;
 use cutover_core::Planned;
 use cutover_core::grouped;
 use cutover_core::limits::{alb, route53};
-use cutover_core::{Baseline, Baselines};
 use cutover_core::{Failure, Meter, Plan, Request, RouteId, RouterSyntax};
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ pub fn plan(request: &Value, known: &Known) -> Result<(Request, Plan), Failure> 
     if !unfit.is_empty() {
         return Err(Failure::InvalidInput(unfit));
     }
-    let baseline = |hosts| Baselines { hosts, errors: Baseline::of([], 1), slow: None };
+    let baseline = |hosts| Baselines { hosts, ..Baselines::default() };
     // The healthy hosts of target groups are counted: one a load balancer at least.
     let pairs = (0..known.load_balancer_pairs).flat_map(|pair| {
         let old = Meter {

@@ -25,11 +25,12 @@ enum Command {
     /// Show what cutover would have decided on a recorded series, period by period
     ///
     /// SERIES is CSV with the header
-    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new]`, or JSON lines
-    /// with the same names, oldest or newest first. Times are in RFC 3339 or epoch seconds; whole numbers
+    /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new][,refused_old,refused_new][,intended]`,
+    /// or JSON lines with the same names, oldest or newest first; `intended` is the share, 0 to 1, that was meant for
+    /// the new side. Times are in RFC 3339 or epoch seconds; whole numbers
     /// may also look like CloudWatch's exports (1200.0). The last 1,440 periods before the new side's first
     /// request show the old side's bursts, so include a day of them. The policy's `period_s` (the series has
-    /// its own), alarms and holding of steps are not used. All periods are judged, while a check of a
+    /// its own), own signals, alarms and holding of steps are not used. All periods are judged, while a check of a
     /// running cutover looks at the last 200.
     ///
     /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.

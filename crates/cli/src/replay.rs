@@ -6,9 +6,10 @@ use chart::{
     FAINT, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s, unbroken,
 };
 use cutover_core::BASELINE_PERIODS;
+use cutover_core::limits::{CLOUDWATCH, ROUTE53_ALIAS_TTL_S};
 use cutover_core::{
-    Baselines, Counts, Evidence, Health, Judge, Latency, Period, Series as Counted, Verdict,
-    VerdictKind,
+    Baselines, Counts, Evidence, Health, Judge, Latency, Lumps, Pair, Period, RESOLVERS, Sent,
+    Series as Counted, SignalKind, Verdict, VerdictKind,
 };
 use cutover_core::{grouped, percent};
 use jiff::Timestamp;
@@ -35,6 +36,8 @@ pub struct Replay {
     pub reason: String,
     /// The decimal logarithm of what e must reach.
     pub log10_limit: f64,
+    /// The share of the requests that the old side gets lately, 0–1.
+    pub old_share: Option<f64>,
     /// What the policy leaves out of the series; `None` when nothing.
     pub note: Option<&'static str>,
 }
@@ -54,11 +57,21 @@ pub struct Judged {
     pub verdict: VerdictKind,
 }
 
-/// Judges a series as one route of a cutover that never changes its step. Periods without a request on
-/// the new side, up to its first one, are the baseline. The series' own period stands before the policy's.
+/// Judges a series as one route of a cutover that never changes its step, unless the series has intended shares. Periods
+/// without a request on the new side, up to its first one, are the baseline. The series' own period stands before the
+/// policy's; signals that it does not count are not tested.
 #[must_use]
 pub fn judge(series: &Series, policy: &Health) -> Replay {
-    let health = Health { period_s: series.period_s, ..policy.clone() };
+    let has = |of: fn(&Row) -> Option<u64>| series.rows.iter().any(|row| of(row).is_some());
+    let has_slow = has(|row| row.slow_old) || has(|row| row.slow_new);
+    let has_refused = has(|row| row.refused_old) || has(|row| row.refused_new);
+    let health = Health {
+        period_s: series.period_s,
+        latency_target_s: policy.latency_target_s.filter(|_| has_slow),
+        refused_tolerated_odds_ratio: policy.refused_tolerated_odds_ratio.filter(|_| has_refused),
+        signals: Vec::new(),
+        ..policy.clone()
+    };
     let has_new = |row: &Row| row.new.is_some_and(|new| new.requests > 0);
     let begin = series.rows.iter().position(has_new).unwrap_or(series.rows.len());
     let (before, since) = series.rows.split_at(begin);
@@ -67,12 +80,13 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
     let before = before.get(before.len().saturating_sub(periods)..).unwrap_or(before);
     let baselines = (!before.is_empty()).then(|| baselines(before, &health));
     let mut judge = Judge::new(&health, 1, baselines.as_ref());
-    let nothing = Evidence::default();
+    let mut seen = Look::new(before, since, &health);
     let mut periods = Vec::new();
-    let mut verdict = judge.verdict(&nothing);
+    let mut verdict = judge.verdict(&seen.evidence);
     for row in since {
-        judge.see(&period(row), true);
-        verdict = judge.verdict(&nothing);
+        let period = seen.at(row);
+        judge.see(&period, true);
+        verdict = judge.verdict(&seen.evidence);
         periods.push(Judged {
             start: row.start,
             old: row.old.unwrap_or_default(),
@@ -84,11 +98,10 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
             break;
         }
     }
-    let has_slow = series.rows.iter().any(|row| row.slow_old.is_some() || row.slow_new.is_some());
     let note = (has_slow && !health.counts_slow()).then_some(
         "slow requests are not judged: the policy has no latency_target_s that they are counted by",
     );
-    let Verdict { kind, reason, .. } = verdict;
+    let Verdict { kind, reason, old_share, .. } = verdict;
     Replay {
         period_s: series.period_s,
         baseline_periods: before.len(),
@@ -98,29 +111,89 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
         periods,
         reason,
         log10_limit: judge.log_limit() / std::f64::consts::LN_10,
+        old_share,
         note,
     }
 }
 
 fn baselines(rows: &[Row], health: &Health) -> Baselines {
-    let slow = |row: &Row| row.slow_old.map(Latency::Slow);
+    let refused = |row: &Row| {
+        let refused = row.refused_old?;
+        row.old.map(|counts| Counts { errors: refused, ..counts })
+    };
     let counted = Counted {
         counts: rows.iter().map(|row| row.old).collect(),
-        latency: rows.iter().map(slow).collect(),
+        refused: rows.iter().map(refused).collect(),
+        latency: rows.iter().map(|row| row.slow_old.map(Latency::Slow)).collect(),
         ..Counted::default()
     };
     Baselines::of(&counted, 0, health)
 }
 
-fn period(row: &Row) -> Period {
-    Period {
-        start: row.start,
-        old: row.old,
-        new: row.new,
-        latency_old: row.slow_old.map(Latency::Slow),
-        latency_new: row.slow_new.map(Latency::Slow),
-        shared: None,
+/// What a check would look at, row by row.
+struct Look {
+    evidence: Evidence<'static>,
+    kinds: Vec<SignalKind>,
+    warm_at: Timestamp,
+    /// Whether the series tells which share was intended.
+    has_intended: bool,
+}
+
+impl Look {
+    fn new(before: &[Row], since: &[Row], health: &Health) -> Self {
+        let kinds = health.signals().into_iter().skip(1).map(|signal| signal.kind);
+        let warm_up = jiff::SignedDuration::from_secs(i64::from(health.warm_up_s()));
+        let warm_at = since.first().and_then(|first| first.start.checked_add(warm_up).ok());
+        let mut look = Self {
+            evidence: Evidence::default(),
+            kinds: kinds.collect(),
+            warm_at: warm_at.unwrap_or(Timestamp::MAX),
+            has_intended: since.iter().any(|row| row.intended.is_some()),
+        };
+        for row in before {
+            look.at(row);
+        }
+        look
     }
+
+    /// Adds a row, and gives its period. Where the series tells the intended share, every change of it is a shift.
+    fn at(&mut self, row: &Row) -> Period {
+        let was = self.evidence.sent.map(|sent| sent.share);
+        if let Some(share) = row.intended.filter(|share| was != Some(*share)) {
+            let lumps = Lumps::PerAnswer { resolvers: RESOLVERS };
+            let (since, linger_s) = (row.start, ROUTE53_ALIAS_TTL_S);
+            self.evidence.sent = Some(Sent { share, since, lumps, linger_s, is_alone: true });
+            self.evidence.settled_at = Some(since);
+        }
+        let mut period = period(row, &self.kinds);
+        period.is_warming = row.start < self.warm_at;
+        period.is_full = row.intended.or(was).is_some_and(|share| share >= 1.0);
+        if self.has_intended {
+            self.evidence.periods.push(period.clone());
+            let most = CLOUDWATCH.periods_per_check as usize;
+            if self.evidence.periods.len() > 2 * most {
+                self.evidence.periods.drain(..most);
+            }
+        }
+        period
+    }
+}
+
+fn period(row: &Row, kinds: &[SignalKind]) -> Period {
+    let pair = |old: Option<u64>, new: Option<u64>| {
+        let of =
+            |side: Option<Counts>, errors: Option<u64>| Some(Counts { errors: errors?, ..side? });
+        Pair { old: of(row.old, old), new: of(row.new, new) }
+    };
+    let others = kinds.iter().map(|kind| match kind {
+        SignalKind::Failed => Pair { old: row.old, new: row.new },
+        SignalKind::Refused => pair(row.refused_old, row.refused_new),
+        SignalKind::Slow { .. } => pair(row.slow_old, row.slow_new),
+        // A series has no column for it.
+        SignalKind::Own { .. } => Pair::default(),
+    });
+    let others = others.collect();
+    Period { start: row.start, old: row.old, new: row.new, others, ..Period::default() }
 }
 
 impl Replay {
@@ -188,6 +261,10 @@ impl Replay {
             }
             kind => writeln!(out, "{} after {number} period(s): {}", kind.words(), self.reason),
         };
+        // Most have moved: whoever deletes the old side then takes the rest away.
+        if let Some(rest) = self.old_share.filter(|share| *share > 0.0 && *share < 0.5) {
+            let _ = writeln!(out, "the old side still gets {} of the requests", percent(rest));
+        }
         out
     }
 

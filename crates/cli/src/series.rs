@@ -30,8 +30,8 @@ const PROBLEMS_SHOWN_MAX: usize = 20;
 /// Longer values are cut in a problem.
 const VALUE_CHARS_MAX: usize = 60;
 
-/// The columns of CSV and the keys of JSON, the last two of which may be left out.
-const NAMES: [&str; 7] = [
+/// The columns of CSV and the keys of JSON.
+const NAMES: [&str; 10] = [
     "period_start",
     "requests_old",
     "errors_old",
@@ -39,10 +39,16 @@ const NAMES: [&str; 7] = [
     "errors_new",
     "slow_old",
     "slow_new",
+    "refused_old",
+    "refused_new",
+    "intended",
 ];
 
-/// Of [`NAMES`], those without which CSV is no series; the others may be left out together.
+/// Of [`NAMES`], those without which CSV is no series.
 const REQUIRED: usize = 5;
+
+/// Of [`NAMES`], those that may be left out, but not one alone.
+const TOGETHER: [[&str; 2]; 2] = [["slow_old", "slow_new"], ["refused_old", "refused_new"]];
 
 /// One line as it is written. `Null`: nothing.
 #[derive(Default, Deserialize)]
@@ -55,10 +61,13 @@ struct Fields {
     errors_new: Value,
     slow_old: Value,
     slow_new: Value,
+    refused_old: Value,
+    refused_new: Value,
+    intended: Value,
 }
 
 /// What both sides did in one period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// When the period began, on a whole second.
     pub start: Timestamp,
@@ -70,10 +79,16 @@ pub struct Row {
     pub slow_old: Option<u64>,
     /// Requests of the new side that were slow, at most its requests; `None`: not known.
     pub slow_new: Option<u64>,
+    /// Requests of the old side that were refused (4xx), at most its requests; `None`: not known.
+    pub refused_old: Option<u64>,
+    /// Requests of the new side that were refused, at most its requests; `None`: not known.
+    pub refused_new: Option<u64>,
+    /// The share of the requests that was meant for the new side, 0–1; `None`: not known.
+    pub intended: Option<f64>,
 }
 
 /// What was counted on both sides, period by period.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Length of a period, in seconds, 1 to 3,600.
     pub period_s: u32,
@@ -220,11 +235,13 @@ impl Reading {
             }
             header.push(fresh);
         }
-        let slow = NAMES.into_iter().skip(REQUIRED).any(|name| header.contains(&Some(name)));
-        let wanted = NAMES.into_iter().take(if slow { NAMES.len() } else { REQUIRED });
-        self.missing = wanted.filter(|name| !header.contains(&Some(name))).collect();
+        let is_there = |name: &&str| header.contains(&Some(*name));
+        let together = TOGETHER.into_iter().filter(|both| both.iter().any(&is_there));
+        let wanted = NAMES.into_iter().take(REQUIRED).chain(together.flatten());
+        self.missing = wanted.filter(|name| !is_there(name)).collect();
         for name in &self.missing {
-            let allowed = "a column of this name; slow_old and slow_new may both be left out";
+            let allowed = "a column of this name; only slow_old and slow_new, or refused_old and refused_new, may be \
+                           left out together";
             self.problems.add(line, name, "nothing", allowed);
         }
         header
@@ -254,12 +271,24 @@ impl Reading {
                 return self.problems.add(line, "", &quoted(text), &allowed);
             }
         };
-        let old = [&fields.requests_old, &fields.errors_old, &fields.slow_old];
-        let new = [&fields.requests_new, &fields.errors_new, &fields.slow_new];
+        let Fields { requests_old, errors_old, slow_old, refused_old, .. } = &fields;
+        let Fields { requests_new, errors_new, slow_new, refused_new, .. } = &fields;
         let start = self.start(line, &fields.period_start);
-        let (old, slow_old) = self.side(line, "old", old);
-        let (new, slow_new) = self.side(line, "new", new);
-        self.rows.extend(start.map(|start| (line, Row { start, old, new, slow_old, slow_new })));
+        let old = self.side(line, "old", [requests_old, errors_old, slow_old, refused_old]);
+        let new = self.side(line, "new", [requests_new, errors_new, slow_new, refused_new]);
+        let intended = self.intended(line, &fields.intended);
+        let ((old, slow_old, refused_old), (new, slow_new, refused_new)) = (old, new);
+        let row =
+            |start| Row { start, old, new, slow_old, slow_new, refused_old, refused_new, intended };
+        self.rows.extend(start.map(|start| (line, row(start))));
+    }
+
+    fn intended(&mut self, line: u64, value: &Value) -> Option<f64> {
+        let share = plain(value).parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() && !value.is_null() {
+            self.refuse(line, "intended", value, "a share from 0 to 1, or nothing");
+        }
+        share
     }
 
     /// Adds a problem of a field, unless the header lacks its column, which is a problem already.
@@ -296,21 +325,23 @@ impl Reading {
         Err(())
     }
 
-    /// Reads one side's counts and its slow requests from its requests, errors and slow requests.
+    /// Reads one side's counts, its slow and its refused requests from its requests, errors, slow and refused
+    /// requests.
     fn side(
         &mut self,
         line: u64,
         side: &str,
-        values: [&Value; 3],
-    ) -> (Option<Counts>, Option<u64>) {
-        let names = ["requests", "errors", "slow"].map(|what| format!("{what}_{side}"));
+        values: [&Value; 4],
+    ) -> (Option<Counts>, Option<u64>, Option<u64>) {
+        let names = ["requests", "errors", "slow", "refused"].map(|what| format!("{what}_{side}"));
         let cells = || names.iter().zip(values);
         let counts: Vec<_> = cells().map(|(name, value)| self.count(line, name, value)).collect();
-        if let [Ok(Some(requests)), Ok(Some(errors)), Ok(slow)] = counts[..] {
+        if let [Ok(Some(requests)), Ok(Some(errors)), Ok(slow), Ok(refused)] = counts[..] {
             // A request is counted when it comes, an error or a slow answer when it is answered, which may
             // be a period later.
             let requests = requests.max(errors);
-            return (Some(Counts { requests, errors }), slow.map(|slow| slow.min(requests)));
+            let most = |count: Option<u64>| count.map(|count| count.min(requests));
+            return (Some(Counts { requests, errors }), most(slow), most(refused));
         }
         if let Some((given, beside)) = cells().find(|(_, value)| !value.is_null()) {
             let allowed =
@@ -319,7 +350,7 @@ impl Reading {
                 self.refuse(line, name, value, &allowed);
             }
         }
-        (None, None)
+        (None, None, None)
     }
 
     /// Puts the rows into the order of time, and finds their period: the smallest distance between two,
@@ -407,7 +438,17 @@ mod tests {
 
     fn row(second: i64, old: impl Into<Option<Counts>>, new: impl Into<Option<Counts>>) -> Row {
         let start = Timestamp::from_second(second).expect("in range");
-        Row { start, old: old.into(), new: new.into(), slow_old: None, slow_new: None }
+        let (old, new) = (old.into(), new.into());
+        Row {
+            start,
+            old,
+            new,
+            slow_old: None,
+            slow_new: None,
+            refused_old: None,
+            refused_new: None,
+            intended: None,
+        }
     }
 
     fn parsed(text: &str) -> Series {
@@ -465,6 +506,28 @@ mod tests {
     }
 
     #[test]
+    fn refused_requests_and_the_intended_share_may_be_there() {
+        let csv = format!(
+            "{HEADER},refused_old,refused_new,intended\n0,10,1,5,1,3,9,0.1\n60,10,1,5,1,,,"
+        );
+        let json = r#"{"period_start":0,"requests_old":10,"errors_old":1,"requests_new":5,"errors_new":1,"refused_old":3,"refused_new":9,"intended":0.1}
+            {"period_start":60,"requests_old":10,"errors_old":1,"requests_new":5,"errors_new":1}"#;
+        for text in [csv.as_str(), json] {
+            let seen = parsed(text).rows.into_iter();
+            let seen: Vec<_> = seen.map(|r| (r.refused_old, r.refused_new, r.intended)).collect();
+            assert_eq!(seen, [(Some(3), Some(5), Some(0.1)), (None, None, None)]);
+        }
+        for share in ["1.5", "-0.1", "NaN", "half"] {
+            let text = format!("{HEADER},intended\n0,1,0,1,0,{share}");
+            let allowed = "a share from 0 to 1, or nothing";
+            assert_eq!(
+                refused(text),
+                [format!("line 2, intended: \"{share}\"; allowed: {allowed}")]
+            );
+        }
+    }
+
+    #[test]
     fn the_smallest_distance_is_the_period() {
         for (starts, period_s) in [
             (&[7][..], 60),
@@ -487,20 +550,20 @@ mod tests {
 
     #[test]
     fn a_faulty_header_is_refused_by_name() {
-        let columns =
-            "period_start, requests_old, errors_old, requests_new, errors_new, slow_old, slow_new";
+        let columns = "period_start, requests_old, errors_old, requests_new, errors_new, slow_old, slow_new, refused_old, \
+             refused_new, intended";
         for (header, problems) in [
             ("", vec![format!("line 1: nothing; allowed: a header line of {columns}, and at least one row")]),
             (
                 "period_start,requests_old,errors_old,requests_new",
-                vec!["line 1, errors_new: nothing; allowed: a column of this name; slow_old and slow_new may both be left out".to_owned()],
+                vec!["line 1, errors_new: nothing; allowed: a column of this name; only slow_old and slow_new, or refused_old and refused_new, may be left out together".to_owned()],
             ),
             (
                 "period_start,requests_old,errors_old,requests_new,Errors_New,",
                 vec![
                     format!("line 1, column 5: \"Errors_New\"; allowed: each once: {columns}"),
                     format!("line 1, column 6: \"\"; allowed: each once: {columns}"),
-                    "line 1, errors_new: nothing; allowed: a column of this name; slow_old and slow_new may both be left out".to_owned(),
+                    "line 1, errors_new: nothing; allowed: a column of this name; only slow_old and slow_new, or refused_old and refused_new, may be left out together".to_owned(),
                 ],
             ),
             (
@@ -510,7 +573,7 @@ mod tests {
             (
                 "period_start,requests_old,errors_old,requests_new,errors_new,slow_new",
                 vec![
-                    "line 1, slow_old: nothing; allowed: a column of this name; slow_old and slow_new may both be left out"
+                    "line 1, slow_old: nothing; allowed: a column of this name; only slow_old and slow_new, or refused_old and refused_new, may be left out together"
                         .to_owned(),
                 ],
             ),
@@ -688,7 +751,8 @@ mod tests {
             let text = format!("{{\"period_start\":0}}\n\n{line}\n");
             assert_eq!(refused(&text), [format!("line 3, {place}: {found}; allowed: {allowed}")]);
         }
-        let keys = "`period_start`, `requests_old`, `errors_old`, `requests_new`, `errors_new`, `slow_old`, `slow_new`";
+        let keys = "`period_start`, `requests_old`, `errors_old`, `requests_new`, `errors_new`, \
+                    `slow_old`, `slow_new`, `refused_old`, `refused_new`, `intended`";
         for (line, why) in [
             (
                 r#"{"errors":1}"#,

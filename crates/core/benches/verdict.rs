@@ -1,8 +1,9 @@
-//! The cost of a check: the verdicts of all routes, each over all periods, in one process.
+//! The cost of a check: the verdicts of all routes, each over all periods, in one process. Failed and refused requests are
+//! tested.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use cutover_core::limits::CLOUDWATCH;
-use cutover_core::{Baselines, Counts, Evidence, Health, Period, Series, judge};
+use cutover_core::{Baselines, Counts, Evidence, Health, Pair, Period, Series, judge};
 use jiff::Timestamp;
 
 /// Periods that a check looks back on.
@@ -18,6 +19,7 @@ fn evidence(route: u64, requests: u64) -> Evidence<'static> {
             start: Timestamp::from_second(minute * 60).unwrap_or_default(),
             old: Some(old),
             new: Some(new),
+            others: vec![Pair { old: Some(old), new: Some(new) }],
             ..Period::default()
         }
     });
@@ -33,7 +35,8 @@ fn evidence(route: u64, requests: u64) -> Evidence<'static> {
 fn routes(criterion: &mut Criterion) {
     let health = Health::default();
     let counts = vec![Some(Counts { requests: 60_000, errors: 60 }); 1440];
-    let day = Baselines::of(&Series { counts, ..Series::default() }, 3, &health);
+    let series = Series { refused: counts.clone(), counts, ..Series::default() };
+    let day = Baselines::of(&series, 3, &health);
     let mut group =
         criterion.benchmark_group(format!("verdicts over {PERIODS} periods, by routes"));
     group.sample_size(20);

@@ -13,17 +13,23 @@ mod report;
 mod request;
 mod rollback_order;
 mod router;
+mod seen;
 mod validate;
 mod words;
 
 pub use cutover::{
-    Checked, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Seen, Status,
+    Checked, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Status,
 };
+pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
 pub use evidence::e_process::EProcess;
 pub use evidence::judge::{Judge, Regression, judge};
-pub use evidence::verdict::{Verdict, VerdictKind};
-pub use evidence::{Counts, Evidence, Latency, Observed, Period, Series, TelemetryLimits, Window};
+pub use evidence::signal::{Signal, SignalKind};
+pub use evidence::verdict::{SignalSeen, Verdict, VerdictKind};
+pub use evidence::{
+    AlarmsSeen, Counts, Evidence, Latency, Observed, OwnSeries, Pair, Period, Series,
+    TelemetryLimits, Window,
+};
 pub use failure::{Failure, Problem};
 pub use meter::{GoingBack, Meter, OldSide};
 pub use next::{
@@ -34,7 +40,7 @@ pub use percent::Percent;
 pub use plan::{Plan, Planned};
 pub use report::{Report, RouteReport};
 pub use request::fields::Fields;
-pub use request::health::{Health, LatencyBy, OnNoData, PERIOD_S_MIN};
+pub use request::health::{Health, LatencyBy, OnNoData, OwnMetric, OwnSignal, PERIOD_S_MIN};
 pub use request::probe::Probe;
 pub use request::ramp::{
     HISTORY_EVENTS_RESERVED, NOT_READY_RETRY_RATE, NOT_READY_RETRY_S, NOT_READY_RETRY_S_MAX,
@@ -47,6 +53,7 @@ pub use rollback_order::{
     Answer, Asked, By, Ended, FIRST_STATE, HARMLESS_STATES, Order, Past, Recorded, RollbackStart,
     SHIFT_STATE, Todo,
 };
+pub use router::lumps::{Lumps, RESOLVERS};
 pub use router::survey::{
     Backend, Behaviour, Behind, Endpoint, Finding, Found, Group, Remedy, RouterRef, Splitting,
     Survey,
@@ -55,6 +62,7 @@ pub use router::{
     Fence, Live, Mark, Move, Moved, Propagation, RouteId, Scale, Settling, Shifted, Side, Sides,
     Split, Way, Weights,
 };
+pub use seen::Seen;
 pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};

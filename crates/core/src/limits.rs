@@ -59,6 +59,10 @@ pub const METRIC_PERIOD_S: u32 = 60;
 /// Alarms of one call. Source: CloudWatch API reference, `DescribeAlarms`.
 pub const ALARMS_PER_CALL: usize = 100;
 
+/// Most meters whose day of refused requests is read: with more, it takes calls that a validation has not. Without such
+/// a day, refused requests are compared with what both sides had since the ramp began, and no period of them decides alone.
+pub const REFUSED_DAY_METERS_MAX: usize = 50;
+
 // A check asks for a full set of queries and gets its answer in one page.
 const _: () = assert!(
     METRIC_QUERIES_PER_CALL * CLOUDWATCH.periods_per_check as usize <= METRIC_POINTS_PER_PAGE

@@ -14,6 +14,10 @@ use crate::router::{Scale, Weights};
 /// Raw series a meter: requests, errors of targets, errors before them. One more is asked of a meter that has the
 /// latter.
 const SERIES_PER_METER: usize = 3;
+/// And where refused requests are judged: those of targets, those before them, and fixed responses.
+const SERIES_OF_REFUSED: usize = 3;
+/// Requests and failures of both sides, for each of one's own signals.
+const SERIES_PER_OWN_SIGNAL: usize = 4;
 
 /// Transitions of a check (Wait, Task, Choice) and of a shift (Task, Choice).
 const TRANSITIONS_PER_CHECK: u64 = 3;
@@ -128,8 +132,10 @@ impl Plan {
         }
         let groups: usize = meters.iter().map(|lb| lb.hosts.len()).sum();
         let latency = usize::from(health.latency_target_s.is_some());
-        let series = SERIES_PER_METER + latency;
-        let metrics_per_check = series * meters.len() + groups;
+        let refused = health.refused_tolerated_odds_ratio.map_or(0, |_| SERIES_OF_REFUSED);
+        let series = SERIES_PER_METER + refused + latency;
+        let own = SERIES_PER_OWN_SIGNAL * health.signals.len();
+        let metrics_per_check = series * meters.len() + groups + own;
         let transitions =
             TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
         let cost_usd = transitions as f64 * USD_PER_TRANSITION

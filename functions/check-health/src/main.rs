@@ -21,7 +21,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// Looks for drift, asks whether the last shift is live everywhere, reads the evidence since the
 /// first shift, and decides what comes next.
 ///
-/// What is out of reach is no error: the other half is judged, and the step is held.
+/// What is out of reach is no error: the rest is judged, and the step is held.
 ///
 /// # Errors
 /// `Refused` when the router or the telemetry refused, `Internal` when a reply made no sense.
@@ -43,7 +43,7 @@ async fn check(
             Seen::OutOfReach(_) => Propagation::Pending,
         },
         splits: Seen::of(splits)?,
-        observed: Seen::of(observed)?,
+        observed: observed?,
     };
     let cutover = cutover.after_check(&checked, now);
     journal::tell_verdicts(&cutover, now);
@@ -56,15 +56,17 @@ async fn observe(
     now: Timestamp,
 ) -> Result<Observed, Failure> {
     let window = cutover.evidence_window(telemetry.limits(), now);
-    let (series, alarms) = tokio::try_join!(
-        telemetry.series(&cutover.meters, window, &cutover.health),
-        telemetry.in_alarm(&cutover.health.alarms),
-    )?;
-    // An alarm that is gone tells nothing any more; it may come back.
-    let gone = cutover.health.alarms.iter().find(|n| alarms.iter().all(|(name, _)| name != *n));
-    if let Some(name) = gone {
-        return Err(Failure::Unreachable(format!("the alarm {name} is gone")));
-    }
-    let alarms = alarms.into_iter().filter(|(_, in_alarm)| *in_alarm).map(|(name, _)| name);
-    Ok(Observed { window, series, alarms: alarms.collect() })
+    let health = &cutover.health;
+    let counted = async {
+        tokio::try_join!(
+            telemetry.series(&cutover.meters, window, health),
+            telemetry.own(&health.signals, &cutover.sides, window),
+        )
+    };
+    let (counted, alarms) = tokio::join!(counted, telemetry.in_alarm(&health.alarms));
+    let (series, own) = match Seen::of(counted)? {
+        Seen::Now((series, own)) => (Seen::Now(series), own),
+        Seen::OutOfReach(why) => (Seen::OutOfReach(why), Vec::new()),
+    };
+    Ok(Observed { window, series, own, alarms: Seen::of(alarms)? })
 }

@@ -48,7 +48,7 @@ async fn three_times_as_many_errors_far_below_the_limit_are_found_by_evidence() 
     let end = case.run(&case.request()).await;
     assert_eq!(end.error, "RolledBack", "{end:?}");
     let reason = end.report().reason;
-    for told in ["new 0.9 % of", "old 0.3 % of", "; odds 3.0 times; e = ", ", limit 100"] {
+    for told in ["new 0.9 % of", "old 0.3 % of", "; odds 3.0 times; e = ", ", limit 200"] {
         assert!(reason.contains(told), "{told} is not in {reason}");
     }
     assert_eq!(case.live().await, (100, 0));
@@ -128,7 +128,7 @@ async fn a_dry_run_ends_with_a_plan_and_touches_nothing() {
     let plan = end.report().plan.expect("a plan");
     let shares: Vec<f64> = plan.steps.iter().map(|step| step.percent.into()).collect();
     assert_eq!(format!("{shares:?}"), "[50.0, 100.0]");
-    assert_eq!((plan.routes, plan.metrics_per_check), (1, 8));
+    assert_eq!((plan.routes, plan.metrics_per_check), (1, 14));
     assert_eq!(case.live().await, (100, 0));
 }
 

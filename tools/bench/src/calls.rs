@@ -10,7 +10,9 @@ use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_route53::types::ChangeAction;
-use cutover_core::limits::{CLOUDWATCH, METRIC_QUERIES_PER_CALL, queries_per_call};
+use cutover_core::limits::{
+    CLOUDWATCH, METRIC_QUERIES_PER_CALL, REFUSED_DAY_METERS_MAX, queries_per_call,
+};
 use cutover_core::{BASELINE_PERIODS, Cutover, Health, Meter, Phase};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -170,19 +172,26 @@ fn calls_of_rollback(routes: usize) -> u64 {
 }
 
 /// Metric calls: ⌈distinct queries / queries a call⌉. Of each load balancer requests and two kinds of errors
-/// are asked for, slow requests where they are judged, and the healthy hosts of each target group that is
-/// watched. Where target groups are counted alone, requests and errors of their load balancer are asked for as well.
+/// are asked for, three kinds of refused requests and slow ones where they are judged, and the healthy hosts of each
+/// target group that is watched. Where target groups are counted alone, what their load balancer answers by itself is
+/// asked for once.
 /// A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the emulator's answers have
 /// one page however long they are, so that more pages would not be seen here.
 fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, periods: u32) -> u64 {
     let distinct: BTreeMap<&str, usize> =
         meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
-    let series = if health.latency_target_s.is_some() { 4 } else { 3 };
+    let refused = usize::from(health.refused_tolerated_odds_ratio.is_some());
+    let latency = usize::from(health.latency_target_s.is_some());
     let groups = |id: &str| id.matches(GROUP_MARK).count();
-    let counted: usize = distinct.keys().map(|id| series * groups(id).max(1)).sum();
+    let series = |id: &&str| match groups(id) {
+        0 => 3 + 3 * refused + latency,
+        groups => groups * (3 + refused + latency),
+    };
+    let counted: usize = distinct.keys().map(series).sum();
     let apart = distinct.keys().filter(|id| groups(id) > 0);
     let shared: BTreeSet<&str> = apart.filter_map(|id| id.split(GROUP_MARK).next()).collect();
-    let queries = counted + SHARED_SERIES * shared.len() + distinct.values().sum::<usize>();
+    let shared = (SHARED_SERIES + 2 * refused) * shared.len();
+    let queries = counted + shared + distinct.values().sum::<usize>();
     let per_call = queries_per_call(periods);
     u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
 }
@@ -208,7 +217,10 @@ fn calls_of_validation(cutover: &Cutover) -> u64 {
         .collect();
     let busiest = distinct.values().sum::<usize>().div_ceil(METRIC_QUERIES_PER_CALL);
     let of_busiest = u64::try_from(busiest).unwrap_or(u64::MAX);
-    metric_calls(old.iter(), &cutover.health, PERIODS_OF_DAY) + of_busiest + of_hosts
+    let refused = cutover.health.refused_tolerated_odds_ratio;
+    let refused = refused.filter(|_| distinct.len() <= REFUSED_DAY_METERS_MAX);
+    let health = Health { refused_tolerated_odds_ratio: refused, ..cutover.health.clone() };
+    metric_calls(old.iter(), &health, PERIODS_OF_DAY) + of_busiest + of_hosts
 }
 
 /// Runs every task of every case and counts; `say` hears what is going on.
@@ -601,16 +613,16 @@ mod tests {
 
     #[test]
     fn a_metric_call_asks_500_queries() {
-        // A side has 3 queries, and one for its target group.
+        // A side has 6 queries, and one for its target group.
         let pairs =
             |pairs: usize| (0..2 * pairs).map(|of| load_balancer(of, 1)).collect::<Vec<_>>();
         let health = Health::default();
-        for (count, calls) in [(1, 1), (62, 1), (63, 2), (250, 4)] {
+        for (count, calls) in [(1, 1), (35, 1), (36, 2), (250, 7)] {
             let of = pairs(count);
             assert_eq!(metric_calls(of.iter(), &health, PERIODS_OF_CHECK), calls, "{count} pairs");
         }
         let slow = Health { latency_target_s: Some(0.5), ..health };
-        assert_eq!(metric_calls(pairs(56).iter(), &slow, PERIODS_OF_CHECK), 2, "10 queries a pair");
+        assert_eq!(metric_calls(pairs(32).iter(), &slow, PERIODS_OF_CHECK), 2, "16 queries a pair");
     }
 
     #[test]
@@ -630,7 +642,7 @@ mod tests {
     #[test]
     fn a_metric_call_asks_for_a_day_of_70_queries() {
         let old = |count: usize| (0..count).map(|of| load_balancer(of, 0)).collect::<Vec<_>>();
-        for (count, calls) in [(1, 1), (23, 1), (24, 2), (250, 11)] {
+        for (count, calls) in [(1, 1), (11, 1), (12, 2), (250, 22)] {
             let calls_made = metric_calls(old(count).iter(), &Health::default(), PERIODS_OF_DAY);
             assert_eq!(calls_made, calls, "{count} load balancers");
         }

@@ -352,7 +352,7 @@ mod tests {
         assert!((step.until_s.unwrap() - 9.0).abs() < 1e-9);
         let [check] = recording.checks.as_slice() else { panic!("{:?}", recording.checks) };
         assert!((check.measured.unwrap() - 0.1).abs() < 1e-9, "of the worst route");
-        assert_eq!(check.words(), "regressed, e = 316 of 100");
+        assert_eq!(check.words(), "regressed, e = 316 of 200");
     }
 
     #[test]

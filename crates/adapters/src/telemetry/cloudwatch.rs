@@ -13,12 +13,13 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::limits::{CLOUDWATCH, METRIC_PERIOD_S, queries_per_call};
 use cutover_core::{
-    Counts, Failure, Health, Latency, LatencyBy, Meter, Series, TelemetryLimits, Window,
+    Counts, Failure, Health, Latency, LatencyBy, Meter, OwnSeries, OwnSignal, Series, Sides,
+    TelemetryLimits, Window,
 };
 use jiff::Timestamp;
 
 use crate::errors::failure;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, own};
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
@@ -51,6 +52,12 @@ enum Name<'a> {
     OwnErrors,
     /// Those of them for which there was no target to choose.
     Unserved,
+    /// 4xx answers of targets.
+    TargetRefused,
+    /// 4xx answers of the load balancer itself.
+    OwnRefused,
+    /// Answers of rules that answer by themselves.
+    FixedResponses,
     /// Healthy hosts of a target group.
     HealthyHosts,
     /// Its other hosts.
@@ -71,7 +78,16 @@ pub struct Hosts {
 }
 
 /// One entry a period; `None` where CloudWatch has no data point. Counts are whole numbers.
-type Points = Vec<Option<f64>>;
+pub(super) type Points = Vec<Option<f64>>;
+
+/// Something to ask for. Ordered, so that equal questions are asked once.
+pub(super) trait Asked: Ord + Clone + std::fmt::Debug {
+    /// The question, whose id has this index.
+    fn build(&self, index: usize, window: Window) -> MetricDataQuery;
+
+    /// A value as CloudWatch sends it; `None` when it can be none of this metric's.
+    fn read(&self, value: f64) -> Option<f64>;
+}
 
 /// CloudWatch's metrics and alarms.
 #[derive(Clone, Debug)]
@@ -134,13 +150,13 @@ impl CloudWatch {
     }
 
     /// Asks any number of queries, each once.
-    async fn ask_all<'a>(
+    async fn ask_all<Q: Asked>(
         &self,
-        queries: BTreeSet<Query<'a>>,
+        queries: BTreeSet<Q>,
         window: Window,
-        points: &mut BTreeMap<Query<'a>, Points>,
+        points: &mut BTreeMap<Q, Points>,
     ) -> Result<(), Failure> {
-        let queries: Vec<Query<'a>> = queries.into_iter().collect();
+        let queries: Vec<Q> = queries.into_iter().collect();
         for asked in queries.chunks(queries_per_call(window.periods)) {
             self.ask(asked, window, points).await?;
         }
@@ -148,11 +164,11 @@ impl CloudWatch {
     }
 
     /// Asks up to [`queries_per_call`] queries, and adds what comes back to `points`.
-    async fn ask<'a>(
+    async fn ask<Q: Asked>(
         &self,
-        queries: &[Query<'a>],
+        queries: &[Q],
         window: Window,
-        points: &mut BTreeMap<Query<'a>, Points>,
+        points: &mut BTreeMap<Q, Points>,
     ) -> Result<(), Failure> {
         let what = format!("GetMetricData of {} metrics", queries.len());
         let seconds = |time: jiff::Timestamp| DateTime::from_secs(time.as_second());
@@ -178,9 +194,9 @@ impl CloudWatch {
                         Failure::Internal(format!("{what}: {result:?} was not asked"))
                     })?;
                 let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-                let series = points.entry(*query).or_insert_with(|| vec![None; periods]);
+                let series = points.entry(query.clone()).or_insert_with(|| vec![None; periods]);
                 for (at, value) in result.timestamps().iter().zip(result.values()) {
-                    let value = query.metric.read(*value).ok_or_else(|| {
+                    let value = query.read(*value).ok_or_else(|| {
                         Failure::Internal(format!("{what}: {value} is no value of {query:?}"))
                     })?;
                     // Outside of the window is what CloudWatch adds when it rounds the start.
@@ -216,8 +232,9 @@ impl Telemetry for CloudWatch {
         });
         let mut points = BTreeMap::new();
         if window.periods > 0 {
+            let refused = health.refused_tolerated_odds_ratio.is_some();
             let queries: BTreeSet<Query<'_>> =
-                meters.iter().flat_map(|of| queries(of, latency)).collect();
+                meters.iter().flat_map(|of| queries(of, refused, latency)).collect();
             self.ask_all(queries, window, &mut points).await?;
             let unserved = may_be_unserved(&points);
             self.ask_all(unserved, window, &mut points).await?;
@@ -226,12 +243,31 @@ impl Telemetry for CloudWatch {
             Some(query.metric) == latency && points.iter().any(Option::is_some)
         };
         let counts_slow = points.iter().any(tells);
-        let one = |of| series(of, window, latency, counts_slow, &points);
-        Ok(meters.iter().map(one).collect())
+        let answer = Answers { window, latency, counts_slow, points: &points };
+        Ok(meters.iter().map(|of| answer.series(of)).collect())
+    }
+
+    async fn own(
+        &self,
+        signals: &[OwnSignal],
+        sides: &Sides,
+        window: Window,
+    ) -> Result<Vec<OwnSeries>, Failure> {
+        let mut points = BTreeMap::new();
+        if window.periods > 0 {
+            self.ask_all(own::queries(signals, sides).collect(), window, &mut points).await?;
+        }
+        let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
+        let series = |signal| own::series(signal, sides, periods, |query| points.get(query));
+        Ok(signals.iter().map(series).collect())
     }
 }
 
-impl Query<'_> {
+impl Asked for Query<'_> {
+    fn read(&self, value: f64) -> Option<f64> {
+        self.metric.read(value)
+    }
+
     fn build(&self, index: usize, window: Window) -> MetricDataQuery {
         let (name, statistic) = match self.metric {
             Name::Requests => ("RequestCount", "Sum"),
@@ -239,6 +275,9 @@ impl Query<'_> {
             Name::ConnectionErrors => ("TargetConnectionErrorCount", "Sum"),
             Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum"),
             Name::Unserved => ("HTTPCode_ELB_503_Count", "Sum"),
+            Name::TargetRefused => ("HTTPCode_Target_4XX_Count", "Sum"),
+            Name::OwnRefused => ("HTTPCode_ELB_4XX_Count", "Sum"),
+            Name::FixedResponses => ("HTTP_Fixed_Response_Count", "Sum"),
             // Each node of the load balancer reports how many hosts it sees.
             Name::HealthyHosts => ("HealthyHostCount", "Maximum"),
             Name::UnhealthyHosts => ("UnHealthyHostCount", "Maximum"),
@@ -269,7 +308,7 @@ impl Name<'_> {
     fn read(self, value: f64) -> Option<f64> {
         match self {
             Self::Percentile => (value.is_finite() && value >= 0.0).then_some(value),
-            _ => (0.0..=COUNT_MAX).contains(&value).then(|| value.round()),
+            _ => count(value),
         }
     }
 }
@@ -309,19 +348,32 @@ fn counted_as<'a>(groups: &[&'a str]) -> Vec<Option<&'a str>> {
     if groups.is_empty() { vec![None] } else { groups.iter().copied().map(Some).collect() }
 }
 
-fn queries<'a>(of: &'a Meter, latency: Option<Name<'a>>) -> impl Iterator<Item = Query<'a>> {
+fn queries<'a>(
+    of: &'a Meter,
+    refused: bool,
+    latency: Option<Name<'a>>,
+) -> impl Iterator<Item = Query<'a>> {
     let (load_balancer, groups) = load_balancer_and_groups(&of.id);
     let query = move |group, metric| Query { load_balancer, group, metric };
+    let asked = move |metrics: &'static [Name<'static>]| {
+        metrics.iter().copied().filter(move |metric| {
+            use Name::{FixedResponses, OwnRefused, TargetRefused};
+            refused || !matches!(metric, TargetRefused | OwnRefused | FixedResponses)
+        })
+    };
     let is_apart = !groups.is_empty();
-    let errors = if is_apart { Name::ConnectionErrors } else { Name::OwnErrors };
-    let own = [Name::Requests, Name::TargetErrors, errors].into_iter().chain(latency);
-    // What a load balancer answers by itself is not counted by group.
-    let shared = is_apart.then_some([Name::Requests, Name::OwnErrors]).into_iter().flatten();
+    // What a load balancer answers by itself is not counted by group: the groups share it.
+    let of_group = is_apart.then_some(Name::ConnectionErrors);
+    let of_targets = asked(&[Name::Requests, Name::TargetErrors, Name::TargetRefused])
+        .chain(of_group)
+        .chain(latency);
+    let of_all = is_apart.then_some(Name::Requests);
+    let own = asked(&[Name::OwnErrors, Name::OwnRefused, Name::FixedResponses]);
     let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
-    let counted = counted_as(&groups).into_iter();
-    counted
-        .flat_map(move |group| own.clone().map(move |metric| query(group, metric)))
-        .chain(shared.map(move |metric| query(None, metric)))
+    counted_as(&groups)
+        .into_iter()
+        .flat_map(move |group| of_targets.clone().map(move |metric| query(group, metric)))
+        .chain(of_all.into_iter().chain(own).map(move |metric| query(None, metric)))
         .chain(hosts)
 }
 
@@ -336,6 +388,39 @@ fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'
     points.iter().filter(has_own_errors).map(|(query, _)| unserved(query)).collect()
 }
 
+/// What was asked, and what came back.
+struct Answers<'a> {
+    window: Window,
+    latency: Option<Name<'a>>,
+    /// Whether any load balancer has a number of slow requests.
+    counts_slow: bool,
+    points: &'a BTreeMap<Query<'a>, Points>,
+}
+
+/// All requests of a period, and those that came to something bad.
+#[derive(Clone, Copy)]
+struct InPeriod {
+    requests: u64,
+    failed: u64,
+    refused: u64,
+}
+
+impl InPeriod {
+    /// A request is counted when it comes and an error when it is answered, which may be
+    /// a period later: no period has more errors than requests.
+    fn of(requests: u64, failed: u64, refused: u64) -> Self {
+        Self { requests: requests.max(failed).max(refused), failed, refused }
+    }
+
+    const fn failed(self) -> Counts {
+        Counts { requests: self.requests, errors: self.failed }
+    }
+
+    const fn refused(self) -> Counts {
+        Counts { requests: self.requests, errors: self.refused }
+    }
+}
+
 /// What the data points say of one meter.
 ///
 /// A load balancer publishes a metric only when there is something to count: without errors,
@@ -343,88 +428,148 @@ fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'
 /// requests are 0, and a period without either was not counted.
 ///
 /// `RequestCount` has the requests for which a target was chosen. Those that end in a 502 or 504 of the load
-/// balancer are among them, those that end in a 503, without a target to choose, are not.
+/// balancer are among them; those that end in a 503, without a target to choose, are not, nor are those that it answers by
+/// itself: 4xx and fixed responses. Whether a fixed 404 is among its 4xx nobody has confirmed, so the larger of the two
+/// counts.
 /// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
 ///
 /// What the load balancer answers by itself is not counted by target group: it belongs to a load balancer's own
 /// meter, and is shared by the meters of its groups.
-fn series(
-    of: &Meter,
-    window: Window,
-    latency: Option<Name<'_>>,
-    counts_slow: bool,
-    points: &BTreeMap<Query<'_>, Points>,
-) -> Series {
-    let (load_balancer, groups) = load_balancer_and_groups(&of.id);
-    let counted = counted_as(&groups);
-    let all = |group, metric| points.get(&Query { load_balancer, group, metric });
-    let at = |group, metric, index| all(group, metric).and_then(|of| *of.get(index)?).map(whole);
-    // Of all its groups together.
-    let sum = |metric, index| {
-        let parts = counted.iter().filter_map(|group| at(*group, metric, index));
-        parts.reduce(u64::saturating_add)
-    };
-    let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-    let target_errors = |index| sum(Name::TargetErrors, index);
-    let through_all = |index, target_errors| {
-        let own_errors = at(None, Name::OwnErrors, index);
-        let unserved = at(None, Name::Unserved, index).unwrap_or(0);
-        in_period(at(None, Name::Requests, index), unserved, own_errors, target_errors)
-    };
-    let through_group = |index| {
-        let connection_errors = sum(Name::ConnectionErrors, index);
-        in_period(sum(Name::Requests, index), 0, connection_errors, target_errors(index))
-    };
-    let counts: Vec<Option<Counts>> = if groups.is_empty() {
-        (0..periods).map(|index| through_all(index, target_errors(index))).collect()
-    } else {
-        (0..periods).map(through_group).collect()
-    };
-    let shared = if groups.is_empty() {
-        Vec::new()
-    } else {
-        (0..periods).map(|index| through_all(index, None)).collect()
-    };
-    let newest = |group| {
-        let points = all(Some(group), Name::HealthyHosts)?;
-        points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point)
-    };
-    let hosts: Vec<u64> = of.hosts.iter().filter_map(|group| newest(group)).map(whole).collect();
-    let healthy_hosts =
-        (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX));
-    let latency = latency.map(|metric| {
-        let chosen = |index| sum(Name::Requests, index).is_some();
-        // Slow answers add up; of percentiles the worst stands for all.
-        let together = if metric == Name::Percentile { f64::max } else { |a, b| a + b };
-        let time = |index| {
-            let of_group = |group| all(group, metric)?.get(index).copied()?;
-            counted.iter().copied().filter_map(of_group).reduce(together)
+impl<'a> Answers<'a> {
+    fn series(&self, of: &'a Meter) -> Series {
+        let (load_balancer, groups) = load_balancer_and_groups(&of.id);
+        let counted = counted_as(&groups);
+        let periods = usize::try_from(self.window.periods).unwrap_or(usize::MAX);
+        let refused = |periods: &[Option<InPeriod>]| {
+            periods.iter().map(|period| period.map(InPeriod::refused)).collect()
         };
-        let times: Vec<Option<f64>> = (0..periods).map(time).collect();
-        slow(metric, &counts, &times, counts_slow, chosen)
-    });
-    let hosts_are_missing =
-        healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
-    let latency = latency.unwrap_or_default();
-    Series { counts, latency, shared, healthy_hosts, hosts_are_missing }
-}
-
-/// What was counted in a period: the requests for which a target was chosen and those that were not served; failures
-/// beside the targets' own, and the targets' own. `None` when nothing was.
-fn in_period(
-    chosen: Option<u64>,
-    unserved: u64,
-    errors: Option<u64>,
-    target_errors: Option<u64>,
-) -> Option<Counts> {
-    if chosen.is_none() && errors.is_none() {
-        return None;
+        let failed = |periods: &[Option<InPeriod>]| -> Vec<Option<Counts>> {
+            periods.iter().map(|period| period.map(InPeriod::failed)).collect()
+        };
+        let of_targets = |index| {
+            if groups.is_empty() {
+                self.through_all(load_balancer, true, index)
+            } else {
+                self.through_groups(load_balancer, &counted, index)
+            }
+        };
+        let own: Vec<Option<InPeriod>> = (0..periods).map(of_targets).collect();
+        let through_all = |index| self.through_all(load_balancer, false, index);
+        let shared: Vec<Option<InPeriod>> =
+            if groups.is_empty() { Vec::new() } else { (0..periods).map(through_all).collect() };
+        let counts = failed(&own);
+        let latency = self.latency.map(|metric| {
+            let chosen = |index| self.sum(load_balancer, &counted, Name::Requests, index).is_some();
+            // Slow answers add up; of percentiles the worst stands for all.
+            let together = if metric == Name::Percentile { f64::max } else { |a, b| a + b };
+            let time = |index| {
+                let of = |group| self.all(load_balancer, group, metric)?.get(index).copied()?;
+                counted.iter().copied().filter_map(of).reduce(together)
+            };
+            let times: Vec<Option<f64>> = (0..periods).map(time).collect();
+            slow(metric, &counts, &times, self.counts_slow, chosen)
+        });
+        let healthy_hosts = self.healthy_hosts(of, load_balancer, &counts);
+        let hosts_are_missing =
+            healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
+        Series {
+            refused: refused(&own),
+            shared: failed(&shared),
+            shared_refused: refused(&shared),
+            latency: latency.unwrap_or_default(),
+            counts,
+            healthy_hosts,
+            hosts_are_missing,
+        }
     }
-    let errors = errors.unwrap_or(0) + target_errors.unwrap_or(0);
-    // A request is counted when it comes and an error when it is answered, which may be
-    // a period later: no period has more errors than requests.
-    let requests = (chosen.unwrap_or(0) + unserved).max(errors);
-    Some(Counts { requests, errors })
+
+    fn all(
+        &self,
+        load_balancer: &'a str,
+        group: Option<&'a str>,
+        metric: Name<'a>,
+    ) -> Option<&Points> {
+        self.points.get(&Query { load_balancer, group, metric })
+    }
+
+    fn at(
+        &self,
+        load_balancer: &'a str,
+        group: Option<&'a str>,
+        metric: Name<'a>,
+        index: usize,
+    ) -> Option<u64> {
+        let points = self.all(load_balancer, group, metric)?;
+        points.get(index).copied().flatten().map(whole)
+    }
+
+    /// What some groups counted together, or the load balancer; `None` when none did.
+    fn sum(
+        &self,
+        load_balancer: &'a str,
+        counted: &[Option<&'a str>],
+        metric: Name<'a>,
+        index: usize,
+    ) -> Option<u64> {
+        let parts =
+            counted.iter().filter_map(|group| self.at(load_balancer, *group, metric, index));
+        parts.reduce(u64::saturating_add)
+    }
+
+    /// What passed through a load balancer in a period. `with_targets`: with what its targets answered.
+    fn through_all(
+        &self,
+        load_balancer: &'a str,
+        with_targets: bool,
+        index: usize,
+    ) -> Option<InPeriod> {
+        let at = |metric| self.at(load_balancer, None, metric, index);
+        let (chosen, failed) = (at(Name::Requests), at(Name::OwnErrors));
+        let refused = at(Name::OwnRefused).max(at(Name::FixedResponses));
+        chosen.or(failed).or(refused)?;
+        let (failed, refused) = (failed.unwrap_or(0), refused.unwrap_or(0));
+        let unserved = at(Name::Unserved).unwrap_or(0);
+        let requests = chosen.unwrap_or(0) + unserved + refused;
+        let of_targets = |metric| at(metric).filter(|_| with_targets).unwrap_or(0);
+        let failed = failed + of_targets(Name::TargetErrors);
+        Some(InPeriod::of(requests, failed, refused + of_targets(Name::TargetRefused)))
+    }
+
+    /// What passed through some target groups in a period.
+    fn through_groups(
+        &self,
+        load_balancer: &'a str,
+        groups: &[Option<&'a str>],
+        index: usize,
+    ) -> Option<InPeriod> {
+        let sum = |metric| self.sum(load_balancer, groups, metric, index);
+        let (chosen, unconnected) = (sum(Name::Requests), sum(Name::ConnectionErrors));
+        chosen.or(unconnected)?;
+        let failed = unconnected.unwrap_or(0) + sum(Name::TargetErrors).unwrap_or(0);
+        let refused = sum(Name::TargetRefused).unwrap_or(0);
+        Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
+    }
+
+    /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says
+    /// nothing of one without registered targets. Unless requests succeed, which are then served by a group that was made
+    /// anew.
+    fn healthy_hosts(
+        &self,
+        of: &'a Meter,
+        load_balancer: &'a str,
+        counts: &[Option<Counts>],
+    ) -> Option<u32> {
+        let newest = counts.iter().rev().take(FRESH_PERIODS).flatten();
+        let serves = newest.into_iter().any(|counts| counts.errors < counts.requests);
+        let hosts = of.hosts.iter().filter_map(|group| {
+            let points = self.all(load_balancer, Some(group), Name::HealthyHosts)?;
+            let newest = points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point);
+            let was_there = points.iter().any(Option::is_some);
+            newest.map(whole).or_else(|| (was_there && !serves).then_some(0))
+        });
+        let hosts: Vec<u64> = hosts.collect();
+        (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX))
+    }
 }
 
 /// How slow a load balancer's answers were, one entry a period. `chosen`: whether there was a request in a
@@ -482,13 +627,18 @@ fn period_of(at: DateTime, window: Window) -> Option<usize> {
 /// The largest count that is read: up to here every whole number is an f64.
 const COUNT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A count that has been [read](Name::read).
+/// A count as CloudWatch sends it; `None` when it is none.
+pub(super) fn count(value: f64) -> Option<f64> {
+    (0.0..=COUNT_MAX).contains(&value).then(|| value.round())
+}
+
+/// A count that has been [read](count).
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "whole, and 0 to COUNT_MAX"
 )]
-const fn whole(count: f64) -> u64 {
+pub(super) const fn whole(count: f64) -> u64 {
     count as u64
 }
 

@@ -1,8 +1,11 @@
 //! Who counts requests and errors.
 
 pub mod cloudwatch;
+mod own;
 
-use cutover_core::{Failure, Health, Meter, Series, TelemetryLimits, Window};
+use cutover_core::{
+    Failure, Health, Meter, OwnSeries, OwnSignal, Series, Sides, TelemetryLimits, Window,
+};
 
 /// Says what each side's meters counted.
 #[expect(async_fn_in_trait, reason = "the runtime has one thread: no future needs to be Send")]
@@ -23,4 +26,16 @@ pub trait Telemetry {
         window: Window,
         health: &Health,
     ) -> Result<Vec<Series>, Failure>;
+
+    /// What others counted on both sides: one [`OwnSeries`] a signal, in the order asked, each with as many counts as the
+    /// window has periods.
+    ///
+    /// # Errors
+    /// As [`series`](Self::series).
+    async fn own(
+        &self,
+        signals: &[OwnSignal],
+        sides: &Sides,
+        window: Window,
+    ) -> Result<Vec<OwnSeries>, Failure>;
 }

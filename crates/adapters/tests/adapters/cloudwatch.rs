@@ -12,9 +12,10 @@ use aws_sdk_cloudwatch::types::{
 };
 use aws_smithy_types::DateTime;
 use cutover_core::{
-    Backend, Busiest, Counts, Group, Health, Latency, LatencyBy, Meter, Series, Window,
+    Backend, Busiest, Counts, Group, Health, Latency, LatencyBy, Meter, Series, Sides, Window,
 };
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::fake::{Answer, Classes, Fake, client};
 
@@ -105,7 +106,89 @@ async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0
         // 10 of 60 by 502, and 40 more by 503.
         counts(100, 50),
     ];
-    assert_eq!(series, [Series { counts: expected.to_vec(), ..Series::default() }]);
+    assert_eq!(series[0].counts, expected);
+    let refused = expected.map(|of| of.map(|of| Counts { errors: 0, ..of }));
+    assert_eq!(series[0].refused, refused, "4xx that are missing beside requests are 0 as well");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_4xx_of_targets_and_what_is_answered_without_them() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 100.0), (4, 100.0)]),
+        ("app/a/1 HTTPCode_Target_4XX_Count", &[(0, 7.0), (4, 5.0)]),
+        ("app/a/1 HTTPCode_ELB_4XX_Count", &[(0, 3.0), (1, 40.0)]),
+        ("app/a/1 HTTP_Fixed_Response_Count", &[(1, 60.0), (2, 50.0)]),
+        ("app/a/1 targetgroup/g/1 RequestCount", &[(0, 60.0)]),
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_4XX_Count", &[(0, 6.0)]),
+    ]);
+    let of = [balancer("app/a/1", &[]), balancer("app/a/1,targetgroup/g/1", &[])];
+    let series = cloudwatch.series(&of, window(5), &Health::default()).await.expect("told");
+    let expected = [
+        counts(103, 10),
+        // A fixed 404 may be among the 4xx of the load balancer: the larger number.
+        counts(160, 60),
+        // No rule of it leads to a target: all that is known are its fixed responses.
+        counts(50, 50),
+        None,
+        counts(100, 5),
+    ];
+    assert_eq!(series[0].refused, expected);
+    let requests = |of: &Option<Counts>| of.map(|of| of.requests);
+    let failed: Vec<_> = series[0].counts.iter().map(requests).collect();
+    assert_eq!(failed, expected.iter().map(requests).collect::<Vec<_>>(), "the same requests");
+    assert_eq!(series[1].refused, [counts(60, 6), None, None, None, None]);
+    let shared = [counts(103, 3), counts(160, 60), counts(50, 50), None, counts(100, 0)];
+    assert_eq!(series[1].shared_refused, shared);
+    let off = Health { refused_tolerated_odds_ratio: None, ..Health::default() };
+    let series = cloudwatch.series(&of[..1], window(5), &off).await.expect("told");
+    assert_eq!(series[0].counts, [counts(100, 0), counts(100, 0), None, None, counts(100, 0)]);
+}
+
+#[tokio::test]
+async fn counts_of_one_s_own_are_asked_for_both_sides_by_name() {
+    let health = json!({"signals": [{
+        "name": "orders",
+        "requests": {"namespace": "Shop", "metric": "Orders", "dimensions": {"Cluster": "c-{side}"}},
+        "failures": {"namespace": "Shop", "metric": "Failed", "dimensions": {"Cluster": "c-{side}"}},
+    }]});
+    let health = Health::parse(&health).expect("allowed");
+    let cloudwatch = answering(|input| {
+        let results = input.metric_data_queries().iter().map(|query| {
+            let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("a metric");
+            assert_eq!(metric.namespace(), Some("Shop"));
+            let [cluster] = metric.dimensions() else { panic!("one dimension") };
+            let points: &[(i64, f64)] = match (metric.metric_name(), cluster.value()) {
+                (Some("Orders"), Some("c-blue")) => &[(0, 90.0), (1, 80.0)],
+                (Some("Orders"), Some("c-green")) => &[(0, 10.0)],
+                (Some("Failed"), Some("c-green")) => &[(0, 4.0), (2, 3.0)],
+                _ => &[],
+            };
+            result(query.id().expect("always"), points)
+        });
+        let results = Some(results.collect());
+        Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
+    });
+    let sides = Sides { old: "blue".to_owned(), new: "green".to_owned() };
+    let own = cloudwatch.own(&health.signals, &sides, window(3)).await.expect("told");
+    assert_eq!(own[0].old, [counts(90, 0), counts(80, 0), None]);
+    assert_eq!(own[0].new, [counts(10, 4), None, counts(3, 3)]);
+    assert_eq!(cloudwatch.own(&[], &sides, window(3)).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn healthy_hosts_that_are_silent_after_they_were_there_are_none() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 targetgroup/x/1 HealthyHostCount", &[(0, 3.0)]),
+        ("app/b/1 targetgroup/x/1 HealthyHostCount", &[(0, 3.0)]),
+        ("app/b/1 RequestCount", &[(5, 100.0)]),
+        ("app/c/1 targetgroup/x/1 HealthyHostCount", &[(3, 3.0)]),
+        ("app/d/1 RequestCount", &[(0, 3.0)]),
+    ]);
+    let of = ["a", "b", "c", "d"].map(|name| balancer(&format!("app/{name}/1"), &["x/1"]));
+    let series = cloudwatch.series(&of, window(6), &Health::default()).await.expect("told");
+    let hosts: Vec<_> = series.iter().map(|series| series.healthy_hosts).collect();
+    // Of b, requests succeed: its targets are in a group that was made anew. Of d, nothing was ever told.
+    assert_eq!(hosts, [Some(0), None, Some(3), None]);
 }
 
 #[tokio::test]
@@ -129,7 +212,7 @@ async fn a_target_group_has_its_own_failures_and_shares_those_of_its_load_balanc
     assert_eq!(series[1].shared, []);
     let calls: Vec<usize> =
         asked.lock().expect("whole").iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(calls, [7, 1], "what both meters need of the load balancer is asked once");
+    assert_eq!(calls, [11, 1], "what both meters need of the load balancer is asked once");
 }
 
 #[tokio::test]
@@ -148,7 +231,7 @@ async fn who_was_not_served_is_asked_of_load_balancers_with_errors_of_their_own_
     let names: Vec<Vec<String>> =
         asked.iter().map(|call| call.metric_data_queries().iter().map(name).collect()).collect();
     assert_eq!(names.len(), 2);
-    assert_eq!(names[0].len(), 6, "what every check asks");
+    assert_eq!(names[0].len(), 12, "what every check asks");
     assert_eq!(names[1], ["app/b/1 HTTPCode_ELB_503_Count"]);
 }
 
@@ -226,12 +309,18 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
     assert_eq!(
         names,
         [
+            "app/a/1 HTTPCode_ELB_4XX_Count",
             "app/a/1 HTTPCode_ELB_5XX_Count",
+            "app/a/1 HTTPCode_Target_4XX_Count",
             "app/a/1 HTTPCode_Target_5XX_Count",
+            "app/a/1 HTTP_Fixed_Response_Count",
             "app/a/1 RequestCount",
             "app/a/1 targetgroup/x/1 HealthyHostCount",
+            "app/b/1 HTTPCode_ELB_4XX_Count",
             "app/b/1 HTTPCode_ELB_5XX_Count",
+            "app/b/1 HTTPCode_Target_4XX_Count",
             "app/b/1 HTTPCode_Target_5XX_Count",
+            "app/b/1 HTTP_Fixed_Response_Count",
             "app/b/1 RequestCount",
         ]
     );
@@ -254,7 +343,7 @@ async fn a_call_holds_500_queries() {
     assert_eq!(series[249].counts, [counts(9, 0)]);
     let asked = asked.lock().expect("whole");
     let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(sizes, [500, 250]);
+    assert_eq!(sizes, [500, 500, 500]);
 }
 
 #[tokio::test]
@@ -266,7 +355,7 @@ async fn a_call_asks_for_no_more_points_than_a_page_holds() {
     assert_eq!(series[99].counts.last(), Some(&counts(9, 0)));
     let asked = asked.lock().expect("whole");
     let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(sizes, [70, 70, 70, 70, 20]);
+    assert_eq!(sizes, [70, 70, 70, 70, 70, 70, 70, 70, 40]);
 }
 
 /// A policy by which requests over half a second are slow.
@@ -305,7 +394,7 @@ async fn slow_requests_are_counted_and_one_that_is_missing_beside_others_is_0() 
         Some(Latency::Slow(10)),
     ];
     assert_eq!(series[0].latency, expected);
-    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 5), "with those not served");
+    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 8), "with those not served");
 }
 
 #[tokio::test]
@@ -341,7 +430,7 @@ async fn percentiles_are_times_and_one_that_is_missing_is_not_known() {
     let series = cloudwatch.series(&of, window(3), &health).await.expect("told");
     let expected = [None, Some(Latency::Percentile(0.25)), None];
     assert_eq!(series[0].latency, expected, "and none without requests");
-    assert_eq!(asked_of_latency(&asked), (vec!["p95".to_owned()], 4));
+    assert_eq!(asked_of_latency(&asked), (vec!["p95".to_owned()], 7));
 }
 
 #[tokio::test]
@@ -350,7 +439,7 @@ async fn latency_that_is_not_judged_is_not_asked_for() {
     let health = Health { latency_by: LatencyBy::Percentile, ..Health::default() };
     let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &health).await;
     assert_eq!(series.expect("told")[0].latency, []);
-    assert_eq!(asked_of_latency(&asked), (vec![], 3));
+    assert_eq!(asked_of_latency(&asked), (vec![], 6));
 }
 
 #[tokio::test]

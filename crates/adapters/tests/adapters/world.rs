@@ -10,7 +10,8 @@ use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
     Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, Meter, Outlook,
-    Request, RouteId, Series, TelemetryLimits, Validation, Weights, Window,
+    OwnSeries, OwnSignal, Request, RouteId, Series, Sides, TelemetryLimits, Validation, Weights,
+    Window,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -38,6 +39,15 @@ impl Telemetry for Counting {
         let counts = vec![Some(Counts { requests: 9, errors: 0 }); window.periods as usize];
         let series = Series { counts, ..Series::default() };
         Ok(vec![series; meters.len()])
+    }
+
+    async fn own(
+        &self,
+        signals: &[OwnSignal],
+        _: &Sides,
+        _: Window,
+    ) -> Result<Vec<OwnSeries>, Failure> {
+        Ok(vec![OwnSeries::default(); signals.len()])
     }
 }
 

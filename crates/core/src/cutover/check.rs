@@ -6,34 +6,15 @@ use jiff::Timestamp;
 
 use super::decide::Settled;
 use super::{Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
+use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
 use crate::evidence::judge::judge;
 use crate::evidence::verdict::{Verdict, VerdictKind};
-use crate::evidence::{Evidence, Observed, Series, TelemetryLimits, Window};
-use crate::failure::Failure;
+use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
+use crate::meter::Meter;
+use crate::request::health::Health;
+use crate::router::lumps::Lumps;
 use crate::router::{Propagation, Split};
-
-/// What could be read, or why it was out of reach. What refuses is no such thing: it is a failure.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen<T> {
-    /// As it is now.
-    Now(T),
-    /// Nobody answered; it may be read at the next check.
-    OutOfReach(String),
-}
-
-impl<T> Seen<T> {
-    /// Separates what was out of reach from what failed.
-    ///
-    /// # Errors
-    /// The failure, unless it is `Unreachable`.
-    pub fn of(read: Result<T, Failure>) -> Result<Self, Failure> {
-        match read {
-            Ok(now) => Ok(Self::Now(now)),
-            Err(Failure::Unreachable(why)) => Ok(Self::OutOfReach(why)),
-            Err(failure) => Err(failure),
-        }
-    }
-}
+use crate::seen::Seen;
 
 /// What one check saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +24,7 @@ pub struct Checked {
     /// The live splits of the routes.
     pub splits: Seen<Vec<Split>>,
     /// The evidence.
-    pub observed: Seen<Observed>,
+    pub observed: Observed,
 }
 
 impl Cutover {
@@ -56,10 +37,12 @@ impl Cutover {
         }
     }
 
-    /// The periods whose evidence a check at `now` needs.
+    /// The periods whose evidence a check at `now` needs: a few from before the ramp tell whether requests vanish in it.
     #[must_use]
     pub fn evidence_window(&self, limits: TelemetryLimits, now: Timestamp) -> Window {
-        Window::complete(self.first_shift_at.unwrap_or(now), now, &self.health, limits)
+        let before_s = i64::from(BEFORE_PERIODS) * i64::from(self.health.period_s);
+        let since = self.first_shift_at.map_or(now, |first| later(first, -before_s));
+        Window::complete(since, now, &self.health, limits)
     }
 
     /// After a check: settles, judges every active route, and decides what comes next.
@@ -113,31 +96,121 @@ impl Cutover {
         }
     }
 
-    fn judge_routes(&mut self, observed: &Seen<Observed>, settled_at: Option<Timestamp>) {
-        let none = Series::default();
-        let pairs = self.pairs();
+    fn judge_routes(&mut self, observed: &Observed, settled_at: Option<Timestamp>) {
+        let period_s = i64::from(self.health.period_s.max(1));
+        let begin = |at: Timestamp| later(at, -at.as_second().rem_euclid(period_s));
+        let judging = Judging {
+            health: &self.health,
+            meters: &self.meters,
+            observed,
+            alarms: AlarmsSeen::of(&observed.alarms, &self.health.alarms),
+            pairs: self.pairs(),
+            settled_at,
+            ramp_at: self.first_shift_at.map(begin),
+            sent: self.sent(),
+            counted_until: self.counted_until,
+        };
         // Routes that share both meters share their verdict.
         let mut judged: BTreeMap<(usize, usize), Verdict> = BTreeMap::new();
         // A new side that gets nothing yet is not judged: it is held because it cannot serve.
         let judged_routes =
             |route: &&mut Route| route.status == Status::Active && route.last.new > 0;
         for route in self.routes.iter_mut().filter(judged_routes) {
-            let verdict = judged.entry((route.old_meter, route.new_meter)).or_insert_with(|| {
-                let observed = match observed {
-                    Seen::OutOfReach(why) => return Verdict::metrics_broken(why),
-                    Seen::Now(observed) => observed,
-                };
-                let of = |index: usize| observed.series.get(index).unwrap_or(&none);
-                let (old, new) = (of(route.old_meter), of(route.new_meter));
-                let evidence = Evidence::new(observed, old, new, settled_at);
-                let baseline = self.meters.get(route.old_meter);
-                let baseline = baseline.and_then(|lb| lb.baseline.as_ref());
-                judge(&self.health, &evidence, pairs, baseline)
-            });
+            let verdict = judged
+                .entry((route.old_meter, route.new_meter))
+                .or_insert_with(|| judging.verdict(route));
             if verdict.kind == VerdictKind::Regressed {
                 route.must_go_back(&verdict.reason);
             }
             route.verdict = Some(verdict.clone());
         }
+        if let Seen::Now(_) = observed.series {
+            self.counted_until = settled_at.map(|_| observed.window.end());
+        }
+    }
+
+    /// What the router was asked to send in this step.
+    fn sent(&self) -> Option<Sent> {
+        let (shift, lumps) = (self.last_shift?, self.lumps?);
+        Some(Sent {
+            share: f64::from(self.intended()) / 100.0,
+            since: shift.at,
+            lumps,
+            linger_s: shift.linger_s,
+            // Where each request is drawn by itself, what is split is counted by itself as well.
+            is_alone: lumps == Lumps::PerRequest,
+        })
+    }
+}
+
+/// What verdicts are made of, the same for every route.
+struct Judging<'a> {
+    health: &'a Health,
+    meters: &'a [Meter],
+    observed: &'a Observed,
+    alarms: AlarmsSeen,
+    pairs: u32,
+    settled_at: Option<Timestamp>,
+    ramp_at: Option<Timestamp>,
+    sent: Option<Sent>,
+    counted_until: Option<Timestamp>,
+}
+
+impl Judging<'_> {
+    fn verdict(&self, route: &Route) -> Verdict {
+        let known = Evidence {
+            alarms: (!self.health.alarms.is_empty()).then_some(&self.alarms),
+            ..Evidence::default()
+        };
+        let baseline = self.meters.get(route.old_meter);
+        let baseline = baseline.and_then(|meter| meter.baseline.as_ref());
+        let series = match &self.observed.series {
+            Seen::Now(series) => series,
+            // An alarm that rings needs no series.
+            Seen::OutOfReach(_) if !self.alarms.ringing.is_empty() => {
+                return judge(self.health, &known, self.pairs, baseline);
+            }
+            Seen::OutOfReach(why) => {
+                let [old, new] = self.counted(route).unwrap_or_default();
+                return Verdict { old, new, ..Verdict::metrics_broken(why) };
+            }
+        };
+        let none = Series::default();
+        let of = |index: usize| series.get(index).unwrap_or(&none);
+        let (old, new) = (of(route.old_meter), of(route.new_meter));
+        let evidence = Evidence {
+            settled_at: self.settled_at,
+            ramp_at: self.ramp_at,
+            sent: self.sent,
+            alarms: known.alarms,
+            ..Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health)
+        }
+        .without_strays();
+        let before = self.before_the_window(route, &evidence);
+        let evidence = Evidence { before, ..evidence }.marked(self.health);
+        judge(self.health, &evidence, self.pairs, baseline)
+    }
+
+    /// What the last verdict counted of this step.
+    fn counted(&self, route: &Route) -> Option<[Counts; 2]> {
+        let verdict = route.verdict.as_ref().filter(|_| self.counted_until.is_some())?;
+        Some([verdict.old, verdict.new])
+    }
+
+    /// What the step counted before the window, which a long bake is longer than: what the last verdict counted, less what
+    /// of it is in the window still.
+    fn before_the_window(&self, route: &Route, evidence: &Evidence<'_>) -> [Counts; 2] {
+        let (Some(settled_at), Some(until), Some([old, new])) =
+            (self.settled_at, self.counted_until, self.counted(route))
+        else {
+            return Default::default();
+        };
+        if self.observed.window.start <= settled_at {
+            return Default::default();
+        }
+        let again = evidence.periods.iter().filter(|period| period.start < until);
+        again.fold([old, new], |[old, new], period| {
+            [old.less(period.old.unwrap_or_default()), new.less(period.new.unwrap_or_default())]
+        })
     }
 }

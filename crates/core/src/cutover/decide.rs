@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::{Cutover, Held, Phase, Route, SETTLE_S_MAX, Seen, Status, later};
-use crate::evidence::verdict::{Verdict, VerdictKind};
+use super::{Cutover, Held, Phase, Route, SETTLE_S_MAX, Status, later};
+use crate::evidence::verdict::VerdictKind;
 use crate::next::{Action, Next};
 use crate::request::health::OnNoData;
 use crate::request::ramp::history_is_full;
 use crate::router::{RouteId, Split};
+use crate::seen::Seen;
+use crate::words::percent;
 
 /// Whether a step has settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,7 @@ impl Cutover {
                 self.next = Next::new(Action::Shift, 0, &reason);
                 self.step += 1;
                 self.phase = Phase::Shifting;
+                self.counted_until = None;
             }
             Then::Complete(splits) => self.complete(&splits),
         }
@@ -189,7 +192,8 @@ impl Cutover {
                 format!("every step was passed, but {left_behind} route(s) are not there; {why}");
             (Action::Complete, reason)
         } else {
-            (Action::Complete, format!("every step was passed; {}", self.worst_verdict()))
+            let rest = still_on_old(self.old_share());
+            (Action::Complete, format!("every step was passed; {}{rest}", self.worst_verdict()))
         };
         self.next = Next::new(action, 0, &reason);
         self.report = Some(self.report_now(splits));
@@ -205,12 +209,6 @@ impl Cutover {
         self.step + 1 >= self.ramp.steps().len()
     }
 
-    /// Whether the last step must not be passed with this verdict, although the new side is no worse than the old
-    /// one: it fails.
-    fn fails_at_the_end(&self, verdict: &Verdict) -> bool {
-        self.is_last_step() && verdict.failing
-    }
-
     /// Why the step is not passed yet, at the end of its bake.
     fn why_to_hold(&self, splits: &Seen<Vec<Split>>) -> Option<String> {
         let (is_read, why) = match splits {
@@ -221,19 +219,26 @@ impl Cutover {
             let kind = route.verdict.as_ref().map(|verdict| verdict.kind);
             !is_read || !matches!(kind, Some(VerdictKind::Healthy | VerdictKind::Regressed))
         };
-        let fails =
-            |route: &&Route| route.verdict.as_ref().is_some_and(|v| self.fails_at_the_end(v));
-        let unjudged = self.active().filter(unknown).count();
+        let fails = |route: &&Route| route.verdict.as_ref().is_some_and(|v| v.failing);
         let failing = self.active().filter(fails).count();
-        if unjudged > 0 {
+        let unjudged = self.active().filter(unknown).count();
+        let share = self.old_share();
+        let share_max = self.health.old_share_max.filter(|_| self.is_last_step());
+        if failing > 0 {
+            Some(format!("{failing} route(s) are over a limit, whatever excuses it; {why}"))
+        } else if unjudged > 0 {
             Some(format!("{unjudged} route(s) cannot be judged; {why}"))
-        } else if failing > 0 {
-            Some(format!(
-                "{failing} route(s) fail on both sides, which is no end to complete at; {why}"
-            ))
+        } else if share.zip(share_max).is_some_and(|(share, most)| share > most) {
+            Some(format!("old_share_max is {}{}", percent(share_max?), still_on_old(share)))
         } else {
             None
         }
+    }
+
+    /// The share of the requests that the old side gets lately, 0–1: of all routes, the largest.
+    fn old_share(&self) -> Option<f64> {
+        let shares = self.active().filter_map(|route| route.verdict.as_ref()?.old_share);
+        shares.reduce(f64::max)
     }
 
     /// Whether and how a route leaves the ramp that was held for as long as it may be.
@@ -245,9 +250,10 @@ impl Cutover {
             return not_judged(&format!("the live weights cannot be read: {why}"));
         }
         let verdict = route.verdict.as_ref()?;
-        if self.fails_at_the_end(verdict) {
+        if verdict.failing {
             let reason = format!("still failing after {hold_max_s} s: {}", verdict.reason);
-            let old_is_worse = verdict.old.requests >= self.health.requests_min
+            let old_is_worse = self.is_last_step()
+                && verdict.old.requests >= self.health.requests_min
                 && verdict.old.error_rate() > verdict.new.error_rate();
             return Some(if old_is_worse { Leave::Kept(reason) } else { Leave::Back(reason) });
         }
@@ -299,5 +305,13 @@ impl Cutover {
         for route in self.routes.iter_mut().filter(|route| route.status == Status::Active) {
             route.must_go_back(reason);
         }
+    }
+}
+
+/// Words how much the old side still gets: whoever deletes it takes that away. Empty when nothing.
+fn still_on_old(share: Option<f64>) -> String {
+    match share.filter(|share| *share > 0.0) {
+        Some(share) => format!("; the old side still gets {} of the requests", percent(share)),
+        None => String::new(),
     }
 }

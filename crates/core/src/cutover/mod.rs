@@ -26,10 +26,11 @@ use crate::percent::Percent;
 use crate::report::{Report, RouteReport};
 use crate::request::health::Health;
 use crate::request::ramp::{Ramp, Step};
+use crate::router::lumps::Lumps;
 use crate::router::survey::RouterRef;
 use crate::router::{Live, RouteId, Settling, Sides, Split, Weights};
 
-pub use self::check::{Checked, Seen};
+pub use self::check::Checked;
 pub use self::rollback::RollbackDone;
 
 /// Version of the state's JSON.
@@ -63,6 +64,15 @@ pub enum Phase {
         /// Begin of the bake.
         since: Timestamp,
     },
+}
+
+/// The last shift that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastShift {
+    /// When its weights were written.
+    pub at: Timestamp,
+    /// Seconds that requests may linger on their former side.
+    pub linger_s: u32,
 }
 
 /// Since when and why a step cannot be written.
@@ -155,8 +165,9 @@ type Writers = BTreeMap<String, String>;
 ///   [`active`](Self::active), [`log10_limit`](Self::log10_limit).
 ///
 /// ```
+/// use cutover_core::limits::CLOUDWATCH;
 /// use cutover_core::{
-///     Action, Checked, Cutover, Moved, Propagation, Seen, Shifted,
+///     Action, Checked, Cutover, Moved, Observed, Propagation, Seen, Shifted,
 /// };
 ///
 /// # let state = include_str!("../../tests/data/schema-2/shift-weight-first-step.json");
@@ -177,7 +188,12 @@ type Writers = BTreeMap<String, String>;
 /// let checked = Checked {
 ///     propagated: Propagation::Done,
 ///     splits: Seen::OutOfReach("no answer".to_owned()),
-///     observed: Seen::OutOfReach("no answer".to_owned()),
+///     observed: Observed {
+///         window: cutover.evidence_window(CLOUDWATCH, now),
+///         series: Seen::OutOfReach("no answer".to_owned()),
+///         own: vec![],
+///         alarms: Seen::Now(vec![]),
+///     },
 /// };
 /// let cutover = cutover.after_check(&checked, now);
 /// assert_eq!(cutover.next.action, Action::Wait);
@@ -220,6 +236,15 @@ pub struct Cutover {
     pub started_at: Timestamp,
     /// When the first weights were written: evidence begins here.
     pub first_shift_at: Option<Timestamp>,
+    /// The last shift; a state of before there was this has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_shift: Option<LastShift>,
+    /// How the router draws the split; a state of before there was this does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lumps: Option<Lumps>,
+    /// End of the periods that are in the verdicts' counts of this step; `None` before any is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_until: Option<Timestamp>,
     /// Checks made so far: bounds the execution's history.
     pub checks: u32,
     /// Whether each write replaces a [`Fence`](crate::Fence) beside the route. False in a state of before there were fences.
@@ -302,7 +327,9 @@ impl Cutover {
     /// pairs of meters × signals / alpha.
     #[must_use]
     pub fn log10_limit(&self) -> f64 {
-        Test::of(&self.health, self.pairs()).log_limit() / std::f64::consts::LN_10
+        let tests = Test::of(&self.health, &self.health.signals(), self.pairs());
+        let log_limit = tests.first().map_or(f64::INFINITY, Test::log_limit);
+        log_limit / std::f64::consts::LN_10
     }
 
     /// Adds the retries of the task that has just succeeded to the account of the history.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::decide::Decision;
 use super::{
-    Cutover, Held, Phase, REASON_CHARS_MAX, Route, SETTLING_CHECK_S_MAX, SHIFT_S_MAX, Status, later,
+    Cutover, Held, LastShift, Phase, REASON_CHARS_MAX, Route, SETTLING_CHECK_S_MAX, SHIFT_S_MAX,
+    Status, later,
 };
 use crate::limits::TASK_EVENTS;
 use crate::next::Action;
@@ -88,6 +89,7 @@ impl Cutover {
             return self.hold(first, others.len(), now);
         }
         self.first_shift_at = self.first_shift_at.or(Some(now));
+        self.last_shift = Some(LastShift { at: now, linger_s: shifted.linger_s });
         self.held = None;
         let phase = Phase::Settling(Settling {
             receipts: shifted.receipts.clone(),

@@ -11,6 +11,7 @@ use crate::next::Action;
 use crate::request::health::OnNoData;
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Move, Moved, Propagation, Shifted};
+use crate::seen::Seen;
 
 const TTL_S: u32 = 60;
 
@@ -64,6 +65,9 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         ready_timeout_s: 7200,
         started_at: at(0),
         first_shift_at: None,
+        last_shift: None,
+        lumps: Some(Lumps::PerAnswer { resolvers: 10 }),
+        counted_until: None,
         checks: 0,
         fence: true,
         writes: 0,
@@ -155,7 +159,7 @@ impl World {
                 },
             })
             .collect();
-        Observed { window, series, alarms: vec![] }
+        Observed { window, series: Seen::Now(series), own: vec![], alarms: Seen::Now(vec![]) }
     }
 
     /// Obeys `next` once, as the state machine does.
@@ -170,7 +174,7 @@ impl World {
                 let checked = Checked {
                     propagated: Propagation::Done,
                     splits: Seen::Now(self.splits(&cutover)),
-                    observed: Seen::Now(self.observed(&cutover)),
+                    observed: self.observed(&cutover),
                 };
                 cutover.after_check(&checked, at(self.now))
             }
@@ -426,13 +430,77 @@ fn broken_metrics_hold_and_never_advance() {
     while cutover.next.action == Action::Wait {
         now += i64::from(cutover.next.wait_s);
         let splits = Seen::Now(world.splits(&cutover));
-        let observed = Seen::OutOfReach("Unreachable: no answer".to_owned());
+        let series = Seen::OutOfReach("Unreachable: no answer".to_owned());
+        let observed = Observed { series, ..world.observed(&cutover) };
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover = cutover.after_check(&checked, at(now));
     }
     assert_eq!(cutover.next.action, Action::RollBack);
     assert!(cutover.next.reason.contains("no answer"), "{}", cutover.next.reason);
     assert!(now >= 3900);
+}
+
+#[test]
+fn an_alarm_that_rings_is_seen_while_the_series_cannot_be_read() {
+    let mut cutover = accepted(1, two_steps());
+    cutover.health.alarms = vec!["budget".to_owned()];
+    let mut world = World::of(&cutover, &[FINE]);
+    let mut cutover = world.obey(cutover);
+    cutover.phase = Phase::Baking { since: at(0) };
+    world.now = 400;
+    let check = |series: Option<&str>, alarms: Seen<Vec<(String, bool)>>| {
+        let observed = world.observed(&cutover);
+        let series = match series {
+            Some(why) => Seen::OutOfReach(why.to_owned()),
+            None => observed.series,
+        };
+        let observed = Observed { series, alarms, ..observed };
+        let splits = Seen::Now(world.splits(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover.clone().after_check(&checked, at(400))
+    };
+    let rings = |rings| Seen::Now(vec![("budget".to_owned(), rings)]);
+    let back = check(Some("throttled"), rings(true));
+    assert_eq!(back.next.action, Action::RollBack);
+    assert!(back.next.reason.contains("alarm budget is in ALARM"), "{}", back.next.reason);
+    let kind = |checked: Cutover| checked.routes[0].verdict.clone().expect("judged").kind;
+    assert_eq!(kind(check(Some("throttled"), rings(false))), VerdictKind::MetricsBroken);
+    assert_eq!(kind(check(None, rings(false))), VerdictKind::Healthy);
+    assert_eq!(kind(check(None, Seen::Now(vec![]))), VerdictKind::Healthy, "it is gone");
+    let unread = Seen::OutOfReach("throttled".to_owned());
+    assert_eq!(kind(check(None, unread)), VerdictKind::NotEnoughData);
+}
+
+#[test]
+fn what_a_step_counted_before_the_window_is_not_lost() {
+    const THIN: Counts = Counts { requests: 1, errors: 0 };
+    let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 40_000).expect("a ramp");
+    let mut cutover = accepted(1, ramp);
+    cutover.health.requests_min = 400;
+    let mut world = World::of(&cutover, &[THIN]);
+    cutover = world.obey(cutover);
+    while cutover.step == 0 && cutover.next.action == Action::Wait {
+        cutover = world.obey(cutover);
+    }
+    assert_eq!(cutover.next.action, Action::Shift, "{}", cutover.next.reason);
+    assert_eq!(cutover.counted_until, None, "the next step counts for itself");
+    let new = cutover.routes[0].verdict.as_ref().expect("judged").new.requests;
+    assert!((650..=670).contains(&new), "one a minute, each once: {new}");
+}
+
+#[test]
+fn a_cutover_that_completes_tells_what_the_old_side_still_gets_and_may_wait_for_it() {
+    let mut cutover = accepted(1, two_steps());
+    let mut world = World::of(&cutover, &[FINE]);
+    let end = world.run(cutover.clone());
+    assert_eq!(end.next.action, Action::Complete);
+    let said = "; the old side still gets 50 % of the requests";
+    assert!(end.next.reason.ends_with(said), "{}", end.next.reason);
+    cutover.health.old_share_max = Some(0.01);
+    let mut world = World::of(&cutover, &[FINE]);
+    let waited = world.run(cutover);
+    assert_eq!(waited.next.action, Action::Complete, "it waits for hold_max_s at most");
+    assert!(world.now > 3_600, "{}", world.now);
 }
 
 #[test]
@@ -536,7 +604,7 @@ fn a_step_is_not_passed_while_the_live_weights_cannot_be_read() {
     let mut cutover = world.obey(accepted(1, two_steps()));
     while cutover.next.action == Action::Wait {
         world.now += i64::from(cutover.next.wait_s);
-        let observed = Seen::Now(world.observed(&cutover));
+        let observed = world.observed(&cutover);
         let splits = Seen::OutOfReach("no answer".to_owned());
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover = cutover.after_check(&checked, at(world.now));
@@ -564,8 +632,7 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
     let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
     let mut cutover = world.obey(accepted(1, two_steps()));
     let check = |cutover: Cutover, world: &World, propagated, now| {
-        let (splits, observed) =
-            (Seen::Now(world.splits(&cutover)), Seen::Now(world.observed(&cutover)));
+        let (splits, observed) = (Seen::Now(world.splits(&cutover)), world.observed(&cutover));
         cutover.after_check(&Checked { propagated, splits, observed }, at(now))
     };
     assert_eq!(cutover.unsettled_receipts(), ["C1"]);
@@ -595,8 +662,7 @@ fn the_bake_begins_when_the_change_is_in_sync_and_the_ttl_is_over() {
 fn a_change_that_never_gets_in_sync_goes_back() {
     let mut world = World::of(&accepted(1, two_steps()), &[FINE]);
     let cutover = world.obey(accepted(1, two_steps()));
-    let (splits, observed) =
-        (Seen::Now(world.splits(&cutover)), Seen::Now(world.observed(&cutover)));
+    let (splits, observed) = (Seen::Now(world.splits(&cutover)), world.observed(&cutover));
     let checked = Checked { propagated: Propagation::Pending, splits, observed };
     let cutover = cutover.after_check(&checked, at(SETTLE_S_MAX + 1));
     assert_eq!(cutover.next.action, Action::RollBack);
@@ -644,9 +710,17 @@ fn retries_and_roll_backs_fill_the_history_as_checks_do() {
 fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     let mut cutover =
         accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
-    let day = Baseline { stretches: 1440, worst_rate: 0.001_23, wander: 0.123, bursts: 0.0123 };
+    let day = Baseline {
+        stretches: 1440,
+        worst_rate: 0.001_23,
+        wander: 0.123,
+        bursts: 0.0123,
+        usual_rate: 0.001_23,
+        excess: 0.0123,
+    };
+    // Of so many meters no day of refused requests is read.
     for lb in cutover.meters.iter_mut().step_by(2) {
-        lb.baseline = Some(Baselines { hosts: 1000, errors: day, slow: Some(day) });
+        lb.baseline = Some(Baselines { hosts: 1000, errors: day, refused: None, slow: Some(day) });
     }
     for (index, route) in cutover.routes.iter_mut().enumerate() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
@@ -660,6 +734,8 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
             new: counts,
             log10_e: Some(-888.888),
             failing: true,
+            signals: Vec::new(),
+            old_share: None,
             reason: "not kept".repeat(100),
         });
         route.say(&"why it failed ".repeat(100));
@@ -735,7 +811,7 @@ fn a_route_that_changed_in_more_than_its_weight_is_drift() {
         let route = cutover.routes[0].name.clone();
         let splits =
             Seen::Now(vec![Split { route, live: Live::At(live), whole: Some(live), shapes }]);
-        let observed = Seen::Now(world.observed(cutover));
+        let observed = world.observed(cutover);
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover.clone().after_check(&checked, at(60))
     };
@@ -760,7 +836,7 @@ fn a_route_that_changed_in_more_than_its_weight_is_drift() {
     let halved = |whole| {
         let (route, live) = (cutover.routes[0].name.clone(), Live::Unclear("half".to_owned()));
         let splits = Seen::Now(vec![Split { route, live, whole, shapes: vec![7] }]);
-        let observed = Seen::Now(world.observed(&cutover));
+        let observed = world.observed(&cutover);
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         cutover.clone().after_check(&checked, at(60)).routes[0].status
     };
@@ -808,6 +884,8 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
         new: Counts { requests: 1000, errors: new },
         log10_e: Some(0.0),
         failing: true,
+        signals: Vec::new(),
+        old_share: None,
         reason: "both fail".to_owned(),
     };
     let decided = |cutover: &Cutover, now| {
@@ -824,14 +902,16 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
         cutover.routes[0].verdict = Some(verdict.clone());
         let held = decided(&cutover, at(300)).next;
         assert_eq!(held.action, Action::Wait, "{}", held.reason);
-        assert!(held.reason.contains("fail on both sides"), "{}", held.reason);
+        assert!(held.reason.contains("are over a limit"), "{}", held.reason);
         let ended = decided(&cutover, at(300 + 3600));
         assert_eq!(ended.routes[0].status, status, "{:?}", ended.routes[0].reason);
-        // At any step but the last it goes on.
+        // At any other step it is held as well, and goes back where most of the traffic is.
         cutover = at_the_end.clone();
         cutover.step = 0;
         cutover.routes[0].verdict = Some(verdict);
-        assert_eq!(decided(&cutover, at(300)).next.action, Action::Shift);
+        assert_eq!(decided(&cutover, at(300)).next.action, Action::Wait);
+        let ended = decided(&cutover, at(300 + 3600));
+        assert_eq!(ended.routes[0].status, Status::RollingBack);
     }
 }
 
@@ -839,6 +919,7 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
 fn e_must_reach_more_the_more_is_tested() {
     let limit = |cutover: &Cutover| cutover.log10_limit();
     let mut cutover = accepted(10, two_steps());
+    cutover.health.refused_tolerated_odds_ratio = None;
     assert!((limit(&cutover) - 3.0).abs() < 1e-9, "10 pairs / 0.01");
     for route in &mut cutover.routes {
         (route.old_meter, route.new_meter) = (0, 1);
@@ -846,6 +927,8 @@ fn e_must_reach_more_the_more_is_tested() {
     assert!((limit(&cutover) - 2.0).abs() < 1e-9, "one pair behind all routes");
     cutover.health.latency_target_s = Some(0.5);
     assert!((limit(&cutover) - 200_f64.log10()).abs() < 1e-9, "two signals");
+    cutover.health.refused_tolerated_odds_ratio = Some(10.0);
+    assert!((limit(&cutover) - 300_f64.log10()).abs() < 1e-9, "three signals");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Counts, Latency, Series};
+use crate::evidence::signal::{Signal, SignalKind};
+use crate::evidence::stretches::{Excess, SHOWN};
+use crate::evidence::{Counts, Series};
 use crate::request::health::Health;
 
 /// Periods before the ramp that are looked at: a day of minutes, so that what happens once a day is
@@ -29,9 +31,10 @@ const PAIRS_TRIMMED: f64 = 0.1;
 const TRIMMED_CHI_SQUARE: f64 = 0.623;
 
 /// How one side's requests went over a long time: in the worst stretch, and how much the rate moves from
-/// one minute to the next. In JSON `[stretches, worst_rate, wander, bursts]`: 250 of them travel with the state.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "(u32, f64, f64, f64)", into = "(u32, f64, f64, f64)")]
+/// one minute to the next. In JSON `[stretches, worst_rate, wander, bursts, usual_rate, excess]`: 250 of them travel with
+/// the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "BaselineJson", into = "(u32, f64, f64, f64, f64, f64)")]
 pub struct Baseline {
     /// Stretches that were seen: periods, or several of them where one has too few requests.
     pub stretches: u32,
@@ -42,27 +45,55 @@ pub struct Baseline {
     pub wander: f64,
     /// The part of the stretches that differ from their neighbours by more than chance and wander, 0–1.
     pub bursts: f64,
+    /// The rate of all of them together, 0–1.
+    pub usual_rate: f64,
+    /// The most that gathered at once beyond the signal's limit, in stretches of nothing but failures.
+    pub excess: f64,
 }
 
-impl From<(u32, f64, f64, f64)> for Baseline {
-    fn from((stretches, worst_rate, wander, bursts): (u32, f64, f64, f64)) -> Self {
-        Self { stretches, worst_rate, wander, bursts }
+/// [`Baseline`] as this version writes it, and as the ones before did.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum BaselineJson {
+    Six(u32, f64, f64, f64, f64, f64),
+    Four(u32, f64, f64, f64),
+}
+
+impl From<BaselineJson> for Baseline {
+    fn from(json: BaselineJson) -> Self {
+        match json {
+            BaselineJson::Six(stretches, worst_rate, wander, bursts, usual_rate, excess) => {
+                Self { stretches, worst_rate, wander, bursts, usual_rate, excess }
+            }
+            // The limit followed the worst rate then.
+            BaselineJson::Four(stretches, worst_rate, wander, bursts) => Self {
+                stretches,
+                worst_rate,
+                wander,
+                bursts,
+                usual_rate: worst_rate.min(0.5),
+                excess: 0.0,
+            },
+        }
     }
 }
 
-impl From<Baseline> for (u32, f64, f64, f64) {
-    fn from(baseline: Baseline) -> Self {
-        (baseline.stretches, baseline.worst_rate, baseline.wander, baseline.bursts)
+impl From<Baseline> for (u32, f64, f64, f64, f64, f64) {
+    fn from(of: Baseline) -> Self {
+        (of.stretches, of.worst_rate, of.wander, of.bursts, of.usual_rate, of.excess)
     }
 }
 
 /// What the old side did before the ramp, signal by signal.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Baselines {
     /// Healthy hosts at the start.
     pub hosts: u32,
     /// Failed requests.
     pub errors: Baseline,
+    /// Refused ones, where they are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Baseline>,
     /// Slow ones, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<Baseline>,
@@ -72,21 +103,55 @@ impl Baselines {
     /// Reads what a meter counted, the newest period last.
     #[must_use]
     pub fn of(series: &Series, hosts: u32, health: &Health) -> Self {
-        let slow = series.counts.iter().zip(&series.latency).map(|(counts, latency)| {
-            let Some(Latency::Slow(slow)) = *latency else { return None };
-            counts.map(|counts| Counts { errors: slow, ..counts })
-        });
-        let errors = Baseline::of(series.counts.iter().copied(), health.requests_min);
-        let slow = health.counts_slow().then(|| Baseline::of(slow, health.requests_min));
-        Self { hosts, errors, slow }
+        let mut of = Self { hosts, ..Self::default() };
+        for signal in health.signals() {
+            let periods = series.counts_of(&signal.kind);
+            let baseline = Baseline::of(periods, health.requests_min, |usual_rate| {
+                health.limit(&signal, usual_rate)
+            });
+            // What was not asked for is not known.
+            let is_known = !series.refused.is_empty();
+            match signal.kind {
+                SignalKind::Failed => of.errors = baseline,
+                SignalKind::Refused if !is_known => {}
+                SignalKind::Refused => of.refused = Some(baseline),
+                SignalKind::Slow { .. } => of.slow = Some(baseline),
+                // Nobody has looked at the day of what others count.
+                SignalKind::Own { .. } => {}
+            }
+        }
+        of
+    }
+
+    /// That of one signal.
+    #[must_use]
+    pub const fn of_signal(&self, signal: &Signal) -> Option<&Baseline> {
+        match signal.kind {
+            SignalKind::Failed => Some(&self.errors),
+            SignalKind::Refused => self.refused.as_ref(),
+            SignalKind::Slow { .. } => self.slow.as_ref(),
+            SignalKind::Own { .. } => None,
+        }
+    }
+
+    /// Whether it is long enough to tell the bursts of every signal from something new.
+    #[must_use]
+    pub fn knows_bursts(&self) -> bool {
+        let all = [Some(&self.errors), self.refused.as_ref(), self.slow.as_ref()];
+        all.into_iter().flatten().all(Baseline::knows_bursts)
     }
 }
 
 impl Baseline {
     /// What was counted in period after period, oldest first; `None` where nothing was. Periods of
-    /// fewer than `requests_min` requests are added up until they have as many.
+    /// fewer than `requests_min` requests are added up until they have as many. `limit`: that of the signal, by the
+    /// rate of all of them.
     #[must_use]
-    pub fn of(periods: impl IntoIterator<Item = Option<Counts>>, requests_min: u64) -> Self {
+    pub fn of(
+        periods: impl IntoIterator<Item = Option<Counts>>,
+        requests_min: u64,
+        limit: impl Fn(f64) -> f64,
+    ) -> Self {
         let mut stretches = Vec::new();
         let mut stretch = Counts::default();
         for counts in periods.into_iter().flatten() {
@@ -97,11 +162,19 @@ impl Baseline {
             }
         }
         let Steadiness { wander, bursts } = Steadiness::of(&stretches);
+        let total: Counts = stretches.iter().copied().sum();
+        let usual_rate = rounded(total.error_rate().unwrap_or_default());
+        let (limit, mut excess) = (limit(usual_rate), Excess::default());
+        for stretch in &stretches {
+            excess.add(*stretch, limit);
+        }
         Self {
             stretches: u32::try_from(stretches.len()).unwrap_or(u32::MAX),
             worst_rate: rounded(worst_rate(&stretches)),
             wander: rounded(wander),
             bursts: rounded(bursts),
+            usual_rate,
+            excess: rounded(excess.most()),
         }
     }
 
@@ -131,11 +204,9 @@ fn exponent(value: f64) -> i32 {
 /// all of them show together, and one error a stretch: less cannot be told.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn worst_rate(stretches: &[Counts]) -> f64 {
-    /// The 95th percentile of the normal law.
-    const Z: f64 = 1.645;
     let total: Counts = stretches.iter().copied().sum();
     let one_error = stretches.len() as f64 / (total.requests as f64).max(1.0);
-    let shown = stretches.iter().map(|counts| counts.rate_interval(Z).0).fold(0.0, f64::max);
+    let shown = stretches.iter().map(|counts| counts.rate_interval(SHOWN).0).fold(0.0, f64::max);
     shown.max(total.error_rate().unwrap_or_default()).max(one_error).min(1.0)
 }
 
@@ -212,7 +283,7 @@ mod tests {
     /// A day of minutes with 1,000 requests each, and these errors.
     fn day(errors: impl Fn(u64) -> u64) -> Baseline {
         let minute = |minute| Some(Counts { requests: 1000, errors: errors(minute) });
-        Baseline::of((0..1440).map(minute), 100)
+        Baseline::of((0..1440).map(minute), 100, |_| 0.05)
     }
 
     /// A number from 0 to 999 that looks like chance.
@@ -253,17 +324,32 @@ mod tests {
     #[test]
     fn thin_periods_are_added_up_and_no_error_is_not_told_from_one() {
         let thin = [Some(Counts { requests: 30, errors: 0 }), None, None];
-        let baseline = Baseline::of(thin.repeat(400), 100);
+        let baseline = Baseline::of(thin.repeat(400), 100, |_| 0.05);
         assert_eq!((baseline.stretches, baseline.knows_bursts()), (100, false));
         assert!((1.0 / 121.0..0.01).contains(&baseline.worst_rate), "{baseline:?}");
-        let none = Baseline::of([], 100);
-        assert_eq!(none, Baseline { stretches: 0, worst_rate: 0.0, wander: 0.0, bursts: 0.0 });
+        let none = Baseline::of([], 100, |_| 0.05);
+        assert_eq!(none, Baseline::default());
     }
 
     #[test]
-    fn it_travels_as_four_numbers_of_three_digits() {
+    fn what_gathers_beyond_the_limit_is_as_large_as_it_is_long() {
+        let excess = |errors: fn(u64) -> u64| day(errors).excess;
+        assert!(excess(|_| 50) < 1e-9, "the limit itself is allowed");
+        assert!((excess(|minute| if minute == 700 { 1000 } else { 1 }) - 0.95).abs() < 0.01);
+        let five = excess(|minute| if (700..705).contains(&minute) { 550 } else { 1 });
+        assert!((five - 2.4).abs() < 0.05, "five minutes of 50 % beyond it, less chance: {five}");
+    }
+
+    #[test]
+    fn what_was_written_before_is_read_with_a_limit_as_it_was() {
+        let read: Baseline = serde_json::from_str("[1440,0.9,0.1,0.01]").expect("four numbers");
+        assert_eq!((read.stretches, read.usual_rate, read.excess), (1440, 0.5, 0.0));
+    }
+
+    #[test]
+    fn it_travels_as_six_numbers_of_three_digits() {
         let json = serde_json::to_string(&day(|minute| 10 + minute % 21)).expect("JSON");
-        assert!(json.len() < 40, "{json}");
+        assert!(json.len() < 50, "{json}");
         let back: Baseline = serde_json::from_str(&json).expect("a baseline");
         assert_eq!(serde_json::to_string(&back).expect("JSON"), json);
     }

@@ -32,6 +32,7 @@
 use crate::evidence::Counts;
 use crate::evidence::baseline::Baseline;
 use crate::evidence::hypergeometric::Table;
+use crate::evidence::signal::Signal;
 use crate::request::health::Health;
 
 /// Odds ratios that are bet on.
@@ -72,15 +73,18 @@ pub struct Test {
 }
 
 impl Test {
-    /// Of one signal of one route of a cutover. `routes`: those that are counted apart; with their signals
-    /// they share alpha.
+    /// The tests of one route of a cutover, one a signal. `routes`: those that are counted apart; with their
+    /// signals they share alpha.
     #[must_use]
-    pub fn of(health: &Health, routes: u32) -> Self {
-        Self {
+    pub fn of(health: &Health, signals: &[Signal], routes: u32) -> Vec<Self> {
+        let number = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+        let tests = routes.max(1).saturating_mul(number);
+        let of = |signal: &Signal| Self {
             alpha: health.alpha,
-            tests: routes.max(1).saturating_mul(health.signals()),
-            tolerated_odds_ratio: health.tolerated_odds_ratio,
-        }
+            tests,
+            tolerated_odds_ratio: signal.tolerated_odds_ratio,
+        };
+        signals.iter().map(of).collect()
     }
 
     /// ln of what e must reach: tests / alpha.
@@ -208,16 +212,36 @@ impl EProcess {
 
     /// Sees one more period.
     pub fn see(&mut self, old: Counts, new: Counts) {
+        self.see_beside(old, new, None, false);
+    }
+
+    /// Sees one more period, of which more is known. `usual_rate`: the new side must have more than the tolerated
+    /// multiple of this rate as well, 0–1: a bet that pays the lesser of two fair ones is no better than fair.
+    /// `needs_another`: this period must not decide alone.
+    pub(super) fn see_beside(
+        &mut self,
+        old: Counts,
+        new: Counts,
+        usual_rate: Option<f64>,
+        needs_another: bool,
+    ) {
         if new.requests == 0 {
             return;
         }
         let table = Table::of(old, new);
         let tolerated = self.test.tolerated_odds_ratio;
-        let log_e = table.log_e(&self.ratios.map(|ratio| ratio * tolerated), tolerated);
+        let mut log_e = table.log_e(&self.ratios.map(|ratio| ratio * tolerated), tolerated);
+        if let Some(usual_rate) = usual_rate {
+            let beside = log_e_beyond(odds(usual_rate) * tolerated, &self.ratios, new);
+            for (log_e, beside) in log_e.iter_mut().zip(beside) {
+                *log_e = log_e.min(beside);
+            }
+        }
         let log_compared = (old.requests > 0).then(|| self.log_bet(&log_e));
         let log_alone = self.alone.as_ref().map(|alone| {
-            let log_e = alone.log_e(&self.ratios, tolerated, new);
-            self.log_bet(&log_e).min(log_compared.unwrap_or(f64::INFINITY))
+            let log_e = log_e_beyond(alone.worst_odds * tolerated, &self.ratios, new);
+            let most = if needs_another { self.log_cap } else { f64::INFINITY };
+            self.log_bet(&log_e).min(log_compared.unwrap_or(f64::INFINITY)).min(most)
         });
         if let (Some(alone), Some(log_e)) = (&mut self.alone, log_alone) {
             alone.log_capital = log_add(alone.log_capital, alone.stake.next()) + log_e;
@@ -330,15 +354,12 @@ impl EProcess {
     }
 }
 
-impl Alone {
-    /// The bet, for each ratio, that the odds of failing are beyond the tolerated multiple of the worst.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    fn log_e(&self, ratios: &[f64; RATIOS], tolerated: f64, new: Counts) -> [f64; RATIOS] {
-        let (n, x) = (new.requests as f64, new.errors.min(new.requests) as f64);
-        let odds = self.worst_odds * tolerated;
-        // Of two binomial laws whose odds differ by the ratio.
-        ratios.map(|ratio| x * ratio.ln() - n * ((ratio - 1.0) * odds / (1.0 + odds)).ln_1p())
-    }
+/// The bet, for each ratio, that the new side's odds are beyond these.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn log_e_beyond(odds: f64, ratios: &[f64; RATIOS], new: Counts) -> [f64; RATIOS] {
+    let (n, x) = (new.requests as f64, new.errors.min(new.requests) as f64);
+    // Of two binomial laws whose odds differ by the ratio.
+    ratios.map(|ratio| x * ratio.ln() - n * ((ratio - 1.0) * odds / (1.0 + odds)).ln_1p())
 }
 
 /// The variance of the logarithm of a gamma-distributed factor with this squared coefficient of variation,
@@ -381,7 +402,7 @@ mod tests {
 
     /// A day in which a side of a steady service has 1,000 requests a minute, of which one fails.
     fn steady() -> Baseline {
-        Baseline::of(vec![Some(counts(1000, 1)); 1440], 100)
+        Baseline::of(vec![Some(counts(1000, 1)); 1440], 100, |_| 0.05)
     }
 
     /// The period in which an e-process goes over its limit, counted from 1.
@@ -487,6 +508,21 @@ mod tests {
             set += stake.next().exp();
             assert!((set + stake.left() - 1.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn what_is_usual_and_what_needs_another_period_bound_a_bet() {
+        let gained = |usual_rate, needs_another| {
+            let mut e = EProcess::new(TEST, Some(&steady()));
+            e.see_beside(counts(9000, 9), counts(1000, 500), usual_rate, needs_another);
+            e
+        };
+        assert!(gained(None, false).is_over() && gained(Some(0.01), false).is_over());
+        assert!(gained(Some(0.5), false).log_e() < 0.0, "half of them are usual");
+        let mut twice = gained(None, true);
+        assert!(!twice.is_over());
+        twice.see_beside(counts(9000, 9), counts(1000, 500), None, true);
+        assert!(twice.is_over());
     }
 
     proptest! {

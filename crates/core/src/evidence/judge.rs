@@ -2,24 +2,30 @@
 
 use std::collections::VecDeque;
 
-use crate::evidence::baseline::Baselines;
+use jiff::Timestamp;
+
+use crate::evidence::arrival::{Arrival, Missing};
+use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::e_process::{EProcess, Test};
-use crate::evidence::verdict::{Verdict, VerdictKind};
-use crate::evidence::{Counts, Evidence, Latency, Period};
+use crate::evidence::signal::{Signal, SignalKind};
+use crate::evidence::stretches::{OVER, Stretch, Stretches, is_beyond, keep};
+use crate::evidence::verdict::{SignalSeen, Verdict, VerdictKind};
+use crate::evidence::{Counts, Evidence, Pair, Period};
 use crate::request::health::Health;
 
-/// Stretches that the hard limit on errors looks at, and how many of them must be over it: one bad
-/// period alone never goes back by it. The same of periods for percentiles.
-const LOOKED_AT: usize = 3;
-pub(super) const OVER: usize = 2;
-/// Standard deviations of chance by which stretches must together be over the limit.
-const CHANCE: f64 = 2.0;
 /// A percentile of the new side is slower when it is over the target and over this multiple of the old
 /// side's.
 const PERCENTILE_RATIO: f64 = 1.5;
-/// The hard limit follows the old side's worst stretch before the ramp up to here: an outage of yesterday
-/// must not take the limit away.
-const RAISED_LIMIT_MAX: f64 = 0.5;
+/// A new side that warms up is found by one period all the same when this part of its requests is bad.
+const CATASTROPHE: f64 = 0.5;
+/// Periods after a step has settled in which a fault of both sides may come from the move.
+const OF_THE_MOVE_PERIODS: i64 = 5;
+/// What was seen lately is the last tenth of the step, …
+const LATELY_PART: usize = 10;
+/// … but this many periods at least.
+const LATELY_PERIODS_MIN: usize = 5;
+/// In it must be this part of `requests_min`: half of what an even flow of them has there.
+const LATELY_REQUESTS_PART: u64 = 20;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -27,62 +33,85 @@ const LOG10_E_MAX: f64 = 999.0;
 ///
 /// Against the new side speak:
 /// - a named alarm in ALARM, or no healthy target;
-/// - the [e-process](crate::EProcess) of failed requests, or of slow ones, at its limit;
-/// - an error rate over `error_rate_max` in two of the last three complete periods of at least
+/// - the [e-process](crate::EProcess) of a [signal](Signal) at its limit;
+/// - a signal's rate over its limit in two of the last three complete periods of at least
 ///   `requests_min` requests on the new side, together by more than chance, while the old side is not
 ///   over it. Periods with fewer
 ///   requests are added up until they have as many, so that a side that fails a little traffic is
-///   found as well. The old side excuses the new one only with as many requests, or with a worse
-///   stretch [before the ramp](crate::Baseline);
-/// - failures that can be put down to neither side, over `error_rate_max` of the requests that both share, in two of
-///   the last three such stretches: a limit for both sides together;
+///   found as well. The old side excuses the new one only with comparable requests, and what it did
+///   [before the ramp](crate::Baseline) only as much for as long;
+/// - both sides over that limit since a step of the ramp, as they were not in the day before: the move may be the cause;
+/// - failures that can be put down to neither side, over the limit of the requests that both share, in two of
+///   the last three such stretches;
 /// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
-///   old side's in two of the last three such periods.
+///   old side's in two of the last three such periods;
+/// - requests that [vanish](Missing::Vanished) on their way to it.
 ///
-/// Otherwise it tells whether there was enough to see since the step has settled. A step that is over
-/// the limit as a whole is not passed, even if only one period is.
+/// Otherwise it tells whether there was enough to see since the step has settled, and lately. A step at which the new side
+/// is over the limit is not passed, whatever excuses it.
 #[derive(Clone, Debug)]
 pub struct Judge<'a> {
     pub(super) health: &'a Health,
     pub(super) baseline: Option<&'a Baselines>,
-    pub(super) errors: EProcess,
-    pub(super) slow: Option<EProcess>,
-    /// The stretch that is being filled, old and new, and those that were filled last.
-    stretch: (Counts, Counts),
-    pub(super) stretches: VecDeque<(Counts, Counts)>,
-    /// The newest percentiles, old and new, in seconds.
-    pub(super) percentiles: VecDeque<(f64, f64)>,
-    /// The same of the requests that both sides share.
-    shared_stretch: Counts,
-    pub(super) shared_stretches: VecDeque<Counts>,
-    /// What was counted since the step has settled.
-    pub(super) shared: Counts,
-    pub(super) old: Counts,
-    pub(super) new: Counts,
-    /// All requests of the old and of the new side.
-    pub(super) seen: (Counts, Counts),
+    /// The signals, failed requests first.
+    pub(super) tested: Vec<Tested<'a>>,
+    pub(super) percentiles: Percentiles,
+    /// What fails, and what is refused, on no known side.
+    pub(super) shared: [Shared; 2],
+    /// Requests of the old and of the new side in each period since the step has settled.
+    requests: Vec<[u64; 2]>,
     pub(super) periods: u32,
     /// The period in which the new side got most requests, old and new.
     pub(super) busiest: (u64, u64),
 }
 
+/// A signal under test.
+#[derive(Clone, Debug)]
+pub(super) struct Tested<'a> {
+    pub(super) signal: Signal,
+    pub(super) baseline: Option<&'a Baseline>,
+    pub(super) process: EProcess,
+    pub(super) stretches: Stretches,
+    /// What both sides counted since the step has settled.
+    pub(super) of_step: [Counts; 2],
+    /// And since the ramp began.
+    pub(super) seen: [Counts; 2],
+}
+
+/// The newest percentiles, old and new, in seconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Percentiles {
+    pub(super) latest: VecDeque<(f64, f64)>,
+    /// The highest of the old side.
+    old_max: f64,
+    /// Requests of thin periods, and their percentiles times them.
+    filling: (f64, f64, f64),
+}
+
+/// Requests that both sides share, and the bad ones among them that can be put down to neither.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) signal: Signal,
+    pub(super) stretches: Stretches,
+    /// What was counted since the step has settled.
+    pub(super) of_step: Counts,
+}
+
 /// What speaks against the new side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Regression {
-    /// The e-process of failed requests.
-    Errors,
-    /// The e-process of slow requests.
-    Slow,
-    /// The hard limit of the error rate.
-    Limit,
-    /// The same limit of the failures that can be put down to neither side.
-    SharedLimit,
+    /// The e-process of a signal, by its place in [`Health::signals`].
+    Tested(usize),
+    /// The limit of a signal.
+    Limit(usize),
+    /// The limit of failed requests that can be put down to neither side.
+    SharedLimit(usize),
     /// The percentiles.
     Percentile,
 }
 
 /// What decides about the new side.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ground {
     /// A named alarm rings.
     Alarm,
@@ -90,21 +119,139 @@ pub(super) enum Ground {
     NoHealthyTarget,
     /// What was counted speaks against it.
     Regression(Regression),
+    /// Both sides have been over the limit of a signal since the move.
+    BothSinceTheMove(usize, Stretch),
+    /// Requests are missing.
+    Missing(Arrival),
     /// It had too few requests since the step has settled.
     TooFewRequests,
+    /// It had enough, but hardly any lately: requests, and periods.
+    NotLately(u64, usize),
+    /// The latest stretch is over the limit, but something excuses it.
+    OverTheLimit(usize),
     /// It is over the limit of errors, but too seldom or by no more than chance.
     OverTheLimitInDoubt,
+    /// Nothing speaks against it, but nobody knows whether the alarms ring.
+    AlarmsUnread,
     /// Nothing speaks against it.
     Nothing,
 }
 
 impl Ground {
-    const fn kind(self) -> VerdictKind {
+    const fn kind(&self) -> VerdictKind {
         match self {
-            Self::Alarm | Self::NoHealthyTarget | Self::Regression(_) => VerdictKind::Regressed,
-            Self::TooFewRequests | Self::OverTheLimitInDoubt => VerdictKind::NotEnoughData,
+            Self::Alarm
+            | Self::NoHealthyTarget
+            | Self::Regression(_)
+            | Self::BothSinceTheMove(..)
+            | Self::Missing(Arrival { missing: Missing::Vanished, .. }) => VerdictKind::Regressed,
+            Self::Missing(_)
+            | Self::TooFewRequests
+            | Self::NotLately(..)
+            | Self::OverTheLimit(_)
+            | Self::OverTheLimitInDoubt
+            | Self::AlarmsUnread => VerdictKind::NotEnoughData,
             Self::Nothing => VerdictKind::Healthy,
         }
+    }
+}
+
+impl<'a> Tested<'a> {
+    fn new(health: &Health, signal: Signal, test: Test, baselines: Option<&'a Baselines>) -> Self {
+        let baseline = baselines.and_then(|baselines| baselines.of_signal(&signal));
+        let limit = health.limit(&signal, baseline.map_or(0.0, |baseline| baseline.usual_rate));
+        Self {
+            process: EProcess::new(test, baseline),
+            stretches: Stretches::new(health.requests_min, limit),
+            of_step: Default::default(),
+            seen: Default::default(),
+            signal,
+            baseline,
+        }
+    }
+
+    /// Sees one more period. `is_known`: whether the old side's count is known, if it had requests.
+    fn see(&mut self, counted: Pair, is_known: bool, period: &Period, of_step: bool) {
+        let (old, new) = (counted.old.unwrap_or_default(), counted.new.unwrap_or_default());
+        let add = |to: &mut [Counts; 2]| *to = [to[0] + old, to[1] + new];
+        if of_step {
+            add(&mut self.of_step);
+        }
+        add(&mut self.seen);
+        if new.requests == 0 {
+            return;
+        }
+        if is_known {
+            let is_catastrophe = new.error_rate() >= Some(CATASTROPHE);
+            let needs_another = period.is_warming && !is_catastrophe;
+            self.process.see_beside(old, new, self.usual_rate(), needs_another);
+        }
+        let Period { start, is_full, .. } = *period;
+        self.stretches.add(Stretch { start, old, new, is_full });
+    }
+
+    /// The rate that the tolerated multiple is of, beside the old side's of the same period: for refused requests, that
+    /// of the day, or of both sides since the ramp began.
+    fn usual_rate(&self) -> Option<f64> {
+        let of_ramp = || (self.seen[0] + self.seen[1]).error_rate();
+        match self.signal.kind {
+            SignalKind::Refused => {
+                let day = self.baseline.filter(|day| day.stretches > 0);
+                day.map(|day| day.usual_rate).or_else(of_ramp)
+            }
+            SignalKind::Failed | SignalKind::Slow { .. } | SignalKind::Own { .. } => None,
+        }
+    }
+
+    /// What may gather beyond the limit on the new side, because it did on the old one in the day before: the tolerated
+    /// multiple, as of everything.
+    pub(super) fn excess(&self) -> f64 {
+        let day = self.baseline.map_or(0.0, |baseline| baseline.excess);
+        day * self.signal.tolerated_odds_ratio
+    }
+
+    /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
+    /// is one, what was counted since the step has settled.
+    fn is_failing(&self) -> bool {
+        let newest = self.stretches.newest().map_or(self.of_step[1], |stretch| stretch.new);
+        is_beyond(self.stretches.limit(), newest)
+    }
+}
+
+impl Percentiles {
+    /// Sees one more period: those with few requests are put together, weighed by them.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn see(&mut self, [old_s, new_s]: [Option<f64>; 2], requests: [u64; 2], requests_min: u64) {
+        self.old_max = self.old_max.max(old_s.unwrap_or(0.0));
+        let [requests_old, requests_new] = requests.map(|side| side as f64);
+        // Without requests on the old side, its worst is what there is; where it has some, it must be known.
+        let usual_s = (requests_old <= 0.0).then_some(self.old_max);
+        let (Some(old_s), Some(new_s)) = (old_s.or(usual_s), new_s) else { return };
+        let (requests, old, new) = self.filling;
+        self.filling =
+            (requests + requests_new, old + old_s * requests_new, new + new_s * requests_new);
+        let (requests, old, new) = self.filling;
+        if requests >= requests_min as f64 && requests > 0.0 {
+            keep(&mut self.latest, (old / requests, new / requests));
+            self.filling = Default::default();
+        }
+    }
+}
+
+impl Shared {
+    fn new(health: &Health, kind: SignalKind) -> Self {
+        let signal = Signal { kind, tolerated_odds_ratio: health.tolerated_odds_ratio };
+        let limit = health.limit(&signal, 0.0);
+        let stretches = Stretches::new(health.requests_min, limit);
+        Self { signal, stretches, of_step: Counts::default() }
+    }
+
+    fn see(&mut self, counted: Option<Counts>, start: Timestamp, of_step: bool) {
+        let new = counted.unwrap_or_default();
+        if of_step {
+            self.of_step = self.of_step + new;
+        }
+        self.stretches.add(Stretch { start, new, ..Stretch::default() });
     }
 }
 
@@ -112,189 +259,210 @@ impl<'a> Judge<'a> {
     /// Begins. `routes`: those of the cutover that are counted apart, which share alpha.
     #[must_use]
     pub fn new(health: &'a Health, routes: u32, baseline: Option<&'a Baselines>) -> Self {
-        let test = Test::of(health, routes);
-        let slow = baseline.and_then(|baseline| baseline.slow.as_ref());
+        let signals = health.signals();
+        let tests = Test::of(health, &signals, routes);
+        let tested = signals.into_iter().zip(tests);
+        let tested = tested.map(|(signal, test)| Tested::new(health, signal, test, baseline));
         Self {
             health,
             baseline,
-            errors: EProcess::new(test, baseline.map(|baseline| &baseline.errors)),
-            slow: health.counts_slow().then(|| EProcess::new(test, slow)),
-            stretch: Default::default(),
-            stretches: VecDeque::with_capacity(LOOKED_AT + 1),
-            percentiles: VecDeque::with_capacity(LOOKED_AT + 1),
-            shared_stretch: Counts::default(),
-            shared_stretches: VecDeque::with_capacity(LOOKED_AT + 1),
-            shared: Counts::default(),
-            old: Counts::default(),
-            new: Counts::default(),
-            seen: Default::default(),
+            tested: tested.collect(),
+            percentiles: Percentiles::default(),
+            shared: [SignalKind::Failed, SignalKind::Refused].map(|kind| Shared::new(health, kind)),
+            requests: Vec::new(),
             periods: 0,
             busiest: (0, 0),
         }
     }
 
+    /// Adds what was counted of failed requests since the step has settled, before the first period that is seen.
+    pub fn resume(&mut self, before: [Counts; 2]) {
+        if let Some(failed) = self.tested.first_mut() {
+            failed.of_step = before;
+        }
+    }
+
     /// Sees one more period. `of_step`: whether it began after the current step had settled.
     pub fn see(&mut self, period: &Period, of_step: bool) {
-        let (old, new) = (period.old.unwrap_or_default(), period.new.unwrap_or_default());
-        let shared = period.shared.unwrap_or_default();
-        if of_step {
-            self.old = self.old + old;
-            self.new = self.new + new;
-            self.shared = self.shared + shared;
-        }
-        self.shared_stretch = self.shared_stretch + shared;
-        if self.shared_stretch.requests >= self.health.requests_min {
-            keep(&mut self.shared_stretches, std::mem::take(&mut self.shared_stretch));
-        }
-        self.seen = (self.seen.0 + old, self.seen.1 + new);
+        let [old, new] = period.requests();
         self.periods = self.periods.saturating_add(1);
-        if new.requests == 0 {
-            return;
+        if of_step {
+            self.requests.push([old, new]);
         }
-        self.errors.see(old, new);
-        if new.requests > self.busiest.1 {
-            self.busiest = (old.requests, new.requests);
+        let shared = [period.shared, period.shared_refused];
+        for (shared, counted) in self.shared.iter_mut().zip(shared) {
+            shared.see(counted, period.start, of_step);
         }
-        self.stretch = (self.stretch.0 + old, self.stretch.1 + new);
-        if self.stretch.1.requests >= self.health.requests_min {
-            keep(&mut self.stretches, std::mem::take(&mut self.stretch));
+        for (index, tested) in self.tested.iter_mut().enumerate() {
+            let counted = period.signal(index);
+            // What others count may come without any request of the old side.
+            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
+            let is_known = is_own || counted.old.is_some() || old == 0;
+            tested.see(counted, is_known, period, of_step);
         }
-        match (period.latency_old, period.latency_new) {
-            (old_slow, Some(Latency::Slow(slow_new))) => {
-                let Some(test) = &mut self.slow else { return };
-                let of = |counts: Counts, slow: u64| Counts { errors: slow, ..counts };
-                match old_slow {
-                    Some(Latency::Slow(slow_old)) => test.see(of(old, slow_old), of(new, slow_new)),
-                    _ if old.requests == 0 => test.see(old, of(new, slow_new)),
-                    // The old side answered, and how slowly is not known: no evidence.
-                    _ => {}
-                }
+        if new > 0 {
+            self.percentiles.see(period.percentiles, [old, new], self.health.requests_min);
+            if new > self.busiest.1 {
+                self.busiest = (old, new);
             }
-            (Some(Latency::Percentile(old_s)), Some(Latency::Percentile(new_s)))
-                if new.requests >= self.health.requests_min =>
-            {
-                keep(&mut self.percentiles, (old_s, new_s));
-            }
-            _ => {}
         }
     }
 
     /// What speaks against the new side, of all that was seen.
     #[must_use]
     pub fn regression(&self) -> Option<Regression> {
-        if self.errors.is_over() {
-            Some(Regression::Errors)
-        } else if self.slow.as_ref().is_some_and(EProcess::is_over) {
-            Some(Regression::Slow)
-        } else if self.is_over_the_limit() {
-            Some(Regression::Limit)
-        } else if self.is_over_the_shared_limit() {
-            Some(Regression::SharedLimit)
-        } else if self.slower().count() >= OVER {
-            Some(Regression::Percentile)
-        } else {
-            None
-        }
+        let place = |found: Option<usize>, of: fn(usize) -> Regression| found.map(of);
+        let by_test = self.tested.iter().position(|tested| tested.process.is_over());
+        let by_limit = |tested: &Tested<'_>| tested.stretches.is_over(tested.excess());
+        let by_limit = self.tested.iter().position(by_limit);
+        // What is refused before a side is chosen tells nothing of the move: anybody may ask for what nobody has.
+        let by_shared = |shared: &Shared| {
+            shared.signal.kind == SignalKind::Failed && shared.stretches.is_over(0.0)
+        };
+        let by_shared = self.shared.iter().position(by_shared);
+        place(by_test, Regression::Tested)
+            .or(place(by_limit, Regression::Limit))
+            .or(place(by_shared, Regression::SharedLimit))
+            .or_else(|| (self.slower().count() >= OVER).then_some(Regression::Percentile))
     }
 
-    /// ln of e of failed requests, and of slow ones where they are tested.
+    /// ln of e of the signal that speaks most against the new side.
     #[must_use]
-    pub fn log_e(&self) -> (f64, Option<f64>) {
-        (self.errors.log_e(), self.slow.as_ref().map(EProcess::log_e))
+    pub fn log_e(&self) -> f64 {
+        let all = self.tested.iter().map(|tested| tested.process.log_e());
+        all.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// ln of what e must reach.
+    /// ln of what e must reach, the same for every signal.
     #[must_use]
     pub fn log_limit(&self) -> f64 {
-        self.errors.log_limit()
+        self.tested.first().map_or(f64::INFINITY, |tested| tested.process.log_limit())
     }
 
-    /// The limit of the new side's error rate: raised where the old side was over it by itself.
-    pub(super) fn error_rate_max(&self) -> f64 {
-        let worst = self.baseline.map_or(0.0, |baseline| baseline.errors.worst_rate);
-        self.health.error_rate_max.max(worst.min(RAISED_LIMIT_MAX))
+    /// Requests of both sides since the step has settled, and those of them that failed.
+    pub(super) fn of_step(&self) -> [Counts; 2] {
+        self.tested.first().map_or_else(Default::default, |failed| failed.of_step)
     }
 
-    /// Whether the new side is over the limit, and the old side is not known to be.
-    fn is_over(&self, old: Counts, new: Counts) -> bool {
-        let limit = self.error_rate_max();
-        let over = |side: Counts| side.error_rate().is_some_and(|rate| rate > limit);
-        over(new) && !(old.requests >= self.health.requests_min && over(old))
-    }
-
-    /// The latest stretches that are over the limit, old and new, and how many they are.
-    pub(super) fn over_the_limit(&self) -> (Counts, Counts, usize) {
-        let over = self.stretches.iter().filter(|(old, new)| self.is_over(*old, *new));
-        over.fold(Default::default(), |(old, new, number), stretch| {
-            (old + stretch.0, new + stretch.1, number + 1)
-        })
-    }
-
-    /// Whether enough of the latest stretches are over the limit, together by more than chance.
-    fn is_over_the_limit(&self) -> bool {
-        let (_, new, number) = self.over_the_limit();
-        number >= OVER && is_beyond(self.error_rate_max(), new)
-    }
-
-    /// The latest stretches in which what fails on no known side is over the limit, and how many they are.
-    pub(super) fn over_the_shared_limit(&self) -> (Counts, usize) {
-        let limit = self.health.error_rate_max;
-        let over = self.shared_stretches.iter().filter(|s| s.error_rate() > Some(limit));
-        over.fold(Default::default(), |(all, number), stretch| (all + *stretch, number + 1))
-    }
-
-    fn is_over_the_shared_limit(&self) -> bool {
-        let (shared, number) = self.over_the_shared_limit();
-        number >= OVER && is_beyond(self.health.error_rate_max, shared)
-    }
-
-    /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
-    /// is one, what was counted since the step has settled.
-    #[must_use]
-    pub fn is_failing(&self) -> bool {
-        let newest = self.stretches.back().map_or(self.new, |(_, new)| *new);
-        is_beyond(self.health.error_rate_max, newest)
+    /// The first signal of which the newest stretch of the new side is over the limit, regardless of the old side.
+    fn failing(&self) -> Option<usize> {
+        self.tested.iter().position(Tested::is_failing)
     }
 
     pub(super) fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
         let target_s = self.health.latency_target_s.unwrap_or(f64::INFINITY);
         let slower =
             move |(old_s, new_s): &&(f64, f64)| *new_s > target_s.max(PERCENTILE_RATIO * old_s);
-        self.percentiles.iter().filter(slower)
+        self.percentiles.latest.iter().filter(slower)
+    }
+
+    /// Requests of both sides in the newest of the periods since the step has settled.
+    fn newest(&self, periods: usize) -> [u64; 2] {
+        let newest = self.requests.iter().rev().take(periods);
+        newest.fold([0, 0], |[a, b], [old, new]| [a.saturating_add(*old), b.saturating_add(*new)])
+    }
+
+    /// Requests of the new side in the latest periods of the step, and how many these are, when they are too few to
+    /// tell how it does now.
+    fn too_few_lately(&self) -> Option<(u64, usize)> {
+        let periods = (self.requests.len() / LATELY_PART).max(LATELY_PERIODS_MIN);
+        let [_, requests] = self.newest(periods);
+        let enough = (self.health.requests_min / LATELY_REQUESTS_PART).max(1);
+        (requests < enough && self.requests.len() >= periods).then_some((requests, periods))
+    }
+
+    /// The share of the requests that the old side gets lately, 0–1; `None` without requests.
+    #[must_use]
+    pub fn old_share(&self) -> Option<f64> {
+        let [old, new] = self.newest(LATELY_PERIODS_MIN);
+        Counts { requests: old.saturating_add(new), errors: old }.error_rate()
+    }
+
+    /// Both sides over the limit of a signal since the move, which the day before had nothing like.
+    fn both_since_the_move(&self, evidence: &Evidence<'_>) -> Option<(usize, Stretch)> {
+        let (sent, settled_at) = (evidence.sent?, evidence.settled_at?);
+        let after_s = OF_THE_MOVE_PERIODS * i64::from(self.health.period_s);
+        let of_the_move = |since: Timestamp| {
+            since >= sent.since && since.as_second() < settled_at.as_second() + after_s
+        };
+        self.tested.iter().enumerate().find_map(|(index, tested)| {
+            let knows = tested.baseline.is_some_and(Baseline::knows_bursts);
+            let (since, both) = tested.stretches.both_over(tested.excess())?;
+            (knows && of_the_move(since)).then_some((index, both))
+        })
     }
 
     /// The verdict of all that was seen, with what is known of hosts and alarms now.
     #[must_use]
     pub fn verdict(&self, evidence: &Evidence<'_>) -> Verdict {
         let ground = self.ground(evidence);
-        let (errors, slow) = self.log_e();
-        let log10_e = errors.max(slow.unwrap_or(f64::NEG_INFINITY)) / std::f64::consts::LN_10;
+        let log10_e = self.log_e() / std::f64::consts::LN_10;
         let log10_e = (log10_e * 1000.0).round() / 1000.0;
+        let [old, new] = self.of_step();
+        let signals = self.tested.iter().map(|tested| {
+            let [old, new] = tested.of_step;
+            SignalSeen { name: tested.signal.name().to_owned(), old, new }
+        });
         Verdict {
             kind: ground.kind(),
-            old: self.old,
-            new: self.new,
+            old,
+            new,
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
-            failing: self.is_failing(),
-            reason: self.sentence(ground, evidence),
+            failing: self.failing().is_some(),
+            signals: signals.collect(),
+            old_share: self.old_share(),
+            reason: self.sentence(&ground, evidence),
         }
     }
 
     /// What decides, the strongest first.
     fn ground(&self, evidence: &Evidence<'_>) -> Ground {
-        if !evidence.alarms.is_empty() {
+        let arrival = self.arrival(evidence);
+        let (vanished, unsent): (Option<Arrival>, Option<Arrival>) = match arrival {
+            Some(Arrival { missing: Missing::Vanished, .. }) => (arrival, None),
+            Some(Arrival { missing: Missing::NotSent, .. }) => (None, arrival),
+            _ => (None, None),
+        };
+        let [old, new] = self.of_step();
+        let whole = Stretch { old, new, ..Stretch::default() };
+        if evidence.alarms.is_some_and(|alarms| !alarms.ringing.is_empty()) {
             Ground::Alarm
         } else if evidence.healthy_hosts_new == Some(0) {
             Ground::NoHealthyTarget
         } else if let Some(regression) = self.regression() {
             Ground::Regression(regression)
-        } else if self.new.requests < self.health.requests_min {
+        } else if let Some((signal, both)) = self.both_since_the_move(evidence) {
+            Ground::BothSinceTheMove(signal, both)
+        } else if let Some(arrival) = vanished {
+            Ground::Missing(arrival)
+        } else if new.requests < self.health.requests_min {
             Ground::TooFewRequests
-        } else if self.is_over(self.old, self.new) {
+        } else if let Some((requests, periods)) = self.too_few_lately() {
+            Ground::NotLately(requests, periods)
+        } else if let Some(arrival) = unsent {
+            Ground::Missing(arrival)
+        } else if let Some(signal) = self.failing() {
+            Ground::OverTheLimit(signal)
+        } else if self.is_over_as_a_whole(&whole) {
             Ground::OverTheLimitInDoubt
+        } else if evidence.alarms.is_some_and(|alarms| alarms.unread.is_some()) {
+            Ground::AlarmsUnread
         } else {
             Ground::Nothing
         }
+    }
+
+    pub(super) fn arrival(&self, evidence: &Evidence<'_>) -> Option<Arrival> {
+        let (sent, settled_at) = (evidence.sent?, evidence.settled_at?);
+        Arrival::of(&evidence.periods, settled_at, &sent, self.health.period_s)
+    }
+
+    /// Whether all requests of the step together are over the limit of failed ones, and the old side is not.
+    fn is_over_as_a_whole(&self, whole: &Stretch) -> bool {
+        self.tested.first().is_some_and(|failed| {
+            let limit = failed.stretches.limit();
+            whole.new.error_rate() > Some(limit) && !failed.stretches.is_excused(whole)
+        })
     }
 }
 
@@ -307,37 +475,24 @@ pub fn judge(
     baseline: Option<&Baselines>,
 ) -> Verdict {
     let mut judge = Judge::new(health, routes, baseline);
-    for period in &evidence.periods {
+    judge.resume(evidence.before);
+    for period in evidence.periods.iter().filter(|period| evidence.is_of_the_ramp(period)) {
         judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));
     }
     judge.verdict(evidence)
 }
 
-/// Whether the error rate is over a limit by more than chance.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn is_beyond(limit: f64, counts: Counts) -> bool {
-    let allowed = limit * counts.requests as f64;
-    counts.errors as f64 > allowed + CHANCE * (allowed * (1.0 - limit)).sqrt()
-}
-
-/// Keeps the newest [`LOOKED_AT`].
-fn keep<T>(newest: &mut VecDeque<T>, next: T) {
-    newest.push_back(next);
-    if newest.len() > LOOKED_AT {
-        newest.pop_front();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::evidence::Series;
+    use crate::evidence::arrival::Sent;
+    use crate::evidence::{AlarmsSeen, Series};
     use crate::request::health::LatencyBy;
+    use crate::router::lumps::Lumps;
     use crate::words::{e_shown, grouped, percent};
 
-    const HEALTH: fn() -> Health = || Health { requests_min: 100, ..Health::default() };
+    const HEALTH: fn() -> Health =
+        || Health { requests_min: 100, refused_tolerated_odds_ratio: None, ..Health::default() };
 
     #[expect(clippy::unnecessary_wraps, reason = "a side of a period is an Option")]
     fn counts(requests: u64, errors: u64) -> Option<Counts> {
@@ -376,14 +531,14 @@ mod tests {
         let at_the_limit = (None, counts(1000, 50));
         let shared = (counts(900, 90), counts(100, 14));
         let table: [(&str, &[_], VerdictKind); 13] = [
-            ("one bad period", &[good, good, bad], Healthy),
+            ("one bad period", &[good, good, bad], NotEnoughData),
             ("two of three", &[bad, good, bad], Regressed),
             ("two in a row", &[good, bad, bad], Regressed),
             ("two, but long ago", &[bad, bad, good, good], Healthy),
             ("four thin ones are two", &[half, half, none, half, quiet, half], Regressed),
-            ("two thin ones are one", &[good, good, half, half], Healthy),
+            ("two thin ones are one", &[good, good, half, half], NotEnoughData),
             ("what chance may do", &[thin; 4], NotEnoughData),
-            ("a fault that both share", &[shared; 3], Healthy),
+            ("a fault that both share", &[shared; 3], NotEnoughData),
             ("nothing left on the old side", &[old_silent; 2], Regressed),
             ("strays on the old side excuse nothing", &[old_strays; 2], Regressed),
             ("the limit itself is allowed", &[at_the_limit; 3], Healthy),
@@ -447,7 +602,7 @@ mod tests {
             ("three times as many, far below the limit", &[tripled; 5], Regressed),
             ("one period in which all fails", &[total_loss], NotEnoughData),
             ("two of them", &[total_loss; 2], Regressed),
-            ("half of both sides", &[shared; 10], Healthy),
+            ("half of both sides", &[shared; 10], NotEnoughData),
             (
                 "three times as many, after an hour",
                 &[&[fine; 60][..], &[tripled; 9]].concat(),
@@ -479,8 +634,8 @@ mod tests {
         assert_eq!(verdict.kind, VerdictKind::Healthy);
         assert_eq!(
             verdict.reason,
-            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; about \
-             16,000 more new-side requests (26 min) are needed to detect a threefold rise"
+            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; latency \
+             not judged; about 16,000 more new-side requests (26 min) are needed to detect a threefold rise"
         );
     }
 
@@ -515,12 +670,15 @@ mod tests {
     #[test]
     fn slow_requests_are_tested_like_failed_ones_where_they_are_counted() {
         let health = Health { latency_target_s: Some(0.5), ..HEALTH() };
-        let mut seen = evidence(&[(counts(9000, 9), counts(1000, 1)); 3]);
-        for period in &mut seen.periods {
-            period.latency_old = Some(Latency::Slow(90));
-            period.latency_new = Some(Latency::Slow(60));
-        }
-        let verdict = judge(&health, &seen, 1, None);
+        let of = |old: Option<u64>, new: u64| {
+            let mut seen = evidence(&[(counts(9000, 9), counts(1000, 1)); 3]);
+            for period in &mut seen.periods {
+                let old = old.and_then(|slow| counts(9000, slow));
+                period.others = vec![Pair { old, new: counts(1000, new) }];
+            }
+            seen
+        };
+        let verdict = judge(&health, &of(Some(90), 60), 1, None);
         assert_eq!(verdict.kind, VerdictKind::Regressed);
         assert!(
             verdict
@@ -529,21 +687,246 @@ mod tests {
             "{}",
             verdict.reason
         );
-        for period in &mut seen.periods {
-            period.latency_new = Some(Latency::Slow(10));
-        }
-        let verdict = judge(&health, &seen, 1, None);
+        let verdict = judge(&health, &of(Some(90), 10), 1, None);
         assert_eq!(verdict.kind, VerdictKind::Healthy);
-        assert!(verdict.reason.contains("of slow requests e = "), "{}", verdict.reason);
-        for period in &mut seen.periods {
-            period.latency_old = None;
-            period.latency_new = Some(Latency::Slow(1000));
-        }
+        assert!(verdict.reason.contains("; slow: e = "), "{}", verdict.reason);
+        assert!(!verdict.reason.contains("not judged"), "{}", verdict.reason);
         let day = Baselines { slow: Some(a_day().errors), ..a_day() };
-        let verdict = judge(&health, &seen, 1, Some(&day));
+        let verdict = judge(&health, &of(None, 400), 1, Some(&day));
         assert_eq!(verdict.kind, VerdictKind::Healthy, "how slow the old side is is not known");
+        let verdict = judge(&health, &of(None, 1000), 1, Some(&day));
+        assert_eq!(verdict.kind, VerdictKind::Regressed, "but nothing is usual about all of them");
+        assert!(verdict.reason.ends_with("; the limit is 50 %"), "{}", verdict.reason);
         let blind = Health { latency_target_s: None, ..HEALTH() };
-        assert!(!judge(&blind, &seen, 1, None).reason.contains("slow"));
+        let verdict = judge(&blind, &of(Some(90), 60), 1, None);
+        assert!(verdict.reason.contains("; latency not judged"), "{}", verdict.reason);
+    }
+
+    #[test]
+    fn at_100_percent_and_in_thin_periods_slow_requests_are_judged_as_well() {
+        let health = Health { latency_target_s: Some(0.5), ..HEALTH() };
+        let kind = |requests: u64, slow: u64| {
+            let mut seen = evidence(&vec![(None, counts(requests, 0)); 12]);
+            for period in &mut seen.periods {
+                period.others = vec![Pair { old: None, new: counts(requests, slow) }];
+            }
+            judge(&health, &seen, 1, None).kind
+        };
+        assert_eq!(kind(1000, 900), VerdictKind::Regressed);
+        assert_eq!(kind(20, 18), VerdictKind::Regressed);
+        assert_eq!(kind(1000, 400), VerdictKind::Healthy);
+    }
+
+    /// Evidence with these refused requests of 9,000 and 1,000 a period.
+    fn refused(periods: &[(u64, u64)]) -> Evidence<'static> {
+        let mut seen = evidence(&vec![(counts(9000, 9), counts(1000, 1)); periods.len()]);
+        for (period, (old, new)) in seen.periods.iter_mut().zip(periods) {
+            period.others = vec![Pair { old: counts(9000, *old), new: counts(1000, *new) }];
+        }
+        seen
+    }
+
+    #[test]
+    fn a_new_side_that_refuses_goes_back_and_bots_that_change_sides_do_not() {
+        use VerdictKind::{Healthy, Regressed};
+        let health = Health { requests_min: 100, ..Health::default() };
+        let kind = |periods: &[(u64, u64)]| judge(&health, &refused(periods), 1, None).kind;
+        let verdict = judge(&health, &refused(&[(90, 1000); 3]), 1, None);
+        assert_eq!(verdict.kind, Regressed);
+        let said = "new 100 % of 3,000 requests were answered 4xx, old 1 % of 27,000; e = ";
+        assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
+        assert_eq!(kind(&[(90, 500); 10]), Regressed, "one of two hosts");
+        assert_eq!(kind(&[(90, 60); 60]), Healthy, "six times as many");
+        // All bots, half of what is refused, come through one of ten resolvers, which gets the new side for minutes.
+        let bots_are_new = [(45, 55), (45, 55), (45, 55), (95, 5), (95, 5)];
+        assert_eq!(kind(&bots_are_new.repeat(12)), Healthy);
+        // All that is refused comes through it.
+        assert_eq!(kind(&[(0, 100), (0, 100), (100, 0)].repeat(20)), Healthy);
+        let off = Health { refused_tolerated_odds_ratio: None, ..health.clone() };
+        assert_eq!(judge(&off, &refused(&[(90, 1000); 3]), 1, None).kind, Healthy);
+    }
+
+    #[test]
+    fn counts_of_one_s_own_are_judged_beside_the_others() {
+        let metric = crate::request::health::OwnMetric {
+            namespace: "Shop".to_owned(),
+            metric: "Orders".to_owned(),
+            dimensions: std::collections::BTreeMap::new(),
+        };
+        let own = crate::request::health::OwnSignal {
+            name: "orders".to_owned(),
+            requests: metric.clone(),
+            failures: metric,
+            tolerated_odds_ratio: 1.5,
+        };
+        let health = Health { signals: vec![own], ..HEALTH() };
+        let verdict = judge(&health, &refused(&[(90, 100); 5]), 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Regressed);
+        let said = "new 10 % of 5,000 orders failed, old 1 % of 45,000; odds 11.0 times";
+        assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
+        assert_eq!(verdict.signals[1].name, "orders");
+        let verdict = judge(&health, &refused(&[(90, 10); 5]), 1, None);
+        assert!(verdict.reason.contains("; orders: e = "), "{}", verdict.reason);
+    }
+
+    /// A ramp of an hour in which all bots come through one of ten resolvers: it asks anew every minute, and gets the new
+    /// side by the share of the step. `load`: the part of the requests that bots send; half of them are refused.
+    fn bots(run: u64, load: f64, share: impl Fn(u64) -> f64) -> Evidence<'static> {
+        let mut state = run;
+        let mut chance = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            f64::from(u32::try_from(state >> 32).expect("32 bits")) / f64::from(u32::MAX)
+        };
+        let asks_at: Vec<f64> = (0..10).map(|_| chance()).collect();
+        let mut is_new: Vec<f64> = asks_at.iter().map(|_| f64::from(chance() < share(0))).collect();
+        let minute = |minute| {
+            let mut on_new = Vec::new();
+            for (asks_at, is_new) in asks_at.iter().zip(&mut is_new) {
+                let was_new = *is_new;
+                *is_new = f64::from(chance() < share(minute));
+                on_new.push(was_new * asks_at + *is_new * (1.0 - asks_at));
+            }
+            let people = 60_000.0 * (1.0 - load) * on_new.iter().sum::<f64>() / 10.0;
+            let bots = 60_000.0 * load * on_new[0];
+            let refused = 0.005 * people + 0.5 * bots;
+            let all = 60_000.0 * (0.005 * (1.0 - load) + 0.5 * load);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "requests")]
+            let of = |requests: f64, refused: f64| counts(requests as u64, refused as u64);
+            let new = of(people + bots, refused);
+            Pair { old: of(60_000.0 - people - bots, all - refused), new }
+        };
+        let pairs: Vec<Pair> = (0..60).map(minute).collect();
+        let failed = |side: Option<Counts>| side.map(|side| Counts { errors: 0, ..side });
+        let of_both: Vec<_> = pairs.iter().map(|p| (failed(p.old), failed(p.new))).collect();
+        let mut seen = evidence(&of_both);
+        for (period, pair) in seen.periods.iter_mut().zip(pairs) {
+            period.others = vec![pair];
+        }
+        seen
+    }
+
+    #[test]
+    fn who_scans_addresses_reaches_a_new_side_that_nothing_is_sent_to_and_does_not_count() {
+        let health = Health { requests_min: 100, ..Health::default() };
+        let minute = |old, new| (counts(old, 5), counts(new, 0));
+        let all = [&[minute(60_000, 50); 10][..], &[minute(59_400, 650); 20]].concat();
+        let mut seen = evidence(&all);
+        for (number, period) in (0..).zip(&mut seen.periods) {
+            let refused = if number < 10 { (48, 49) } else { (48, 50) };
+            let of = |side: Option<Counts>, errors| side.map(|side| Counts { errors, ..side });
+            let (old, new) = (of(period.old, refused.0), of(period.new, refused.1));
+            period.others = vec![Pair { old, new }];
+        }
+        seen.ramp_at = Some(seen.periods[10].start);
+        assert_eq!(judge(&health, &seen, 1, None).kind, VerdictKind::Regressed, "if they counted");
+        let verdict = judge(&health, &seen.clone().without_strays(), 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Healthy, "{}", verdict.reason);
+        assert_eq!(verdict.new.requests, 20 * 600);
+        // One that is resumed has had its share before.
+        for period in seen.periods.iter_mut().take(10) {
+            period.new = counts(6_000, 3_000);
+        }
+        assert_eq!(seen.clone().without_strays(), seen);
+    }
+
+    #[test]
+    fn bots_of_one_resolver_take_no_cutover_back_and_a_smaller_ratio_would() {
+        let ramp = |minute: u64| {
+            [0.01, 0.05, 0.1, 0.2, 0.3, 0.5][usize::try_from(minute / 10).expect("small")]
+        };
+        let back = |load, ratio| {
+            let health = Health { refused_tolerated_odds_ratio: Some(ratio), ..Health::default() };
+            // Looked at after every minute.
+            let goes_back = |run: &u64| {
+                let mut judge = Judge::new(&health, 1, None);
+                bots(*run, load, ramp).periods.iter().any(|period| {
+                    judge.see(period, true);
+                    judge.regression().is_some()
+                })
+            };
+            (1..=40).filter(goes_back).count()
+        };
+        for load in [0.01, 0.05, 0.2] {
+            assert_eq!(back(load, Health::default().refused_tolerated_odds_ratio.expect("on")), 0);
+        }
+        assert!(back(0.05, 1.5) > 4, "{}", back(0.05, 1.5));
+    }
+
+    #[test]
+    fn one_bad_period_of_a_side_that_warms_up_needs_a_second() {
+        let begin = |new: &[Option<Counts>], warm_up_s| {
+            let periods: Vec<_> = new.iter().map(|new| (counts(9000, 9), *new)).collect();
+            let health = Health { warm_up_s, ..HEALTH() };
+            let seen = Evidence { ramp_at: None, ..evidence(&periods) }.marked(&health);
+            judge(&health, &seen, 1, Some(&a_day())).kind
+        };
+        let (cold, fine, dead) = (counts(1000, 100), counts(1000, 1), counts(1000, 600));
+        let then_fine = |first| [&[first][..], &[fine; 20]].concat();
+        assert_eq!(begin(&then_fine(cold), None), VerdictKind::Healthy);
+        assert_eq!(begin(&then_fine(cold), Some(0)), VerdictKind::Regressed);
+        assert_eq!(begin(&[cold, cold], None), VerdictKind::Regressed);
+        assert_eq!(begin(&[dead], None), VerdictKind::Regressed, "a catastrophe");
+        assert_eq!(begin(&[fine, fine, cold], None), VerdictKind::Regressed, "it is warm");
+    }
+
+    #[test]
+    fn what_the_old_side_did_yesterday_excuses_as_much_for_as_long() {
+        let mut day = vec![counts(9000, 9); 1440];
+        day[700] = counts(9000, 9000);
+        let day = Baselines::of(&Series { counts: day, ..Series::default() }, 3, &HEALTH());
+        let after = |periods: usize| {
+            let seen = evidence(&vec![(None, counts(1000, 300)); periods]);
+            judge(&HEALTH(), &seen, 1, Some(&day))
+        };
+        let held = after(5);
+        assert_eq!(held.kind, VerdictKind::NotEnoughData);
+        assert!(held.failing && held.reason.ends_with("than the old side was in the day before"));
+        assert_eq!(after(8).kind, VerdictKind::Regressed, "{}", after(8).reason);
+    }
+
+    #[test]
+    fn stragglers_on_the_old_side_excuse_nothing() {
+        let kind = |old: Option<Counts>, is_full: bool| {
+            let mut seen = evidence(&[(old, counts(53_800, 16_140)); 5]);
+            seen.periods.iter_mut().for_each(|period| period.is_full = is_full);
+            judge(&HEALTH(), &seen, 1, Some(&a_day())).kind
+        };
+        assert_eq!(kind(counts(200, 80), false), VerdictKind::Regressed);
+        assert_eq!(kind(counts(20_000, 8_000), false), VerdictKind::NotEnoughData);
+        assert_eq!(kind(counts(20_000, 8_000), true), VerdictKind::Regressed, "at 100 %");
+    }
+
+    #[test]
+    fn both_sides_that_fail_since_the_move_go_back_and_later_are_held() {
+        let kind = |fine: usize, day: Option<&Baselines>| {
+            let fine = vec![(counts(9000, 9), counts(1000, 1)); fine];
+            let both = [(counts(9000, 9000), counts(1000, 1000)); 4];
+            let seen = evidence(&[&fine[..], &both].concat());
+            let since = seen.settled_at.expect("settled");
+            let lumps = Lumps::PerRequest;
+            let sent = Sent { share: 0.1, since, lumps, linger_s: 0, is_alone: true };
+            judge(&HEALTH(), &Evidence { sent: Some(sent), ..seen }, 1, day)
+        };
+        let verdict = kind(3, Some(&a_day()));
+        assert_eq!(verdict.kind, VerdictKind::Regressed);
+        assert!(verdict.reason.contains("the move itself may be the cause"), "{}", verdict.reason);
+        assert_eq!(kind(30, Some(&a_day())).kind, VerdictKind::NotEnoughData, "long after");
+        assert_eq!(kind(3, None).kind, VerdictKind::NotEnoughData, "nobody knows the day before");
+    }
+
+    #[test]
+    fn a_step_is_passed_on_what_was_seen_lately() {
+        let fine = (counts(9000, 9), counts(1000, 1));
+        let silent = (counts(9000, 9), None);
+        let verdict = verdict(&[&[fine; 2][..], &[silent; 30]].concat());
+        assert_eq!(verdict.kind, VerdictKind::NotEnoughData);
+        assert!(verdict.reason.contains("but 0 in the last 5 periods"), "{}", verdict.reason);
+        // A quiet service: a request every other period has been enough, and still comes.
+        let one = [(counts(9, 0), counts(1, 0)), (counts(9, 0), None)];
+        let quiet = evidence(&one.repeat(110));
+        assert_eq!(judge(&HEALTH(), &quiet, 1, None).kind, VerdictKind::Healthy);
     }
 
     #[test]
@@ -553,8 +936,7 @@ mod tests {
         let kind = |percentiles: &[(f64, f64)]| {
             let mut seen = evidence(&vec![(counts(900, 0), counts(100, 0)); percentiles.len()]);
             for (period, (old_s, new_s)) in seen.periods.iter_mut().zip(percentiles) {
-                period.latency_old = Some(Latency::Percentile(*old_s));
-                period.latency_new = Some(Latency::Percentile(*new_s));
+                period.percentiles = [Some(*old_s), Some(*new_s)];
             }
             judge(&health, &seen, 1, None).kind
         };
@@ -651,11 +1033,21 @@ mod tests {
 
     #[test]
     fn an_alarm_or_no_healthy_target_need_no_requests() {
-        let alarms = ["error-budget".to_owned(), "latency".to_owned()];
+        let ringing = vec!["error-budget".to_owned(), "latency".to_owned()];
+        let alarms = AlarmsSeen { ringing, ..AlarmsSeen::default() };
         let of = |seen: &Evidence<'_>| judge(&HEALTH(), seen, 1, None);
-        let verdict = of(&Evidence { alarms: &alarms, ..evidence(&[]) });
+        let verdict = of(&Evidence { alarms: Some(&alarms), ..evidence(&[]) });
         assert_eq!(verdict.kind, VerdictKind::Regressed);
         assert_eq!(verdict.reason, "alarm error-budget and 1 more is in ALARM");
+        let fine = || evidence(&[(counts(900, 0), counts(100, 0)); 3]);
+        let gone = AlarmsSeen { gone: vec!["a".to_owned()], ..AlarmsSeen::default() };
+        let verdict = of(&Evidence { alarms: Some(&gone), ..fine() });
+        assert_eq!(verdict.kind, VerdictKind::Healthy, "it blinds nothing");
+        assert!(verdict.reason.ends_with("no alarm of this name exists any more: a"));
+        let unread = AlarmsSeen { unread: Some("throttled".to_owned()), ..AlarmsSeen::default() };
+        let verdict = of(&Evidence { alarms: Some(&unread), ..fine() });
+        assert_eq!(verdict.kind, VerdictKind::NotEnoughData);
+        assert!(verdict.reason.ends_with("the alarms cannot be read: throttled"));
         let verdict = of(&Evidence { healthy_hosts_new: Some(0), ..evidence(&[]) });
         assert_eq!(verdict.kind, VerdictKind::Regressed);
         let verdict = of(&Evidence { healthy_hosts_new: Some(1), ..evidence(&[]) });

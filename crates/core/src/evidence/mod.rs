@@ -1,17 +1,23 @@
 //! Evidence: what was counted on both sides, period by period.
 
+pub mod arrival;
 pub mod baseline;
 pub mod e_process;
 pub mod hypergeometric;
 pub mod judge;
 pub mod power;
 mod sentence;
+pub mod signal;
+mod stretches;
 pub mod verdict;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::arrival::Sent;
+use crate::evidence::signal::SignalKind;
 use crate::request::health::Health;
+use crate::seen::Seen;
 
 /// What a source of telemetry can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,9 @@ pub struct TelemetryLimits {
     /// Seconds for which all longer ones are kept.
     pub periods_kept_s: u32,
 }
+
+/// Strays on a new side that nothing is sent to are at most one request in this many.
+const STRAYS_PART: u64 = 20;
 
 /// How much of what is kept is not asked for, in seconds: a call that is tried again must not ask for what is gone by
 /// then.
@@ -148,6 +157,16 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// What is left of it without another.
+    pub(crate) const fn less(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(other.requests),
+            errors: self.errors.saturating_sub(other.errors),
+        }
+    }
+}
+
 impl std::ops::Add for Counts {
     type Output = Self;
 
@@ -168,15 +187,20 @@ impl std::iter::Sum for Counts {
 /// What a telemetry source counted of one meter over a [`Window`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// One entry a period of the window; `None` where the source has nothing, which is no
-    /// evidence and never "no errors".
+    /// Requests, and those of them that failed, one entry a period of the window; `None` where the source has
+    /// nothing, which is no evidence and never "no errors".
     pub counts: Vec<Option<Counts>>,
+    /// Requests, and those of them that were refused, one entry a period of the window. Empty when it was not
+    /// asked.
+    pub refused: Vec<Option<Counts>>,
     /// How slow its answers were, one entry a period of the window; `None` where the source does
     /// not tell. Empty when it was not asked.
     pub latency: Vec<Option<Latency>>,
     /// What the requests came to that it shares with other meters, one entry a period of the window: all of them, and
     /// the failures among them that can be put down to none. Empty where every failure belongs to a meter.
     pub shared: Vec<Option<Counts>>,
+    /// The same of refused requests.
+    pub shared_refused: Vec<Option<Counts>>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
     /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
@@ -184,95 +208,264 @@ pub struct Series {
     pub hosts_are_missing: bool,
 }
 
+impl Series {
+    /// What it counted of a signal in one period of the window.
+    fn at(&self, kind: &SignalKind, index: usize) -> Option<Counts> {
+        let counts = self.counts.get(index).copied().flatten();
+        match kind {
+            SignalKind::Failed => counts,
+            SignalKind::Refused => self.refused.get(index).copied().flatten(),
+            SignalKind::Slow { .. } => match self.latency.get(index).copied().flatten() {
+                Some(Latency::Slow(slow)) => counts.map(|counts| Counts { errors: slow, ..counts }),
+                _ => None,
+            },
+            SignalKind::Own { .. } => None,
+        }
+    }
+
+    /// What it counted of a signal, one entry a period of the window.
+    fn counts_of<'a>(&'a self, kind: &'a SignalKind) -> impl Iterator<Item = Option<Counts>> + 'a {
+        (0..self.counts.len()).map(move |index| self.at(kind, index))
+    }
+
+    fn percentile(&self, index: usize) -> Option<f64> {
+        match self.latency.get(index).copied().flatten() {
+            Some(Latency::Percentile(seconds)) => Some(seconds),
+            _ => None,
+        }
+    }
+}
+
+/// What somebody else counted on both sides, one entry a period of the window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OwnSeries {
+    /// The old side.
+    pub old: Vec<Option<Counts>>,
+    /// The new side.
+    pub new: Vec<Option<Counts>>,
+}
+
 /// How slow the answers of a period were.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Latency {
-    /// So many took longer than the target.
+    /// This many took longer than the target.
     Slow(u64),
-    /// 95 of 100 took so many seconds at most.
+    /// 95 of 100 took this many seconds at most.
     Percentile(f64),
 }
 
-/// What a check saw: everything that a verdict is made of.
+/// What a check saw: everything that a verdict is made of. Series and alarms are read apart, so that neither blinds
+/// the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
     /// The periods.
     pub window: Window,
     /// One series a meter, in the order of
     /// [`Cutover::meters`](crate::Cutover::meters).
-    pub series: Vec<Series>,
-    /// Those of the named alarms that are in ALARM now.
-    pub alarms: Vec<String>,
+    pub series: Seen<Vec<Series>>,
+    /// Counts of one's own, in the order of [`Health::signals`](crate::Health#structfield.signals); read with
+    /// the series.
+    pub own: Vec<OwnSeries>,
+    /// Those of the named alarms that exist, and whether each is in ALARM now.
+    pub alarms: Seen<Vec<(String, bool)>>,
+}
+
+/// What both sides counted of one signal in one period; `None`: nothing known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pair {
+    /// The old side.
+    pub old: Option<Counts>,
+    /// The new side.
+    pub new: Option<Counts>,
 }
 
 /// One period of one route.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Period {
     /// When it began.
     pub start: Timestamp,
-    /// The old side; `None`: nothing known.
+    /// Failed requests of the old side; `None`: nothing known.
     pub old: Option<Counts>,
-    /// The new side; `None`: nothing known.
+    /// Failed requests of the new side; `None`: nothing known.
     pub new: Option<Counts>,
-    /// How slow the old side's answers were; `None`: nothing known.
-    pub latency_old: Option<Latency>,
-    /// How slow the new side's answers were; `None`: nothing known.
-    pub latency_new: Option<Latency>,
+    /// The other signals, in the order of [`Health::signals`].
+    pub others: Vec<Pair>,
+    /// Seconds in which 95 of 100 requests were answered, of the old and of the new side; `None`: nothing known.
+    pub percentiles: [Option<f64>; 2],
     /// All requests that both sides share, and the failures among them that can be put down to neither; `None`:
     /// nothing known, or there are none such.
     pub shared: Option<Counts>,
+    /// The same of refused requests.
+    pub shared_refused: Option<Counts>,
+    /// Whether the new side has just got its first requests: it may have to warm up.
+    pub is_warming: bool,
+    /// Whether all requests were meant for the new side.
+    pub is_full: bool,
+}
+
+impl Period {
+    /// What was counted of a signal, by its place in [`Health::signals`].
+    fn signal(&self, index: usize) -> Pair {
+        match index.checked_sub(1) {
+            None => Pair { old: self.old, new: self.new },
+            Some(other) => self.others.get(other).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Requests of both sides.
+    fn requests(&self) -> [u64; 2] {
+        [self.old, self.new].map(|side| side.map_or(0, |counts| counts.requests))
+    }
+}
+
+/// What is known of the alarms beside the evidence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlarmsSeen {
+    /// Those that are in ALARM.
+    pub ringing: Vec<String>,
+    /// Those that are gone.
+    pub gone: Vec<String>,
+    /// Why they cannot be read.
+    pub unread: Option<String>,
+}
+
+impl AlarmsSeen {
+    /// Compares what was read with what was named.
+    #[must_use]
+    pub fn of(alarms: &Seen<Vec<(String, bool)>>, named: &[String]) -> Self {
+        let found = match alarms {
+            Seen::OutOfReach(why) => {
+                return Self { unread: Some(why.clone()), ..Self::default() };
+            }
+            Seen::Now(found) => found,
+        };
+        let ringing = found.iter().filter(|(_, rings)| *rings).map(|(name, _)| name.clone());
+        let is_gone = |name: &&String| found.iter().all(|(found, _)| found != *name);
+        Self {
+            ringing: ringing.collect(),
+            gone: named.iter().filter(is_gone).cloned().collect(),
+            unread: None,
+        }
+    }
 }
 
 /// The evidence for one route's verdict.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence<'a> {
-    /// Complete periods since the cutover's first shift, oldest first.
+    /// Complete periods since a little before the cutover's first shift, oldest first.
     pub periods: Vec<Period>,
     /// When the current step's weights were live everywhere and no former answer was cached any
     /// more; `None` while it settles. What came before tells nothing of this step's share.
     pub settled_at: Option<Timestamp>,
+    /// When the ramp began: what came before is only compared with what arrives. `None`: with the first period.
+    pub ramp_at: Option<Timestamp>,
+    /// What the router was asked to send; `None` where nobody knows.
+    pub sent: Option<Sent>,
+    /// What both sides did since the step has settled, before the first of the periods.
+    pub before: [Counts; 2],
     /// Healthy hosts of the new side; `None` when not told.
     pub healthy_hosts_new: Option<u32>,
     /// Healthy hosts of the old side; `None` when not told.
     pub healthy_hosts_old: Option<u32>,
     /// See [`Series::hosts_are_missing`], of the old side.
     pub hosts_are_missing_old: bool,
-    /// Named alarms in ALARM.
-    pub alarms: &'a [String],
+    /// The named alarms; `None`: there are none.
+    pub alarms: Option<&'a AlarmsSeen>,
 }
 
 impl Evidence<'_> {
-    /// Puts the series of two meters side by side.
+    /// Puts the series of two meters side by side, and with them what others counted.
     #[must_use]
     pub fn new<'a>(
-        observed: &'a Observed,
-        old: &Series,
-        new: &Series,
-        settled_at: Option<Timestamp>,
+        window: Window,
+        [old, new]: [&Series; 2],
+        own: &[OwnSeries],
+        health: &Health,
     ) -> Evidence<'a> {
-        let at = |series: &Series, index: u32| {
-            let index = usize::try_from(index).ok();
-            let counts = index.and_then(|i| series.counts.get(i).copied()).flatten();
-            (counts, index.and_then(|i| series.latency.get(i).copied()).flatten())
-        };
-        let new_shared =
-            |index: u32| new.shared.get(usize::try_from(index).ok()?).copied().flatten();
-        let periods = (0..observed.window.periods)
-            .map(|index| {
-                let start = observed.window.start_of(index);
-                let ((old, latency_old), (new, latency_new)) = (at(old, index), at(new, index));
-                let shared = new_shared(index);
-                Period { start, old, new, latency_old, latency_new, shared }
+        let signals = health.signals();
+        let of_meters =
+            signals.iter().filter(|signal| !matches!(signal.kind, SignalKind::Own { .. }));
+        let of_meters: Vec<&SignalKind> = of_meters.skip(1).map(|signal| &signal.kind).collect();
+        let periods = (0..window.periods).filter_map(|number| {
+            let index = usize::try_from(number).ok()?;
+            let of =
+                |kind: &SignalKind| Pair { old: old.at(kind, index), new: new.at(kind, index) };
+            let at = |series: &[Option<Counts>]| series.get(index).copied().flatten();
+            let own = own.iter().map(|own| Pair { old: at(&own.old), new: at(&own.new) });
+            Some(Period {
+                start: window.start_of(number),
+                old: old.at(&SignalKind::Failed, index),
+                new: new.at(&SignalKind::Failed, index),
+                others: of_meters.iter().map(|kind| of(kind)).chain(own).collect(),
+                percentiles: [old, new].map(|side| side.percentile(index)),
+                shared: at(&new.shared),
+                shared_refused: at(&new.shared_refused),
+                ..Period::default()
             })
-            .collect();
+        });
         Evidence {
-            periods,
-            settled_at,
+            periods: periods.collect(),
             healthy_hosts_new: new.healthy_hosts,
             healthy_hosts_old: old.healthy_hosts,
             hosts_are_missing_old: old.hosts_are_missing,
-            alarms: &observed.alarms,
+            ..Evidence::default()
         }
+    }
+
+    /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to
+    /// it. And those of this step, if all requests are meant for it.
+    #[must_use]
+    pub fn marked(mut self, health: &Health) -> Self {
+        let starts = self.periods.first().map(|period| period.start);
+        let has_begin = self.ramp_at.is_none_or(|ramp_at| starts <= Some(ramp_at));
+        let mut of_ramp = self.periods.iter().filter(|period| self.is_of_the_ramp(period));
+        let first = of_ramp.find(|period| period.requests()[1] > 0).filter(|_| has_begin);
+        let warm_up = SignedDuration::from_secs(i64::from(health.warm_up_s()));
+        let warm_at = first.and_then(|first| first.start.checked_add(warm_up).ok());
+        let all = self.sent.is_some_and(|sent| sent.share >= 1.0);
+        let full_since = self.settled_at.filter(|_| all);
+        for period in &mut self.periods {
+            period.is_warming = warm_at.is_some_and(|warm_at| period.start < warm_at);
+            period.is_full = full_since.is_some_and(|since| period.start >= since);
+        }
+        self
+    }
+
+    /// Takes away what reached the new side in a period before the ramp, when nothing was sent to it: whoever scans
+    /// addresses asks no router, and at a small share would outweigh everybody else. A new side that had more than a
+    /// small part of the requests was sent some.
+    #[must_use]
+    pub fn without_strays(mut self) -> Self {
+        let before = self.periods.iter().filter(|period| !self.is_of_the_ramp(period));
+        let before: Vec<Period> = before.cloned().collect();
+        let number = u64::try_from(before.len()).unwrap_or(u64::MAX).max(1);
+        let sum = |signal: usize| -> Counts {
+            before.iter().filter_map(|period| period.signal(signal).new).sum()
+        };
+        let old: Counts = before.iter().filter_map(|period| period.old).sum();
+        if sum(0).requests.saturating_mul(STRAYS_PART) > old.requests {
+            return self;
+        }
+        let ramp_at = self.ramp_at;
+        for period in self.periods.iter_mut().filter(|period| Some(period.start) >= ramp_at) {
+            let without = |side: Option<Counts>, signal: usize| {
+                let (side, strays) = (side?, sum(signal));
+                let requests = side.requests.saturating_sub(strays.requests / number);
+                let errors = side.errors.saturating_sub(strays.errors / number).min(requests);
+                Some(Counts { requests, errors })
+            };
+            period.new = without(period.new, 0);
+            for (signal, pair) in (1..).zip(&mut period.others) {
+                pair.new = without(pair.new, signal);
+            }
+        }
+        self
+    }
+
+    /// Whether a period is one of the ramp, and not of before.
+    #[must_use]
+    pub fn is_of_the_ramp(&self, period: &Period) -> bool {
+        self.ramp_at.is_none_or(|ramp_at| period.start >= ramp_at)
     }
 }
 

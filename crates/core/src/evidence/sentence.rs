@@ -1,151 +1,169 @@
 //! Words what a [`Judge`] has decided.
 
+use crate::evidence::arrival::{Arrival, Missing};
 use crate::evidence::e_process::{EProcess, Run};
-use crate::evidence::judge::{Ground, Judge, OVER, Regression};
+use crate::evidence::judge::{Ground, Judge, Regression, Shared, Tested};
+use crate::evidence::signal::SignalKind;
+use crate::evidence::stretches::{OVER, Stretch};
 use crate::evidence::{Counts, Evidence, power};
-use crate::words::{e_shown, grouped, percent, rounded};
+use crate::words::{e_shown, grouped, listed, percent, rounded};
 
 /// With less than this part of the hosts that it had at the start, the old side could not take the traffic
 /// back: each host would get more than twice what it got.
 const OLD_HOSTS_MIN: f64 = 0.5;
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     /// Words what decides, with the numbers that a person needs, and the warnings beside it.
-    pub(super) fn sentence(&self, ground: Ground, evidence: &Evidence<'_>) -> String {
+    pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
         let mut sentence = self.reason(ground, evidence);
-        for warning in self.overload(evidence).into_iter().chain(self.no_way_back(evidence)) {
+        let warnings = [
+            self.overload(evidence),
+            self.no_way_back(evidence),
+            unseen_alarms(evidence),
+            self.not_sent_or_not_moved(evidence),
+        ];
+        for warning in warnings.into_iter().flatten() {
             sentence = format!("{sentence}; warning: {warning}");
         }
         sentence
     }
 
-    fn reason(&self, ground: Ground, evidence: &Evidence<'_>) -> String {
-        let Self { health, old, new, .. } = *self;
-        let more_needed = || self.more_needed().map_or(String::new(), |more| format!("; {more}"));
+    fn reason(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
+        let [_, new] = self.of_step();
+        let ringing = evidence.alarms.map_or(&[][..], |alarms| &alarms.ringing);
         match ground {
-            Ground::Alarm => match evidence.alarms {
+            Ground::Alarm => match ringing {
                 [alarm, rest @ ..] if !rest.is_empty() => {
                     format!("alarm {alarm} and {} more is in ALARM", rest.len())
                 }
                 alarms => format!("alarm {} is in ALARM", alarms.concat()),
             },
             Ground::NoHealthyTarget => "the new side has no healthy target".to_owned(),
-            Ground::Regression(regression) => self.against(regression),
+            Ground::Regression(regression) => self.against(*regression),
+            Ground::BothSinceTheMove(signal, both) => self.of_tested(*signal, |tested| {
+                let limit = percent(tested.stretches.limit());
+                format!(
+                    "{}: both sides have been over the {limit} limit since this step began, as the old side was not in \
+                     the day before: the move itself may be the cause",
+                    tested.compared(both.old, both.new)
+                )
+            }),
+            Ground::Missing(arrival) => missing(arrival),
             Ground::TooFewRequests => format!(
                 "{} of the {} requests needed have been counted on the new side since the step settled{}",
                 grouped(new.requests),
-                grouped(health.requests_min),
-                more_needed()
+                grouped(self.health.requests_min),
+                self.more_needed()
             ),
-            Ground::OverTheLimitInDoubt => {
-                let why = match self.over_the_limit() {
-                    (_, _, number) if number < OVER => {
-                        "but in only one period; a second one would decide"
-                    }
-                    _ => "but by no more than chance; more requests would decide",
-                };
-                let limit = percent(self.error_rate_max());
-                format!("{}: over the {limit} limit, {why}", compared(old, new, "failed"))
-            }
-            Ground::Nothing => {
-                let mut reason =
-                    format!("{}; {}", compared(old, new, "failed"), self.e_words(&self.errors));
-                if let Some(slow) = &self.slow {
-                    reason = format!("{reason}; of slow requests {}", self.e_words(slow));
-                }
-                if self.shared.errors > 0 {
-                    let shared = compared_shared(self.shared);
-                    let limit = percent(health.error_rate_max);
-                    reason = format!("{reason}; beside them {shared} (limit {limit})");
-                }
-                reason + &more_needed()
-            }
+            Ground::NotLately(requests, periods) => format!(
+                "{} requests have been counted on the new side since the step settled, but {} in the last {periods} \
+                 periods: nothing is known of now",
+                grouped(new.requests),
+                grouped(*requests)
+            ),
+            Ground::OverTheLimit(signal) => self.of_tested(*signal, Tested::over_the_limit),
+            Ground::OverTheLimitInDoubt => self.of_tested(0, Tested::over_the_limit_in_doubt),
+            Ground::AlarmsUnread | Ground::Nothing => self.nothing(),
         }
+    }
+
+    fn of_tested(&self, signal: usize, words: impl Fn(&Tested<'a>) -> String) -> String {
+        self.tested.get(signal).map(words).unwrap_or_default()
+    }
+
+    /// Words that nothing speaks against the new side, and what was looked at.
+    fn nothing(&self) -> String {
+        let mut reason = String::new();
+        for tested in &self.tested {
+            let [old, new] = tested.of_step;
+            reason = match (reason.is_empty(), new.requests > 0) {
+                (true, _) => format!("{}; {}", tested.compared(old, new), tested.e_words()),
+                (false, true) => {
+                    format!("{reason}; {}: {}", tested.signal.name(), tested.e_words())
+                }
+                (false, false) => format!("{reason}; {} not counted", tested.signal.name()),
+            };
+        }
+        for shared in self.shared.iter().filter(|shared| shared.of_step.errors > 0) {
+            let limit = match shared.signal.kind {
+                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
+                _ => String::new(),
+            };
+            reason = format!("{reason}; beside them {}{limit}", shared.words(shared.of_step));
+        }
+        if self.health.latency_target_s.is_none() {
+            reason.push_str("; latency not judged");
+        }
+        reason + &self.more_needed()
     }
 
     /// What speaks against the new side, with the numbers that a person needs.
     fn against(&self, regression: Regression) -> String {
-        let tested = |test: &EProcess, worst: Option<f64>, what: &str| {
-            if let (Some((old, new)), Some(worst)) = (test.alone(), worst) {
-                return format!(
-                    "{} in one period; the old side's worst of the day before was {}; {}",
-                    compared(old, new, what),
-                    percent(worst),
-                    self.e_words(test)
-                );
-            }
-            let Run { old, new, .. } = test.run();
-            let odds = match odds_ratio(old, new) {
-                Some(ratio) => format!("; odds {ratio:.1} times"),
-                None => String::new(),
-            };
-            format!("{}{odds}; {}", compared(old, new, what), self.e_words(test))
-        };
-        let worst = self.baseline.map(|baseline| baseline.errors.worst_rate);
-        match (regression, &self.slow) {
-            (Regression::Slow, Some(slow)) => {
-                let target_s = self.health.latency_target_s.unwrap_or_default();
-                let worst = self.baseline.and_then(|baseline| baseline.slow);
-                let worst = worst.map(|slow| slow.worst_rate);
-                tested(slow, worst, &format!("took over {target_s} s"))
-            }
-            (Regression::Errors | Regression::Slow, _) => tested(&self.errors, worst, "failed"),
-            (Regression::Limit, _) => {
-                let (old, new, number) = self.over_the_limit();
+        match regression {
+            Regression::Tested(signal) => self.of_tested(signal, Tested::against),
+            Regression::Limit(signal) => self.of_tested(signal, |tested| {
+                let (Stretch { old, new, .. }, number) = tested.stretches.over_alone();
                 format!(
                     "{} in {number} of the last {} periods; the limit is {}",
-                    compared(old, new, "failed"),
-                    self.stretches.len(),
-                    percent(self.error_rate_max())
+                    tested.compared(old, new),
+                    tested.stretches.number(),
+                    percent(tested.stretches.limit())
                 )
-            }
-            (Regression::SharedLimit, _) => {
-                let (shared, number) = self.over_the_shared_limit();
+            }),
+            Regression::SharedLimit(index) => self.shared.get(index).map_or_else(String::new, |of| {
+                let (Stretch { new, .. }, number) = of.stretches.over_alone();
                 format!(
                     "{} in {number} of the last {} periods; the limit, which both sides share, is {}",
-                    compared_shared(shared),
-                    self.shared_stretches.len(),
-                    percent(self.health.error_rate_max)
+                    of.words(new),
+                    of.stretches.number(),
+                    percent(of.stretches.limit())
                 )
-            }
-            (Regression::Percentile, _) => {
+            }),
+            Regression::Percentile => {
                 let (old_s, new_s) = self.slower().last().copied().unwrap_or_default();
                 format!(
                     "95 of 100 requests of new took up to {new_s:.3} s, of old {old_s:.3} s, in {} of \
                      the last {} periods; the target is {} s",
                     self.slower().count(),
-                    self.percentiles.len(),
+                    self.percentiles.latest.len(),
                     self.health.latency_target_s.unwrap_or_default()
                 )
             }
         }
     }
 
-    fn e_words(&self, test: &EProcess) -> String {
-        format!("e = {}, limit {}", e_shown(test.log_e()), e_shown(self.log_limit()))
+    /// A share that is too small, where requests of others may be counted as well.
+    fn not_sent_or_not_moved(&self, evidence: &Evidence<'_>) -> Option<String> {
+        let arrival = self.arrival(evidence)?;
+        (arrival.missing == Missing::NotSentOrNotMoved).then(|| missing(&arrival))
     }
 
-    /// For low traffic: how many more requests it takes to detect an effect of the size that matters.
-    fn more_needed(&self) -> Option<String> {
-        let (old, new) = self.seen;
-        let ratio = self.health.detectable_odds_ratio;
-        let needed = power::requests_needed(
-            old,
-            new,
-            self.health.tolerated_odds_ratio,
-            ratio,
-            self.errors.log_needed(ratio),
-        )?;
-        let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
-        let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1);
-        let periods = periods.saturating_add(1);
-        let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
-        Some(format!(
-            "about {} more new-side requests ({} min) are needed to detect a {} rise",
-            grouped(rounded(more)),
-            grouped(rounded(minutes)),
-            fold(ratio)
-        ))
+    /// For low traffic: how many more requests it takes to detect an effect of the size that matters. Empty when enough
+    /// were seen.
+    fn more_needed(&self) -> String {
+        let needed = || {
+            let failed = self.tested.first()?;
+            let [old, new] = failed.seen;
+            let ratio = self.health.detectable_odds_ratio;
+            let needed = power::requests_needed(
+                old,
+                new,
+                failed.signal.tolerated_odds_ratio,
+                ratio,
+                failed.process.log_needed(ratio),
+            )?;
+            let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
+            let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1);
+            let periods = periods.saturating_add(1);
+            let minutes = periods.saturating_mul(u64::from(self.health.period_s)).div_ceil(60);
+            Some(format!(
+                "; about {} more new-side requests ({} min) are needed to detect a {} rise",
+                grouped(rounded(more)),
+                grouped(rounded(minutes)),
+                fold(ratio)
+            ))
+        };
+        needed().unwrap_or_default()
     }
 
     /// Whether a host of the new side got more than it is prepared for, in the busiest period.
@@ -194,19 +212,111 @@ impl Judge<'_> {
     }
 }
 
-/// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
-fn compared(old: Counts, new: Counts, what: &str) -> String {
-    let part = |counts: Counts, what: &str| match counts.error_rate() {
-        Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
-        None => "had no request".to_owned(),
-    };
-    format!("new {}, old {}", part(new, &format!(" requests {what}")), part(old, ""))
+impl Tested<'_> {
+    /// `new 0.31 % of 48,112 requests failed, old 0.1 % of 432,880`.
+    fn compared(&self, old: Counts, new: Counts) -> String {
+        let part = |counts: Counts, what: &str| match counts.error_rate() {
+            Some(rate) => format!("{} of {}{what}", percent(rate), grouped(counts.requests)),
+            None => "had no request".to_owned(),
+        };
+        format!("new {}, old {}", part(new, &format!(" {}", self.signal.did())), part(old, ""))
+    }
+
+    fn e_words(&self) -> String {
+        let (e, limit) = (self.process.log_e(), self.process.log_limit());
+        format!("e = {}, limit {}", e_shown(e), e_shown(limit))
+    }
+
+    /// Words what its e-process says against the new side.
+    fn against(&self) -> String {
+        let test: &EProcess = &self.process;
+        if let (Some((old, new)), Some(baseline)) = (test.alone(), self.baseline) {
+            return format!(
+                "{} in one period; the old side's worst of the day before was {}; {}",
+                self.compared(old, new),
+                percent(baseline.worst_rate),
+                self.e_words()
+            );
+        }
+        let Run { old, new, .. } = test.run();
+        let odds = match odds_ratio(old, new) {
+            Some(ratio) => format!("; odds {ratio:.1} times"),
+            None => String::new(),
+        };
+        format!("{}{odds}; {}", self.compared(old, new), self.e_words())
+    }
+
+    /// Words why a new side that is over the limit does not go back.
+    fn over_the_limit(&self) -> String {
+        let [old, new] = self.of_step;
+        let whole = Stretch { old, new, ..Stretch::default() };
+        let stretch = self.stretches.newest().copied().unwrap_or(whole);
+        let limit = percent(self.stretches.limit());
+        let why = if self.stretches.is_excused(&stretch) {
+            format!("both sides are over the {limit} limit")
+        } else if self.stretches.over_alone().1 < OVER {
+            format!("over the {limit} limit, but in only one period; a second one would decide")
+        } else {
+            format!("over the {limit} limit, but no longer than the old side was in the day before")
+        };
+        format!("{} lately: {why}", self.compared(stretch.old, stretch.new))
+    }
+
+    fn over_the_limit_in_doubt(&self) -> String {
+        let why = match self.stretches.over_alone() {
+            (_, number) if number < OVER => "but in only one period; a second one would decide",
+            _ => "but by no more than chance; more requests would decide",
+        };
+        let ([old, new], limit) = (self.of_step, percent(self.stretches.limit()));
+        format!("{}: over the {limit} limit, {why}", self.compared(old, new))
+    }
 }
 
-/// `1.3 % of all 48,112 requests failed before a side answered`: the answer came from what stands before them both.
-fn compared_shared(shared: Counts) -> String {
-    let rate = percent(shared.error_rate().unwrap_or_default());
-    format!("{rate} of all {} requests failed before a side answered", grouped(shared.requests))
+impl Shared {
+    /// `1.3 % of all 48,112 requests failed before a side answered`: the answer came from what stands before them both.
+    fn words(&self, counted: Counts) -> String {
+        let rate = percent(counted.error_rate().unwrap_or_default());
+        let did = self.signal.did();
+        format!("{rate} of all {} {did} before a side answered", grouped(counted.requests))
+    }
+}
+
+/// Words where the requests are that do not arrive.
+fn missing(arrival: &Arrival) -> String {
+    let Arrival { intended, measured, sums, missing } = *arrival;
+    let less = format!(
+        "the new side gets {} of the requests where {} are meant for it, less than the lumps of the split allow",
+        percent(measured),
+        percent(intended)
+    );
+    let fallen = sums.map_or_else(String::new, |[before, now]| {
+        format!(
+            ", and both sides together count {now:.0} a period, {before:.0} before this step: they vanish on the way"
+        )
+    });
+    match missing {
+        Missing::Vanished => less + &fallen,
+        Missing::NotSent => {
+            format!("{less}: the router does not send them, or their connections last")
+        }
+        Missing::NotSentOrNotMoved => {
+            format!(
+                "{less}: they are not sent to it, or requests are counted that stay where they are"
+            )
+        }
+    }
+}
+
+/// Which of the named alarms tell nothing.
+fn unseen_alarms(evidence: &Evidence<'_>) -> Option<String> {
+    let alarms = evidence.alarms?;
+    match (&alarms.unread, alarms.gone.is_empty()) {
+        (Some(why), _) => Some(format!("the alarms cannot be read: {why}")),
+        (None, false) => {
+            Some(format!("no alarm of this name exists any more: {}", listed(&alarms.gone)))
+        }
+        (None, true) => None,
+    }
 }
 
 /// The odds to fail of the new side over those of the old one; `None` where one of them has none.

@@ -53,6 +53,17 @@ impl VerdictKind {
     }
 }
 
+/// What was counted of one signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalSeen {
+    /// The signal's [name](crate::Signal::name).
+    pub name: String,
+    /// What the old side did since the step has settled.
+    pub old: Counts,
+    /// What the new side did since then.
+    pub new: Counts,
+}
+
 /// A verdict with its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -66,10 +77,16 @@ pub struct Verdict {
     /// `None` when the telemetry failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log10_e: Option<f64>,
-    /// Whether the new side's newest requests fail at more than `error_rate_max` by more than chance,
+    /// Whether the new side's newest requests are over the limit of a signal by more than chance,
     /// whatever the old side does. Over as soon as the errors are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failing: bool,
+    /// What both sides counted of each signal since the step has settled. Not kept in the state that travels.
+    #[serde(skip)]
+    pub signals: Vec<SignalSeen>,
+    /// The share of the requests that the old side gets lately, 0–1. Not kept either.
+    #[serde(skip)]
+    pub old_share: Option<f64>,
     /// One plain sentence with the numbers. Not kept in the state that travels: 250 of them
     /// would fill it.
     #[serde(skip)]
@@ -86,6 +103,8 @@ impl Verdict {
             new: Counts::default(),
             log10_e: None,
             failing: false,
+            signals: Vec::new(),
+            old_share: None,
             reason: format!("the metrics cannot be read: {why}"),
         }
     }

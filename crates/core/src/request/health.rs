@@ -1,11 +1,19 @@
 //! The policy by which evidence is judged.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::evidence::signal::REFUSED_TOLERATED_ODDS_RATIO;
 
 use crate::limits::METRIC_PERIOD_S;
 
 /// The shortest period that the metrics have, in seconds, where nobody says otherwise.
 pub const PERIOD_S_MIN: u32 = METRIC_PERIOD_S;
+
+/// Periods in which a new side may have to warm up, where nobody says otherwise: its first request may come at the end
+/// of the first one.
+const WARM_UP_PERIODS: u32 = 2;
 
 /// What to do with a step that never had enough data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +35,42 @@ pub enum LatencyBy {
     Count,
     /// By the time that 95 of 100 stay below: where the source cannot count.
     Percentile,
+}
+
+/// A metric whose counts somebody else publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnMetric {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub metric: String,
+    /// Names and values of its dimensions; `{side}` in a value is the name of the side.
+    pub dimensions: BTreeMap<String, String>,
+}
+
+/// Counts of one's own that are compared beside those of the meters: of a cutover as a whole, not of a route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnSignal {
+    /// What is counted, for sentences: `orders`.
+    pub name: String,
+    /// How many there are.
+    pub requests: OwnMetric,
+    /// How many of them failed.
+    pub failures: OwnMetric,
+    /// Multiple of the old side's odds to fail at which the new side may fail, 1–1000.
+    pub tolerated_odds_ratio: f64,
+}
+
+/// What stands for the name of the side in a dimension's value.
+pub const SIDE: &str = "{side}";
+
+impl OwnMetric {
+    /// The dimensions of one side.
+    #[must_use]
+    pub fn dimensions_of(&self, side: &str) -> Vec<(String, String)> {
+        let of_side = |(name, value): (&String, &String)| (name.clone(), value.replace(SIDE, side));
+        self.dimensions.iter().map(of_side).collect()
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -55,9 +99,16 @@ pub struct Health {
     pub alpha: f64,
     /// Multiple of the old side's odds to fail at which the new side may fail, 1–100.
     pub tolerated_odds_ratio: f64,
+    /// Multiple of the old side's odds to be refused (answered 4xx) at which the new side may be, and of the usual odds of
+    /// both, 1–1000; `None`: refused requests are not judged.
+    pub refused_tolerated_odds_ratio: Option<f64>,
     /// Smallest multiple of the old side's odds worth detecting, above `tolerated_odds_ratio`, up to 1000;
     /// verdicts say how much more traffic it would take.
     pub detectable_odds_ratio: f64,
+    /// Seconds from the new side's first request in which one bad period needs a second, 0–3,600; without it, two
+    /// periods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up_s: Option<u32>,
     /// Requests that take longer than this many seconds are slow, 0.001–900; without it, latency
     /// is not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,10 +116,17 @@ pub struct Health {
     /// How slow requests are measured.
     #[serde(skip_serializing_if = "is_default")]
     pub latency_by: LatencyBy,
+    /// Share of the requests that the old side may still get when the cutover completes, 0–1: the last step waits for it,
+    /// `hold_max_s` at most. Without it, nothing is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_share_max: Option<f64>,
     /// Requests per second that a healthy host of the new side is made for, above 0; without it, what a
     /// host of the old side would get with all of the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_host_max: Option<f64>,
+    /// Counts of one's own, up to 10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<OwnSignal>,
     /// Names of CloudWatch alarms that must not be in ALARM, up to 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
@@ -79,16 +137,16 @@ pub struct Health {
 }
 
 impl Health {
-    /// Signals that are tested: failed requests, and slow ones where they are counted.
-    #[must_use]
-    pub const fn signals(&self) -> u32 {
-        if self.counts_slow() { 2 } else { 1 }
-    }
-
     /// Whether slow requests are counted.
     #[must_use]
     pub const fn counts_slow(&self) -> bool {
         self.latency_target_s.is_some() && matches!(self.latency_by, LatencyBy::Count)
+    }
+
+    /// Seconds from the new side's first request in which it may have to warm up.
+    #[must_use]
+    pub fn warm_up_s(&self) -> u32 {
+        self.warm_up_s.unwrap_or(self.period_s.saturating_mul(WARM_UP_PERIODS))
     }
 }
 
@@ -102,10 +160,14 @@ impl Default for Health {
             error_rate_max: 0.05,
             alpha: 0.01,
             tolerated_odds_ratio: 1.5,
+            refused_tolerated_odds_ratio: Some(REFUSED_TOLERATED_ODDS_RATIO),
             detectable_odds_ratio: 3.0,
+            warm_up_s: None,
             latency_target_s: None,
             latency_by: LatencyBy::Count,
+            old_share_max: None,
             requests_per_host_max: None,
+            signals: Vec::new(),
             alarms: Vec::new(),
             hold_max_s: 3600,
             on_no_data: OnNoData::RollBack,

@@ -6,6 +6,7 @@ mod judgeable;
 pub mod probe;
 pub mod ramp;
 pub mod router;
+mod signals;
 pub mod start;
 
 use serde_json::{Value, json};
@@ -245,7 +246,17 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
             NUMBER,
             1.0..=100.0,
         ),
+        refused_tolerated_odds_ratio: fields
+            .read("refused_tolerated_odds_ratio", refused_ratio)
+            .map_or(default.refused_tolerated_odds_ratio, |ratio| {
+                Some(ratio).filter(|r| r.is_finite())
+            }),
         detectable_odds_ratio: 0.0,
+        warm_up_s: fields.optional(
+            "warm_up_s",
+            "a whole number of seconds from 0 to 3600",
+            |s: &u32| *s <= 3_600,
+        ),
         latency_target_s: fields.optional(
             "latency_target_s",
             "a number of seconds from 0.001 to 900",
@@ -257,11 +268,15 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
             "\"count\" or \"percentile\"",
             |_| true,
         ),
+        old_share_max: fields.optional("old_share_max", "a number from 0 to 1", |share: &f64| {
+            (0.0..=1.0).contains(share)
+        }),
         requests_per_host_max: fields.optional(
             "requests_per_host_max",
             "a number of requests per second above 0, up to 1000000",
             |rate: &f64| *rate > 0.0 && *rate <= 1e6,
         ),
+        signals: Vec::new(),
         alarms: fields
             .list(
                 "alarms",
@@ -293,8 +308,21 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
         fields.refuse(&label, &json!(detectable), &allowed);
     }
     health.detectable_odds_ratio = detectable;
+    health.signals = fields
+        .read("signals", |value, field, problems| signals::read(value, field, tolerated, problems))
+        .unwrap_or_default();
     fields.finish();
     health
+}
+
+/// Reads the tolerated odds ratio of refused requests; infinity: they are not judged.
+fn refused_ratio(value: &Value, field: &str, problems: &mut Vec<Problem>) -> Option<f64> {
+    let ratio = value.as_f64().filter(|ratio| (1.0..=1000.0).contains(ratio));
+    let read = if *value == json!("off") { Some(f64::INFINITY) } else { ratio };
+    if read.is_none() {
+        problems.push(fields::refused(field, value, "a number from 1 to 1000, or \"off\""));
+    }
+    read
 }
 
 /// `request` laid over `defaults`, field by field; `health` field by field as well.
@@ -620,7 +648,7 @@ pub(crate) mod tests {
         "dry_run",
         "probe",
     ];
-    const HEALTH_FIELDS: [&str; 14] = [
+    const HEALTH_FIELDS: [&str; 18] = [
         "period_s",
         "metrics_delay_s",
         "check_interval_s",
@@ -628,10 +656,14 @@ pub(crate) mod tests {
         "error_rate_max",
         "alpha",
         "tolerated_odds_ratio",
+        "refused_tolerated_odds_ratio",
         "detectable_odds_ratio",
+        "warm_up_s",
         "latency_target_s",
         "latency_by",
+        "old_share_max",
         "requests_per_host_max",
+        "signals",
         "alarms",
         "hold_max_s",
         "on_no_data",
@@ -646,8 +678,9 @@ pub(crate) mod tests {
             "health": {
                 "period_s": 60, "metrics_delay_s": 1, "check_interval_s": 1, "requests_min": 1,
                 "error_rate_max": 0.5, "alpha": 0.01, "tolerated_odds_ratio": 2,
-                "detectable_odds_ratio": 4, "latency_target_s": 0.5, "latency_by": "count",
-                "requests_per_host_max": 1.5, "alarms": ["a"], "hold_max_s": 1,
+                "refused_tolerated_odds_ratio": 5, "detectable_odds_ratio": 4, "warm_up_s": 1,
+                "latency_target_s": 0.5, "latency_by": "count", "old_share_max": 0.5,
+                "requests_per_host_max": 1.5, "signals": [], "alarms": ["a"], "hold_max_s": 1,
                 "on_no_data": "advance"
             },
             "capacity_min_percent": 1, "resolvers": 1, "isolate": true, "max_failed_routes": 1,

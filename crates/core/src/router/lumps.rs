@@ -9,7 +9,22 @@
 //! - So the share of a moment is that of the resolvers whose answer is the new side. It changes when one of them asks,
 //!   each at a moment of its own: a bake has as many chances of a lump as it has TTLs times resolvers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::percent::Percent;
+
+/// How it is drawn on which side requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lumps {
+    /// Once for each answer to a resolver: all requests behind it follow.
+    PerAnswer {
+        /// Number of resolvers.
+        resolvers: u32,
+    },
+    /// For each request by itself: there are none.
+    PerRequest,
+}
 
 /// With this chance a step's share is never above the one predicted.
 const CONFIDENCE: f64 = 0.99;

@@ -10,7 +10,8 @@ use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
 use crate::meter::Meter;
 use crate::next::{Action, Next};
 use crate::plan::{Plan, Planned};
-use crate::router::survey::{Backend, RouterRef};
+use crate::router::lumps::Lumps;
+use crate::router::survey::{Backend, RouterRef, Splitting};
 use crate::router::{Live, Side, Split, Weights};
 use crate::validate::facts::History;
 use crate::words::listed;
@@ -96,6 +97,12 @@ impl Validation {
             ready_timeout_s: request.ready_timeout_s,
             started_at: self.attempt.now,
             first_shift_at: None,
+            last_shift: None,
+            lumps: Some(match survey.behaviour.splits {
+                Splitting::PerAnswer => Lumps::PerAnswer { resolvers: request.resolvers },
+                Splitting::PerRequest => Lumps::PerRequest,
+            }),
+            counted_until: None,
             checks: 0,
             fence: request.fence && survey.behaviour.atomic,
             writes: 0,
@@ -181,12 +188,8 @@ impl Validation {
     /// Without a day of the old side's traffic, its bursts are not known.
     fn warn_without_baseline(&mut self, meters: &[Meter], routes: &[Route]) {
         let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_meter).collect();
-        let known = |meter: &&Meter| {
-            let knows = |b: Baselines| {
-                b.errors.knows_bursts() && b.slow.is_none_or(|slow| slow.knows_bursts())
-            };
-            meter.baseline.is_some_and(knows)
-        };
+        let known =
+            |meter: &&Meter| meter.baseline.is_some_and(|baselines| baselines.knows_bursts());
         let old = of_old.iter().filter_map(|index| meters.get(*index));
         let ids: Vec<String> =
             old.filter(|meter| !known(meter)).map(|meter| meter.id.clone()).collect();

@@ -7,13 +7,17 @@ use super::{Minute, Rule};
 
 /// The judge of one route, which sees one minute after the other.
 #[derive(Debug)]
-pub struct Cutover<'a>(Judge<'a>);
+pub struct Cutover<'a> {
+    judge: Judge<'a>,
+    /// Minutes in which the new side may still have to warm up.
+    warm_up: u32,
+}
 
 impl<'a> Cutover<'a> {
     /// A cutover of one route. `baseline`: what the old side did before.
     #[must_use]
     pub fn new(health: &'a Health, baseline: Option<&'a Baselines>) -> Self {
-        Self(Judge::new(health, 1, baseline))
+        Self { judge: Judge::new(health, 1, baseline), warm_up: health.warm_up_s() / 60 }
     }
 }
 
@@ -24,9 +28,11 @@ impl Rule for Cutover<'_> {
             start: Timestamp::UNIX_EPOCH,
             old: counted(minute.old),
             new: counted(minute.new),
+            is_warming: self.warm_up > 0,
             ..Period::default()
         };
-        self.0.see(&period, true);
-        self.0.regression().is_some()
+        self.warm_up = self.warm_up.saturating_sub(u32::from(minute.new.requests > 0));
+        self.judge.see(&period, true);
+        self.judge.regression().is_some()
     }
 }

@@ -185,7 +185,9 @@ pub fn play(
 }
 
 fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
-    let health = Health::default();
+    // The traffic has failed requests alone, and no side has to warm up.
+    let health =
+        Health { refused_tolerated_odds_ratio: None, warm_up_s: Some(0), ..Health::default() };
     let rivals = rules::rivals();
     let faults =
         FAULTS.iter().filter(|fault| **fault == Fault::Equal || fault.is_bad(scene.error_rate));

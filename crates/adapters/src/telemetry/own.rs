@@ -1,0 +1,77 @@
+//! Counts of one's own: any two metrics of CloudWatch, with the side's name in their dimensions.
+
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
+use cutover_core::{Counts, OwnMetric, OwnSeries, OwnSignal, Sides, Window};
+
+use super::cloudwatch::{Asked, Points, count, whole};
+
+/// A metric of one side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OwnQuery {
+    namespace: String,
+    metric: String,
+    dimensions: Vec<(String, String)>,
+}
+
+impl OwnQuery {
+    fn of(metric: &OwnMetric, side: &str) -> Self {
+        Self {
+            namespace: metric.namespace.clone(),
+            metric: metric.metric.clone(),
+            dimensions: metric.dimensions_of(side),
+        }
+    }
+}
+
+impl Asked for OwnQuery {
+    fn build(&self, index: usize, window: Window) -> MetricDataQuery {
+        let dimension =
+            |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
+        let metric = Metric::builder()
+            .namespace(&self.namespace)
+            .metric_name(&self.metric)
+            .set_dimensions(Some(self.dimensions.iter().map(dimension).collect()));
+        let stat = MetricStat::builder()
+            .metric(metric.build())
+            .period(i32::try_from(window.period_s).unwrap_or(i32::MAX))
+            .stat("Sum");
+        MetricDataQuery::builder().id(format!("q{index}")).metric_stat(stat.build()).build()
+    }
+
+    fn read(&self, value: f64) -> Option<f64> {
+        count(value)
+    }
+}
+
+/// The metrics of all signals, of both sides.
+pub(super) fn queries<'a>(
+    signals: &'a [OwnSignal],
+    sides: &'a Sides,
+) -> impl Iterator<Item = OwnQuery> + 'a {
+    let of = |signal: &'a OwnSignal| [&signal.requests, &signal.failures];
+    let both = |metric| [OwnQuery::of(metric, &sides.old), OwnQuery::of(metric, &sides.new)];
+    signals.iter().flat_map(of).flat_map(both)
+}
+
+/// What came back of one signal. Failures that are missing beside requests are 0; a period without either was not
+/// counted.
+pub(super) fn series<'p>(
+    signal: &OwnSignal,
+    sides: &Sides,
+    periods: usize,
+    points: impl Fn(&OwnQuery) -> Option<&'p Points>,
+) -> OwnSeries {
+    let side = |name: &str| -> Vec<Option<Counts>> {
+        let of = |metric| points(&OwnQuery::of(metric, name)).cloned().unwrap_or_default();
+        let (requests, failures) = (of(&signal.requests), of(&signal.failures));
+        let at = |points: &Points, index: usize| points.get(index).copied().flatten().map(whole);
+        let in_period = |index| {
+            let (requests, errors) = (at(&requests, index), at(&failures, index));
+            let (known, errors) = (requests.or(errors)?, errors.unwrap_or(0));
+            // A failure may be counted a period after its request.
+            Some(Counts { requests: known.max(errors), errors })
+        };
+        (0..periods).map(in_period).collect()
+    };
+    OwnSeries { old: side(&sides.old), new: side(&sides.new) }
+}
