@@ -46,6 +46,10 @@ enum Name<'a> {
     Requests,
     /// 5xx answers of targets.
     TargetErrors,
+    /// 2xx answers of targets.
+    TargetSucceeded,
+    /// 3xx answers of targets.
+    TargetRedirected,
     /// Requests for which no connection to a target came about.
     ConnectionErrors,
     /// 5xx answers of the load balancer itself.
@@ -236,14 +240,16 @@ impl Telemetry for CloudWatch {
             let queries: BTreeSet<Query<'_>> =
                 meters.iter().flat_map(|of| queries(of, refused, latency)).collect();
             self.ask_all(queries, window, &mut points).await?;
-            let unserved = may_be_unserved(&points);
-            self.ask_all(unserved, window, &mut points).await?;
+            let whose = whose_errors(&points);
+            self.ask_all(whose, window, &mut points).await?;
         }
         let tells = |(query, points): (&Query<'_>, &Points)| {
             Some(query.metric) == latency && points.iter().any(Option::is_some)
         };
         let counts_slow = points.iter().any(tells);
-        let answer = Answers { window, latency, counts_slow, points: &points };
+        let mut answer =
+            Answers { window, latency, counts_slow, points: &points, attributed: BTreeMap::new() };
+        answer.attributed = answer.attribute();
         Ok(meters.iter().map(|of| answer.series(of)).collect())
     }
 
@@ -272,6 +278,8 @@ impl Asked for Query<'_> {
         let (name, statistic) = match self.metric {
             Name::Requests => ("RequestCount", "Sum"),
             Name::TargetErrors => ("HTTPCode_Target_5XX_Count", "Sum"),
+            Name::TargetSucceeded => ("HTTPCode_Target_2XX_Count", "Sum"),
+            Name::TargetRedirected => ("HTTPCode_Target_3XX_Count", "Sum"),
             Name::ConnectionErrors => ("TargetConnectionErrorCount", "Sum"),
             Name::OwnErrors => ("HTTPCode_ELB_5XX_Count", "Sum"),
             Name::Unserved => ("HTTPCode_ELB_503_Count", "Sum"),
@@ -377,15 +385,27 @@ fn queries<'a>(
         .chain(hosts)
 }
 
-/// The question how many requests were not served, for the load balancers that have errors of their own:
-/// of the others it has one answer.
-fn may_be_unserved<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'a>> {
+/// The questions for the load balancers that have errors of their own: how many requests were not served, and how many
+/// the targets of each group answered. Of the others they have one answer.
+fn whose_errors<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'a>> {
     let has_own_errors = |(query, points): &(&Query<'a>, &Points)| {
         let some = |point: &Option<f64>| point.is_some_and(|errors| errors > 0.0);
         query.metric == Name::OwnErrors && points.iter().any(some)
     };
-    let unserved = |query: &Query<'a>| Query { metric: Name::Unserved, ..*query };
-    points.iter().filter(has_own_errors).map(|(query, _)| unserved(query)).collect()
+    let balancers: BTreeSet<&str> =
+        points.iter().filter(has_own_errors).map(|(query, _)| query.load_balancer).collect();
+    let unserved = |of: &&'a str| Query { load_balancer: of, group: None, metric: Name::Unserved };
+    let answers = [Name::TargetSucceeded, Name::TargetRedirected, Name::TargetRefused];
+    let of_groups = groups_alone(points)
+        .filter(|query| balancers.contains(query.load_balancer))
+        .flat_map(|query| answers.map(|metric| Query { metric, ..query }));
+    let asked = balancers.iter().map(unserved).chain(of_groups);
+    asked.filter(|query| !points.contains_key(query)).collect()
+}
+
+/// One question for each group that is counted apart from its load balancer.
+fn groups_alone<'a>(points: &BTreeMap<Query<'a>, Points>) -> impl Iterator<Item = Query<'a>> {
+    points.keys().filter(|query| query.metric == Name::ConnectionErrors).copied()
 }
 
 /// What was asked, and what came back.
@@ -395,6 +415,8 @@ struct Answers<'a> {
     /// Whether any load balancer has a number of slow requests.
     counts_slow: bool,
     points: &'a BTreeMap<Query<'a>, Points>,
+    /// Of each load balancer's own errors, those of every period that belong to one of the groups.
+    attributed: BTreeMap<&'a str, Vec<u64>>,
 }
 
 /// All requests of a period, and those that came to something bad.
@@ -434,7 +456,8 @@ impl InPeriod {
 /// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
 ///
 /// What the load balancer answers by itself is not counted by target group: it belongs to a load balancer's own
-/// meter, and is shared by the meters of its groups.
+/// meter. Its 502s and 504s are answers to requests for which a target was chosen and that no target answered, so of each group as
+/// many are its own as it has more requests than answers. The rest is shared by the meters of the groups.
 impl<'a> Answers<'a> {
     fn series(&self, of: &'a Meter) -> Series {
         let (load_balancer, groups) = load_balancer_and_groups(&of.id);
@@ -455,8 +478,14 @@ impl<'a> Answers<'a> {
         };
         let own: Vec<Option<InPeriod>> = (0..periods).map(of_targets).collect();
         let through_all = |index| self.through_all(load_balancer, false, index);
+        let attributed = self.attributed.get(load_balancer).map_or(&[][..], Vec::as_slice);
+        let shared = |index| {
+            let mut all: InPeriod = through_all(index)?;
+            all.failed = all.failed.saturating_sub(attributed.get(index).copied().unwrap_or(0));
+            Some(all)
+        };
         let shared: Vec<Option<InPeriod>> =
-            if groups.is_empty() { Vec::new() } else { (0..periods).map(through_all).collect() };
+            if groups.is_empty() { Vec::new() } else { (0..periods).map(shared).collect() };
         let counts = failed(&own);
         let latency = self.latency.map(|metric| {
             let chosen = |index| self.sum(load_balancer, &counted, Name::Requests, index).is_some();
@@ -545,9 +574,45 @@ impl<'a> Answers<'a> {
         let sum = |metric| self.sum(load_balancer, groups, metric, index);
         let (chosen, unconnected) = (sum(Name::Requests), sum(Name::ConnectionErrors));
         chosen.or(unconnected)?;
-        let failed = unconnected.unwrap_or(0) + sum(Name::TargetErrors).unwrap_or(0);
+        let unanswered = groups.iter().flatten();
+        let unanswered = unanswered.map(|group| self.unanswered(load_balancer, group, index)).sum();
+        let failed = unconnected.unwrap_or(0).max(unanswered);
+        let failed = failed + sum(Name::TargetErrors).unwrap_or(0);
         let refused = sum(Name::TargetRefused).unwrap_or(0);
         Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
+    }
+
+    /// The load balancer's 502s and 504s in a period that belong to a group: the requests that no target answered, but
+    /// no more than there were such errors, because a client may have gone or an answer be late.
+    fn unanswered(&self, load_balancer: &'a str, group: &'a str, index: usize) -> u64 {
+        let of_all = |metric| self.at(load_balancer, None, metric, index).unwrap_or(0);
+        let errors = of_all(Name::OwnErrors).saturating_sub(of_all(Name::Unserved));
+        if errors == 0 {
+            return 0;
+        }
+        let at = |metric| self.at(load_balancer, Some(group), metric, index).unwrap_or(0);
+        let answers = [
+            Name::TargetSucceeded,
+            Name::TargetRedirected,
+            Name::TargetRefused,
+            Name::TargetErrors,
+        ];
+        let answered = answers.map(at).into_iter().fold(0, u64::saturating_add);
+        at(Name::Requests).saturating_sub(answered).min(errors)
+    }
+
+    /// See [`attributed`](Answers::attributed).
+    fn attribute(&self) -> BTreeMap<&'a str, Vec<u64>> {
+        let mut attributed: BTreeMap<&'a str, Vec<u64>> = BTreeMap::new();
+        for Query { load_balancer, group, .. } in groups_alone(self.points) {
+            let Some(group) = group else { continue };
+            let periods = usize::try_from(self.window.periods).unwrap_or(usize::MAX);
+            let sums = attributed.entry(load_balancer).or_insert_with(|| vec![0; periods]);
+            for (index, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.saturating_add(self.unanswered(load_balancer, group, index));
+            }
+        }
+        attributed
     }
 
     /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says

@@ -201,18 +201,21 @@ async fn a_target_group_has_its_own_failures_and_shares_those_of_its_load_balanc
         ("app/a/1 targetgroup/g/1 RequestCount", &[(0, 100.0), (1, 100.0)]),
         ("app/a/1 targetgroup/g/1 HTTPCode_Target_5XX_Count", &[(0, 7.0)]),
         ("app/a/1 targetgroup/g/1 TargetConnectionErrorCount", &[(0, 2.0), (1, 3.0)]),
+        // In the second minute its targets answered 93 of 100, and the load balancer sent 10 answers 502 or 504.
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_2XX_Count", &[(0, 80.0), (1, 88.0)]),
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_4XX_Count", &[(1, 5.0)]),
         ("app/a/1 targetgroup/g/1 HealthyHostCount", &[(2, 4.0)]),
     ]);
     let of = [balancer("app/a/1,targetgroup/g/1", &["g/1"]), balancer("app/a/1", &[])];
     let series = cloudwatch.series(&of, window(3), &Health::default()).await.expect("told");
-    assert_eq!(series[0].counts, [counts(100, 9), counts(100, 3), None]);
-    assert_eq!(series[0].shared, [counts(1000, 0), counts(1020, 30), counts(1000, 0)]);
+    assert_eq!(series[0].counts, [counts(100, 9), counts(100, 7), None]);
+    assert_eq!(series[0].shared, [counts(1000, 0), counts(1020, 23), counts(1000, 0)]);
     assert_eq!(series[0].healthy_hosts, Some(4));
     assert_eq!(series[1].counts, [counts(1000, 90), counts(1020, 30), counts(1000, 0)]);
     assert_eq!(series[1].shared, []);
     let calls: Vec<usize> =
         asked.lock().expect("whole").iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(calls, [11, 1], "what both meters need of the load balancer is asked once");
+    assert_eq!(calls, [11, 3], "what both meters need of the load balancer is asked once");
 }
 
 #[tokio::test]
