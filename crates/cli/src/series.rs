@@ -236,7 +236,7 @@ impl Reading {
             header.push(fresh);
         }
         let is_there = |name: &&str| header.contains(&Some(*name));
-        let together = TOGETHER.into_iter().filter(|both| both.iter().any(|name| is_there(name)));
+        let together = TOGETHER.into_iter().filter(|both| both.iter().any(&is_there));
         let wanted = NAMES.into_iter().take(REQUIRED).chain(together.flatten());
         self.missing = wanted.filter(|name| !is_there(name)).collect();
         for name in &self.missing {

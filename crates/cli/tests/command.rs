@@ -184,8 +184,7 @@ fn a_plan_needs_no_aws() {
     let planned = cutover(&["plan", "-", "--hosts", "8", "--routes", "40"], rules);
     assert_eq!(code(&planned), Some(0), "{}", text(&planned.stderr));
     let said = text(&planned.stdout);
-    for part in ["      90:10    1 min    5 min         10 %  1", "40 to write weights, a shift"]
-    {
+    for part in ["      90:10    1 min    5 min         10 %  1", "40 to write weights, a shift"] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
     let refused = cutover(&["plan", "-"], r#"{"resolvers": 0}"#);
