@@ -179,14 +179,23 @@ impl Emulator {
         venv: &Venv,
         mut options: EmulatorOptions,
     ) -> Result<(Self, Proxy), LabError> {
-        // Held until the proxy has a port of its own, so that it cannot get this one.
-        let reserved = reserve(options.port.unwrap_or(0))?;
-        let port = port_of(&reserved)?;
-        let proxy = Proxy::start(&url(port))?;
-        drop(reserved);
-        options.port = Some(port);
-        options.lambda_endpoint = Some(proxy.endpoint().to_owned());
-        Ok((Self::start(venv, options).await?, proxy))
+        let asked = options.port;
+        let mut tries = PORT_TRIES;
+        loop {
+            // Held until the proxy has a port of its own, so that it cannot get this one.
+            let reserved = reserve(asked.unwrap_or(0))?;
+            let port = port_of(&reserved)?;
+            let proxy = Proxy::start(&url(port))?;
+            drop(reserved);
+            options.port = Some(port);
+            options.lambda_endpoint = Some(proxy.endpoint().to_owned());
+            match Self::start(venv, options.clone()).await {
+                Ok(emulator) => return Ok((emulator, proxy)),
+                // Somebody else took it in between.
+                Err(LabError::PortInUse { .. }) if asked.is_none() && tries > 1 => tries -= 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The URL that serves all that it emulates.

@@ -698,7 +698,7 @@ mod shifts {
     }
 
     #[tokio::test]
-    async fn a_new_side_without_a_healthy_target_holds_its_first_and_its_last_step() {
+    async fn a_new_side_without_a_healthy_target_holds_every_step() {
         use TargetHealthStateEnum::{Initial, Unhealthy};
         let rules = FakeRules::new();
         let names = ["chat.example.com", "shop.example.com"];
@@ -726,12 +726,13 @@ mod shifts {
         assert_eq!((moved(&shifted), shifted.unconfirmed), (vec![&held("0 registered")], false));
         state(vec![Unhealthy, TargetHealthStateEnum::Healthy]);
         assert_eq!(moved(&shift(&router, &[step(names[0])]).await), [&Moved::There]);
-        // Steps between are not held: the measured share and the verdict say what they need.
-        state(vec![]);
-        rules.state().calls.clear();
         let half = weights(50, 50);
+        state(vec![]);
+        let shifted = shift(&router, &[to(names[0], STEP, half)]).await;
+        assert_eq!(moved(&shifted), [&held("0 registered")]);
+        state(vec![TargetHealthStateEnum::Healthy]);
         assert_eq!(moved(&shift(&router, &[to(names[0], STEP, half)]).await), [&Moved::There]);
-        assert_eq!(rules.state().count("health"), 0);
+        state(vec![]);
         let shifted = shift(&router, &[to(names[0], half, full)]).await;
         assert_eq!(moved(&shifted), [&held("0 registered")]);
         // Nor is a way back, or what is there already.
@@ -832,17 +833,51 @@ mod shifts {
     }
 
     #[tokio::test]
-    async fn what_is_undone_right_after_the_write_is_found_by_reading_back() {
+    async fn what_is_changed_right_after_the_write_is_found_by_reading_back() {
         let rules = two_rules();
         let router = router(&rules).await;
         rules.state().after_write = Box::new(|state, arn| {
             if arn == at(1) {
-                state.set_actions(arn, both(100, 0));
+                state.set_actions(arn, both(77, 23));
             }
             None
         });
         let shifted = shift(&router, &[step("chat.example.com"), step("shop.example.com")]).await;
-        assert_eq!(moved(&shifted), [&Moved::Drifted(Live::At(START)), &Moved::There]);
+        let drifted = Moved::Drifted(Live::At(weights(77, 23)));
+        assert_eq!(moved(&shifted), [&drifted, &Moved::There]);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_readings_do_not_show_is_left_to_the_next_check_or_tried_again() {
+        let rules = two_rules();
+        let router = router(&rules).await;
+        let stale = |weights| {
+            move |state: &mut State, arn: &str| {
+                state.set_actions(arn, weights);
+                None
+            }
+        };
+        rules.state().after_write = Box::new(stale(both(100, 0)));
+        let shifted = shift(&router, &[step("chat.example.com")]).await;
+        assert_eq!(moved(&shifted), [&Moved::There], "the next check sees what is live");
+        rules.state().after_write = Box::new(|_, _| None);
+        shift(&router, &[step("chat.example.com")]).await;
+        rules.state().after_write = Box::new(stale(both(90, 10)));
+        let failure = router.shift(&[back("chat.example.com")], None).await.expect_err("no proof");
+        assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn one_rule_that_cannot_be_written_keeps_no_later_one_from_moving() {
+        let rules = two_rules();
+        let router = router(&rules).await;
+        rules.state().before_write = Box::new(|_, arn| {
+            (arn == at(1)).then(|| Answer::xml_error(500, "InternalFailure", "try again"))
+        });
+        let moves = [step("chat.example.com"), step("shop.example.com")];
+        let failure = router.shift(&moves, None).await.expect_err("one failed");
+        assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
+        assert_eq!(rules.state().writes, 1, "the other one was written");
     }
 
     #[tokio::test]

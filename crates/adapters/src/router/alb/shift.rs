@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::config::Builder;
 use aws_sdk_elasticloadbalancingv2::operation::modify_listener::ModifyListenerError;
 use aws_sdk_elasticloadbalancingv2::operation::modify_rule::ModifyRuleError;
 use aws_sdk_elasticloadbalancingv2::types::Action;
@@ -27,11 +29,19 @@ struct Run<'m> {
     /// Moves that were written and not read back yet, and what has become of them if they were carried out.
     written: BTreeMap<usize, Moved>,
     linger_s: u32,
+    /// The first write that could not be made or be heard of.
+    failure: Option<Failure>,
 }
 
 impl<'m> Run<'m> {
     const fn new(moves: &'m [Move]) -> Self {
-        Self { moves, outcome: BTreeMap::new(), written: BTreeMap::new(), linger_s: 0 }
+        Self {
+            moves,
+            outcome: BTreeMap::new(),
+            written: BTreeMap::new(),
+            linger_s: 0,
+            failure: None,
+        }
     }
 
     /// The moves of which nothing is known yet.
@@ -85,7 +95,10 @@ impl Alb {
         self.sort_out(&mut run).await?;
         self.write(&mut run).await?;
         self.read_back(&mut run).await?;
-        Ok(run.shifted())
+        match run.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(run.shifted()),
+        }
     }
 
     /// Ends the moves that are not to be written: those that were made already, those that must not be, and those whose
@@ -137,10 +150,18 @@ impl Alb {
                         continue;
                     }
                 };
-                match self.modify(&write.arn, write.actions).await? {
-                    Ok(()) => run.written.insert(index, write.then),
-                    Err(moved) => run.outcome.insert(index, moved),
-                };
+                match self.modify(&write.arn, write.actions).await {
+                    Ok(Ok(())) => {
+                        run.written.insert(index, write.then);
+                    }
+                    Ok(Err(moved)) => {
+                        run.outcome.insert(index, moved);
+                    }
+                    // The others are written all the same, least of all is one kept from going back.
+                    Err(failure) => {
+                        run.failure.get_or_insert(failure);
+                    }
+                }
             }
         }
         Ok(())
@@ -163,18 +184,28 @@ impl Alb {
                 } else if pause.is_zero() {
                     run.written.insert(index, then);
                 } else {
-                    run.outcome.insert(index, Moved::Drifted(split.live));
+                    run.outcome.insert(index, after_write(asked, split.whole, then, split.live)?);
                 }
             }
         }
         Ok(())
     }
 
-    /// Replaces the actions of a rule, or the default actions of a listener. What neither is sent stays as it is.
+    /// Replaces the actions of a rule, or the default actions of a listener. What neither is sent stays as it is. The SDK
+    /// tries it once: a repeat must read again first, because the whole list is replaced.
     async fn modify(&self, arn: &str, actions: Vec<Action>) -> Result<Result<(), Moved>, Failure> {
         let (client, actions) = (&self.client, Some(actions));
+        let once = || Builder::new().retry_config(RetryConfig::disabled());
         let (is_gone, failed) = if arn::is_rule(arn) {
-            match client.modify_rule().rule_arn(arn).set_actions(actions).send().await {
+            match client
+                .modify_rule()
+                .rule_arn(arn)
+                .set_actions(actions)
+                .customize()
+                .config_override(once())
+                .send()
+                .await
+            {
                 Ok(_) => return Ok(Ok(())),
                 Err(error) => {
                     let refused = error.as_service_error();
@@ -184,7 +215,13 @@ impl Alb {
             }
         } else {
             let request = client.modify_listener().listener_arn(arn);
-            match request.set_default_actions(actions).send().await {
+            match request
+                .set_default_actions(actions)
+                .customize()
+                .config_override(once())
+                .send()
+                .await
+            {
                 Ok(_) => return Ok(Ok(())),
                 Err(error) => {
                     let refused = error.as_service_error();
@@ -224,10 +261,32 @@ impl Alb {
     }
 }
 
+/// What has become of a write that was accepted and cannot be read back.
+///
+/// # Errors
+/// `Unreachable` for a way back whose rule still has the weights of before: it is tried again. On the way onward the next
+/// check sees what is live, and takes back what must go back.
+fn after_write(
+    asked: &Move,
+    whole: Option<Weights>,
+    then: Moved,
+    live: Live,
+) -> Result<Moved, Failure> {
+    match (whole, asked.way) {
+        (Some(weights), Way::Onward) if asked.from.contains(&weights) => Ok(then),
+        (Some(weights), _) if asked.from.contains(&weights) => Err(Failure::Unreachable(format!(
+            "{} was given {} and still has {weights}",
+            asked.route, asked.to
+        ))),
+        _ => Ok(Moved::Drifted(live)),
+    }
+}
+
 /// Whether the new side must have a healthy target for this move: before its first requests, and before the old side
 /// gets none. Requests for a group without targets are answered with errors, and go to no other group.
 fn needs_healthy_target(Move { to, way, .. }: &Move, live: Weights) -> bool {
-    *way == Way::Onward && ((live.new == 0 && to.new > 0) || to.old == 0)
+    let rises = to.share() > live.share();
+    *way == Way::Onward && (rises || to.old == 0)
 }
 
 /// The live weights of a route that may be moved, and what has become of it then.
