@@ -359,7 +359,9 @@ async fn a_record_type_that_appears_on_one_side_keeps_nothing_from_going_back() 
 async fn a_cutover_does_not_complete_while_both_sides_fail() {
     let run = async |old: Rate, new: Rate| {
         let case = Given { rates: (old, new), ..Given::default() }.case().await;
-        let end = case.run(&case.request()).await;
+        let mut request = case.request();
+        request["ramp"] = json!([{"percent": 100, "bake_s": 1}]);
+        let end = case.run(&request).await;
         (end, case.live().await)
     };
     let dead = Rate { errors: 100, ..FINE };

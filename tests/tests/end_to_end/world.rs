@@ -199,7 +199,9 @@ async fn a_target_group_without_a_healthy_target_is_a_reason_where_route_53_eval
     assert_eq!(codes, ["old_side_left_out", "new_side_left_out"]);
 
     let case = Given::default().case().await;
-    add_empty_target_group(&case, &case.world.old).await;
+    for side in [&case.world.old, case.new_side()] {
+        add_empty_target_group(&case, side).await;
+    }
     let cutover = case.accepted(&case.request()).await;
     assert!(!cutover.routes.iter().any(|route| route.all_or_nothing), "plain records");
 }

@@ -626,13 +626,13 @@ mod tests {
     }
 
     #[test]
-    fn target_groups_counted_alone_share_two_queries_of_their_load_balancer() {
+    fn target_groups_counted_alone_share_the_queries_of_their_load_balancer() {
         let group = |id: u32| Meter {
             id: format!("app/shop/1,targetgroup/{id}"),
             hosts: vec![id.to_string()],
             baseline: None,
         };
-        for (groups, calls) in [(2, 1), (124, 1), (125, 2), (200, 2), (250, 3)] {
+        for (groups, calls) in [(2, 1), (99, 1), (100, 2), (199, 2), (200, 3), (250, 3)] {
             let of: Vec<Meter> = (0..groups).map(group).collect();
             let calls_made = metric_calls(of.iter(), &Health::default(), PERIODS_OF_CHECK);
             assert_eq!(calls_made, calls, "{groups} target groups");

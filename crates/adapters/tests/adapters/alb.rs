@@ -851,9 +851,9 @@ mod shifts {
     async fn a_write_that_readings_do_not_show_is_left_to_the_next_check_or_tried_again() {
         let rules = two_rules();
         let router = router(&rules).await;
-        let stale = |weights| {
+        let stale = |weights: Vec<Action>| {
             move |state: &mut State, arn: &str| {
-                state.set_actions(arn, weights);
+                state.set_actions(arn, weights.clone());
                 None
             }
         };

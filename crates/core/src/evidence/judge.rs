@@ -212,9 +212,16 @@ impl<'a> Tested<'a> {
 
     /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
     /// is one, what was counted since the step has settled.
-    fn is_failing(&self) -> bool {
+    /// A side that has always failed that much fails all the same.
+    fn is_failing(&self, error_rate_max: f64) -> bool {
         let newest = self.stretches.newest().map_or(self.of_step[1], |stretch| stretch.new);
-        is_beyond(self.stretches.limit(), newest)
+        let limit = match self.signal.kind {
+            SignalKind::Failed => error_rate_max,
+            SignalKind::Refused | SignalKind::Slow { .. } | SignalKind::Own { .. } => {
+                self.stretches.limit()
+            }
+        };
+        is_beyond(limit, newest)
     }
 }
 
@@ -346,7 +353,8 @@ impl<'a> Judge<'a> {
 
     /// The first signal of which the newest stretch of the new side is over the limit, regardless of the old side.
     fn failing(&self) -> Option<usize> {
-        self.tested.iter().position(Tested::is_failing)
+        let limit = self.health.error_rate_max;
+        self.tested.iter().position(|tested| tested.is_failing(limit))
     }
 
     pub(super) fn slower(&self) -> impl Iterator<Item = &(f64, f64)> {
