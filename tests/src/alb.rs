@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Tests of this account that run at a time, beside those of the other: they settle most of their time.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 5;
 static ROOM: Semaphore = Semaphore::const_new(AT_A_TIME);
 
 /// The account whose load balancers keep weights.

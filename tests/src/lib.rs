@@ -31,6 +31,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
 use lab::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Program};
+use lab::metrics::create_alarm;
 use lab::proxy::Proxy;
 use lab::python::Venv;
 use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
@@ -44,7 +45,7 @@ pub use alb::GivenAlb;
 const DEADLINE: Duration = Duration::from_mins(4);
 const POLL: Duration = Duration::from_millis(200);
 /// Tests that run at a time: more make the functions of all of them slow on a small machine.
-const AT_A_TIME: usize = 6;
+const AT_A_TIME: usize = 9;
 /// Seconds of requests that a world has counted before a test, and will have counted after.
 const HISTORY_S: i64 = 40;
 const FUTURE_S: i64 = 200;
@@ -520,19 +521,9 @@ impl<W> Case<W> {
 
     /// Makes an alarm, in ALARM or not.
     pub async fn set_alarm(&self, name: &str, in_alarm: bool) {
-        use aws_sdk_cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
+        use aws_sdk_cloudwatch::types::StateValue;
+        create_alarm(&self.config, name).await.expect("an alarm");
         let client = aws_sdk_cloudwatch::Client::new(&self.config);
-        let put = client
-            .put_metric_alarm()
-            .alarm_name(name)
-            .namespace("Shop")
-            .metric_name("FailedCheckouts")
-            .statistic(Statistic::Sum)
-            .period(60)
-            .evaluation_periods(1)
-            .threshold(1.0)
-            .comparison_operator(ComparisonOperator::GreaterThanThreshold);
-        put.send().await.expect("an alarm");
         let state = if in_alarm { StateValue::Alarm } else { StateValue::Ok };
         let set = client.set_alarm_state().alarm_name(name).state_value(state);
         set.state_reason("a test says so").send().await.expect("its state");

@@ -18,7 +18,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use cutover_core::limits::{BALANCER_NAMES_PER_CALL, BALANCER_READ_PACE, BALANCERS_PER_PAGE};
 use cutover_core::{Backend, Behind, Entrance, Failure, Found, GoingBack, Group, OldSide, RouteId};
 use jiff::Timestamp;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::CloudWatch;
 use crate::endpoint::Never;
@@ -295,8 +295,7 @@ impl Targets {
             .collect();
         // First those that decide whether a load balancer has a healthy target at all.
         open.sort_by_key(|(group, _)| served.contains(&group.owner));
-        let mut pace = tokio::time::interval(BALANCER_READ_PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pace = pace(BALANCER_READ_PACE);
         for (group, hosts) in open.into_iter().take(ONE_BY_ONE_MAX) {
             pace.tick().await;
             *hosts = Some(self.look_at(&group.arn).await?);
@@ -413,6 +412,13 @@ impl<'a> Asked<'a> {
     fn own<'c>(&self, of: impl Iterator<Item = &'c Counted>) -> Vec<&'c Counted> {
         of.filter(|of| self.groups.is_empty() || self.groups.contains(&of.id.as_str())).collect()
     }
+}
+
+/// Keeps calls to what an account that the controllers of both clusters share has to spare: one each `period`.
+pub(crate) fn pace(period: Duration) -> Interval {
+    let mut pace = tokio::time::interval(period);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }
 
 /// A load balancer that counts no requests.

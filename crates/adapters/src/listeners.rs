@@ -9,9 +9,9 @@ use cutover_core::limits::BALANCER_READ_PACE;
 use cutover_core::{Backend, Behind, Door, Entrance, Failure, Found, RouteId};
 use tokio::time::Interval;
 
-use crate::capacity::group_of;
+use crate::capacity::{group_of, pace};
 use crate::errors::{failure, incomplete};
-use crate::router::alb::listing::{listeners_of, pace, rules};
+use crate::router::alb::listing::{listeners_of, rules};
 use crate::router::alb::rule::{Rule, arns_of_groups};
 use crate::telemetry::cloudwatch::meter_of_groups;
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_host_name_is_counted_by_the_groups_that_serve_it_alone() {
         let (default, none) = ("default", "");
-        // What the rules are, and the groups of a.example.com, if it can be told apart.
+        // The case, the rules, and the meter of a.example.com; none where it is counted together with others.
         let table: [(&str, Vec<Rule>, Option<&str>); 9] = [
             (
                 "each host has its own group",

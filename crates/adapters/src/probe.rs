@@ -153,13 +153,8 @@ async fn exchange(
 
 /// Where a side of a route is probed: by TLS, unless its old side is known to listen for plain requests alone.
 fn at(found: &Found, side: Side, facts: &Facts) -> Option<At> {
-    let of = |side| match side {
-        Side::Old => &found.old.id,
-        Side::New => &found.new.id,
-    };
-    let server = of(side).clone();
-    let doors = facts.entrances.get(&(of(Side::Old).clone(), found.route.clone()));
-    let doors = doors.map(|entrance| &entrance.doors);
+    let server = found.endpoint(side).id.clone();
+    let doors = facts.entrance(&found.old.id, &found.route).map(|entrance| &entrance.doors);
     let is_plain = doors.is_some_and(|doors| {
         !doors.is_empty() && !doors.keys().any(|door| door.ends_with(" HTTPS"))
     });

@@ -139,11 +139,13 @@ pub fn route53(fence: bool) -> Behaviour {
 
 // ── Elastic Load Balancing ──
 
-/// Load balancers or target groups of one page. Source: Elastic Load Balancing API reference,
-/// `DescribeLoadBalancers`, `DescribeTargetGroups`.
+/// Load balancers, target groups, listeners or rules of one page. Source: Elastic Load Balancing API reference,
+/// `DescribeLoadBalancers`, `DescribeTargetGroups`, `DescribeListeners`, `DescribeRules`.
 pub const BALANCERS_PER_PAGE: i32 = 400;
 /// Names of one call. Source: Elastic Load Balancing API reference, `DescribeLoadBalancers`.
 pub const BALANCER_NAMES_PER_CALL: usize = 20;
+/// Resources of one call. Source: Elastic Load Balancing API reference, `DescribeTags`.
+pub const TAGGED_PER_CALL: usize = 20;
 /// Describe calls a second that an account may make in a region, once a burst of 40 is used up; the controllers of both
 /// clusters share them. Source: Elastic Load Balancing user guide, "Request throttling for the Elastic Load Balancing
 /// API".

@@ -17,7 +17,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let state_machine_arn = executions::state_machine_from_env()?;
     let config = clients::sdk_config().await;
     let routers = Routers::new(&config);
-    let metrics = CloudWatch::new(clients::cloudwatch(&config));
+    let of_metrics = config.clone();
+    let metrics = CloudWatch::lazily(move || clients::cloudwatch(&of_metrics));
     let targets = Targets::new(clients::load_balancing(&config), metrics);
     runtime::serve(async |event: Value| {
         let asked = match RollbackStart::read(event, &state_machine_arn)? {

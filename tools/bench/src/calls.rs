@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use crate::table::markdown;
 use lab::emulator::{Emulator, EmulatorOptions};
 use lab::error::LabError;
+use lab::metrics::create_alarm;
 use lab::proxy::{Calls, Proxy};
 use lab::python::Venv;
 use lab::world::{
@@ -344,7 +345,7 @@ impl Bench {
         let stack = deploy::deploy(&config, root, "cutover", &parameters, functions).await?;
         let endpoint = emulator.endpoint();
         let bench = Self { config, proxies: vec![proxy], endpoint, outputs: stack.outputs };
-        bench.create_alarm().await?;
+        create_alarm(&bench.config, ALARM).await?;
         Ok((bench, emulator))
     }
 
@@ -495,21 +496,6 @@ impl Bench {
         let put = aws_sdk_cloudwatch::Client::new(&self.config).put_metric_data();
         let put = put.namespace("AWS/ApplicationELB").set_metric_data(Some(data.collect()));
         put.send().await.map(drop).map_err(|error| LabError::aws("publish metrics", error))
-    }
-
-    async fn create_alarm(&self) -> Result<(), LabError> {
-        use aws_sdk_cloudwatch::types::{ComparisonOperator, Statistic};
-        let put = aws_sdk_cloudwatch::Client::new(&self.config).put_metric_alarm();
-        let put = put
-            .alarm_name(ALARM)
-            .namespace("Shop")
-            .metric_name("FailedCheckouts")
-            .statistic(Statistic::Sum)
-            .period(60)
-            .evaluation_periods(1)
-            .threshold(1.0)
-            .comparison_operator(ComparisonOperator::GreaterThanThreshold);
-        put.send().await.map(drop).map_err(|error| LabError::aws("create the alarm", error))
     }
 
     /// Looks at each change of a shift once. The emulator calls a change live from the second

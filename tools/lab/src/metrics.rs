@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::builders::MetricDatumBuilder;
-use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
+use aws_sdk_cloudwatch::types::{
+    ComparisonOperator, Dimension, MetricDatum, StandardUnit, Statistic,
+};
 use jiff::Timestamp;
 
 use crate::balancer::{Balancer, OwnErrors};
@@ -26,6 +29,24 @@ const COUNTED_AFTER_MS: i64 = 100;
 /// Distinct values that one datum may carry.
 /// Source: Amazon CloudWatch API reference, `MetricDatum`.
 const VALUES_MAX: usize = 150;
+
+/// Makes an alarm on a metric of a shop, which the functions may be asked to watch.
+///
+/// # Errors
+/// `Aws` when the call fails.
+pub async fn create_alarm(config: &SdkConfig, name: &str) -> Result<(), LabError> {
+    let put = Client::new(config).put_metric_alarm();
+    let put = put
+        .alarm_name(name)
+        .namespace("Shop")
+        .metric_name("FailedCheckouts")
+        .statistic(Statistic::Sum)
+        .period(60)
+        .evaluation_periods(1)
+        .threshold(1.0)
+        .comparison_operator(ComparisonOperator::GreaterThanThreshold);
+    put.send().await.map(drop).map_err(|error| LabError::aws("create the alarm", error))
+}
 
 /// What publishes.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +100,7 @@ impl Meters {
 /// # Errors
 /// `Aws` when CloudWatch refuses the data.
 pub async fn publish(config: SdkConfig, meters: Meters) -> Result<Infallible, LabError> {
-    let cloudwatch = aws_sdk_cloudwatch::Client::new(&config);
+    let cloudwatch = Client::new(&config);
     let mut next_s = Timestamp::now().as_second();
     loop {
         // Catches up when a call took longer than a second: no period is left out.

@@ -4,8 +4,10 @@
 mod busiest;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use aws_sdk_cloudwatch::Client;
+use aws_sdk_cloudwatch::types::builders::MetricBuilder;
 use aws_sdk_cloudwatch::types::{
     Dimension, MessageData, Metric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy,
     StatusCode,
@@ -96,14 +98,20 @@ pub(super) trait Asked: Ord + Clone + std::fmt::Debug {
 /// CloudWatch's metrics and alarms.
 #[derive(Clone, Debug)]
 pub struct CloudWatch {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>>,
 }
 
 impl CloudWatch {
     /// The metrics of the account and region that the client is for.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self::lazily(|| client)
+    }
+
+    /// The same, with a client that is built when it is first needed: most roll-backs ask no metric.
+    #[must_use]
+    pub fn lazily(build: impl FnOnce() -> Client + Send + 'static) -> Self {
+        Self { client: Arc::new(LazyLock::new(Box::new(build))) }
     }
 
     /// How many hosts of each target group, `(load balancer, target group)` as CloudWatch's dimensions name
@@ -247,9 +255,9 @@ impl Telemetry for CloudWatch {
             Some(query.metric) == latency && points.iter().any(Option::is_some)
         };
         let counts_slow = points.iter().any(tells);
-        let mut answer =
-            Answers { window, latency, counts_slow, points: &points, attributed: BTreeMap::new() };
-        answer.attributed = answer.attribute();
+        let told = Told(&points);
+        let answer =
+            Answers { window, latency, counts_slow, told, attributed: told.attributed(window) };
         Ok(meters.iter().map(|of| answer.series(of)).collect())
     }
 
@@ -292,23 +300,28 @@ impl Asked for Query<'_> {
             Name::Slow(statistic) => ("TargetResponseTime", statistic),
             Name::Percentile => ("TargetResponseTime", "p95"),
         };
-        let dimension = |name, value: &str| Dimension::builder().name(name).value(value).build();
-        let dimensions = self
-            .group
-            .map(|group| dimension("TargetGroup", &format!("targetgroup/{group}")))
-            .into_iter()
-            .chain([dimension("LoadBalancer", self.load_balancer)])
-            .collect();
-        let metric = Metric::builder()
-            .namespace(NAMESPACE)
-            .metric_name(name)
-            .set_dimensions(Some(dimensions));
-        let stat = MetricStat::builder()
-            .metric(metric.build())
-            .period(i32::try_from(window.period_s).unwrap_or(i32::MAX))
-            .stat(statistic);
-        MetricDataQuery::builder().id(format!("q{index}")).metric_stat(stat.build()).build()
+        let group = self.group.map(|group| format!("targetgroup/{group}"));
+        let group = group.as_deref().map(|group| ("TargetGroup", group));
+        let dimensions = group.into_iter().chain([("LoadBalancer", self.load_balancer)]);
+        let metric = Metric::builder().namespace(NAMESPACE).metric_name(name);
+        question(index, metric, dimensions, statistic, window)
     }
+}
+
+/// The question, whose id has this index, for one statistic of a metric.
+pub(super) fn question<'d>(
+    index: usize,
+    metric: MetricBuilder,
+    dimensions: impl Iterator<Item = (&'d str, &'d str)>,
+    statistic: &str,
+    window: Window,
+) -> MetricDataQuery {
+    let dimension = |(name, value)| Dimension::builder().name(name).value(value).build();
+    let stat = MetricStat::builder()
+        .metric(metric.set_dimensions(Some(dimensions.map(dimension).collect())).build())
+        .period(i32::try_from(window.period_s).unwrap_or(i32::MAX))
+        .stat(statistic);
+    MetricDataQuery::builder().id(format!("q{index}")).metric_stat(stat.build()).build()
 }
 
 impl Name<'_> {
@@ -408,14 +421,86 @@ fn groups_alone<'a>(points: &BTreeMap<Query<'a>, Points>) -> impl Iterator<Item 
     points.keys().filter(|query| query.metric == Name::ConnectionErrors).copied()
 }
 
+/// The data points that came back.
+#[derive(Clone, Copy)]
+struct Told<'a>(&'a BTreeMap<Query<'a>, Points>);
+
+impl<'a> Told<'a> {
+    fn all(
+        self,
+        load_balancer: &'a str,
+        group: Option<&'a str>,
+        metric: Name<'a>,
+    ) -> Option<&'a Points> {
+        self.0.get(&Query { load_balancer, group, metric })
+    }
+
+    fn at(
+        self,
+        load_balancer: &'a str,
+        group: Option<&'a str>,
+        metric: Name<'a>,
+        index: usize,
+    ) -> Option<u64> {
+        let points = self.all(load_balancer, group, metric)?;
+        points.get(index).copied().flatten().map(whole)
+    }
+
+    /// What some groups counted together, or the load balancer; `None` when none did.
+    fn sum(
+        self,
+        load_balancer: &'a str,
+        counted: &[Option<&'a str>],
+        metric: Name<'a>,
+        index: usize,
+    ) -> Option<u64> {
+        let parts =
+            counted.iter().filter_map(|group| self.at(load_balancer, *group, metric, index));
+        parts.reduce(u64::saturating_add)
+    }
+
+    /// The load balancer's 502s and 504s in a period that belong to a group: the requests that no target answered, but
+    /// no more than there were such errors, because a client may have gone or an answer be late.
+    fn unanswered(self, load_balancer: &'a str, group: &'a str, index: usize) -> u64 {
+        let of_all = |metric| self.at(load_balancer, None, metric, index).unwrap_or(0);
+        let errors = of_all(Name::OwnErrors).saturating_sub(of_all(Name::Unserved));
+        if errors == 0 {
+            return 0;
+        }
+        let at = |metric| self.at(load_balancer, Some(group), metric, index).unwrap_or(0);
+        let answers = [
+            Name::TargetSucceeded,
+            Name::TargetRedirected,
+            Name::TargetRefused,
+            Name::TargetErrors,
+        ];
+        let answered = answers.map(at).into_iter().fold(0, u64::saturating_add);
+        at(Name::Requests).saturating_sub(answered).min(errors)
+    }
+
+    /// See [`Answers::attributed`].
+    fn attributed(self, window: Window) -> BTreeMap<&'a str, Vec<u64>> {
+        let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
+        let mut attributed: BTreeMap<&'a str, Vec<u64>> = BTreeMap::new();
+        for Query { load_balancer, group, .. } in groups_alone(self.0) {
+            let Some(group) = group else { continue };
+            let sums = attributed.entry(load_balancer).or_insert_with(|| vec![0; periods]);
+            for (index, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.saturating_add(self.unanswered(load_balancer, group, index));
+            }
+        }
+        attributed
+    }
+}
+
 /// What was asked, and what came back.
 struct Answers<'a> {
     window: Window,
     latency: Option<Name<'a>>,
     /// Whether any load balancer has a number of slow requests.
     counts_slow: bool,
-    points: &'a BTreeMap<Query<'a>, Points>,
-    /// Of each load balancer's own errors, those of every period that belong to one of the groups.
+    told: Told<'a>,
+    /// How many of a load balancer's own errors belong to one of its groups, by load balancer and period.
     attributed: BTreeMap<&'a str, Vec<u64>>,
 }
 
@@ -488,11 +573,13 @@ impl<'a> Answers<'a> {
             if groups.is_empty() { Vec::new() } else { (0..periods).map(shared).collect() };
         let counts = failed(&own);
         let latency = self.latency.map(|metric| {
-            let chosen = |index| self.sum(load_balancer, &counted, Name::Requests, index).is_some();
+            let chosen =
+                |index| self.told.sum(load_balancer, &counted, Name::Requests, index).is_some();
             // Slow answers add up; of percentiles the worst stands for all.
             let together = if metric == Name::Percentile { f64::max } else { |a, b| a + b };
             let time = |index| {
-                let of = |group| self.all(load_balancer, group, metric)?.get(index).copied()?;
+                let of =
+                    |group| self.told.all(load_balancer, group, metric)?.get(index).copied()?;
                 counted.iter().copied().filter_map(of).reduce(together)
             };
             let times: Vec<Option<f64>> = (0..periods).map(time).collect();
@@ -512,39 +599,6 @@ impl<'a> Answers<'a> {
         }
     }
 
-    fn all(
-        &self,
-        load_balancer: &'a str,
-        group: Option<&'a str>,
-        metric: Name<'a>,
-    ) -> Option<&Points> {
-        self.points.get(&Query { load_balancer, group, metric })
-    }
-
-    fn at(
-        &self,
-        load_balancer: &'a str,
-        group: Option<&'a str>,
-        metric: Name<'a>,
-        index: usize,
-    ) -> Option<u64> {
-        let points = self.all(load_balancer, group, metric)?;
-        points.get(index).copied().flatten().map(whole)
-    }
-
-    /// What some groups counted together, or the load balancer; `None` when none did.
-    fn sum(
-        &self,
-        load_balancer: &'a str,
-        counted: &[Option<&'a str>],
-        metric: Name<'a>,
-        index: usize,
-    ) -> Option<u64> {
-        let parts =
-            counted.iter().filter_map(|group| self.at(load_balancer, *group, metric, index));
-        parts.reduce(u64::saturating_add)
-    }
-
     /// What passed through a load balancer in a period. `with_targets`: with what its targets answered.
     fn through_all(
         &self,
@@ -552,7 +606,7 @@ impl<'a> Answers<'a> {
         with_targets: bool,
         index: usize,
     ) -> Option<InPeriod> {
-        let at = |metric| self.at(load_balancer, None, metric, index);
+        let at = |metric| self.told.at(load_balancer, None, metric, index);
         let (chosen, failed) = (at(Name::Requests), at(Name::OwnErrors));
         let refused = at(Name::OwnRefused).max(at(Name::FixedResponses));
         chosen.or(failed).or(refused)?;
@@ -571,48 +625,16 @@ impl<'a> Answers<'a> {
         groups: &[Option<&'a str>],
         index: usize,
     ) -> Option<InPeriod> {
-        let sum = |metric| self.sum(load_balancer, groups, metric, index);
+        let sum = |metric| self.told.sum(load_balancer, groups, metric, index);
         let (chosen, unconnected) = (sum(Name::Requests), sum(Name::ConnectionErrors));
         chosen.or(unconnected)?;
         let unanswered = groups.iter().flatten();
-        let unanswered = unanswered.map(|group| self.unanswered(load_balancer, group, index)).sum();
+        let unanswered =
+            unanswered.map(|group| self.told.unanswered(load_balancer, group, index)).sum();
         let failed = unconnected.unwrap_or(0).max(unanswered);
         let failed = failed + sum(Name::TargetErrors).unwrap_or(0);
         let refused = sum(Name::TargetRefused).unwrap_or(0);
         Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
-    }
-
-    /// The load balancer's 502s and 504s in a period that belong to a group: the requests that no target answered, but
-    /// no more than there were such errors, because a client may have gone or an answer be late.
-    fn unanswered(&self, load_balancer: &'a str, group: &'a str, index: usize) -> u64 {
-        let of_all = |metric| self.at(load_balancer, None, metric, index).unwrap_or(0);
-        let errors = of_all(Name::OwnErrors).saturating_sub(of_all(Name::Unserved));
-        if errors == 0 {
-            return 0;
-        }
-        let at = |metric| self.at(load_balancer, Some(group), metric, index).unwrap_or(0);
-        let answers = [
-            Name::TargetSucceeded,
-            Name::TargetRedirected,
-            Name::TargetRefused,
-            Name::TargetErrors,
-        ];
-        let answered = answers.map(at).into_iter().fold(0, u64::saturating_add);
-        at(Name::Requests).saturating_sub(answered).min(errors)
-    }
-
-    /// See [`attributed`](Answers::attributed).
-    fn attribute(&self) -> BTreeMap<&'a str, Vec<u64>> {
-        let mut attributed: BTreeMap<&'a str, Vec<u64>> = BTreeMap::new();
-        for Query { load_balancer, group, .. } in groups_alone(self.points) {
-            let Some(group) = group else { continue };
-            let periods = usize::try_from(self.window.periods).unwrap_or(usize::MAX);
-            let sums = attributed.entry(load_balancer).or_insert_with(|| vec![0; periods]);
-            for (index, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.saturating_add(self.unanswered(load_balancer, group, index));
-            }
-        }
-        attributed
     }
 
     /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says
@@ -627,7 +649,7 @@ impl<'a> Answers<'a> {
         let newest = counts.iter().rev().take(FRESH_PERIODS).flatten();
         let serves = newest.into_iter().any(|counts| counts.errors < counts.requests);
         let hosts = of.hosts.iter().filter_map(|group| {
-            let points = self.all(load_balancer, Some(group), Name::HealthyHosts)?;
+            let points = self.told.all(load_balancer, Some(group), Name::HealthyHosts)?;
             let newest = points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point);
             let was_there = points.iter().any(Option::is_some);
             newest.map(whole).or_else(|| (was_there && !serves).then_some(0))

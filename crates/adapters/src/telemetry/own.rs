@@ -1,9 +1,9 @@
 //! Counts of one's own: any two metrics of CloudWatch, with the side's name in their dimensions.
 
-use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
+use aws_sdk_cloudwatch::types::{Metric, MetricDataQuery};
 use cutover_core::{Counts, OwnMetric, OwnSeries, OwnSignal, Sides, Window};
 
-use super::cloudwatch::{Asked, Points, count, whole};
+use super::cloudwatch::{Asked, Points, count, question, whole};
 
 /// A metric of one side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,17 +25,9 @@ impl OwnQuery {
 
 impl Asked for OwnQuery {
     fn build(&self, index: usize, window: Window) -> MetricDataQuery {
-        let dimension =
-            |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
-        let metric = Metric::builder()
-            .namespace(&self.namespace)
-            .metric_name(&self.metric)
-            .set_dimensions(Some(self.dimensions.iter().map(dimension).collect()));
-        let stat = MetricStat::builder()
-            .metric(metric.build())
-            .period(i32::try_from(window.period_s).unwrap_or(i32::MAX))
-            .stat("Sum");
-        MetricDataQuery::builder().id(format!("q{index}")).metric_stat(stat.build()).build()
+        let metric = Metric::builder().namespace(&self.namespace).metric_name(&self.metric);
+        let dimensions = self.dimensions.iter().map(|(name, of)| (name.as_str(), of.as_str()));
+        question(index, metric, dimensions, "Sum", window)
     }
 
     fn read(&self, value: f64) -> Option<f64> {

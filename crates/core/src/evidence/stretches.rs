@@ -68,8 +68,7 @@ impl Stretches {
         }
         let is_over = stretch.new.error_rate() > Some(self.limit);
         if is_over && self.is_excused(&stretch) {
-            let (since, mut gathered) = self.both.unwrap_or_default();
-            let since = if self.both.is_some() { since } else { stretch.start };
+            let (since, mut gathered) = self.both.unwrap_or((stretch.start, Excess::default()));
             gathered.add(stretch.new, self.limit);
             self.both = Some((since, gathered));
         } else {

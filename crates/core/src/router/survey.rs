@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Problem;
-use crate::router::{Mark, RouteId, Sides, Weights};
+use crate::router::{Mark, RouteId, Side, Sides, Weights};
 
 /// What a router found of a request: the routes, and everything that only the router can see about them.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,17 @@ pub struct Found {
     pub shapes: Vec<u32>,
     /// The mark that stands on it: an execution's that has ended and left it, or that still runs.
     pub mark: Option<Mark>,
+}
+
+impl Found {
+    /// Where a side's requests end up.
+    #[must_use]
+    pub const fn endpoint(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
 }
 
 /// Where a side's requests end up.

@@ -26,16 +26,6 @@ struct Pair {
     may_be_left_out: bool,
 }
 
-impl Found {
-    /// Where a side's requests end up.
-    pub(crate) const fn endpoint(&self, side: Side) -> &Endpoint {
-        match side {
-            Side::Old => &self.old,
-            Side::New => &self.new,
-        }
-    }
-}
-
 impl Validation {
     /// What stands behind a side of a route.
     pub(super) fn backend(&self, found: &Found, side: Side) -> Option<&Backend> {

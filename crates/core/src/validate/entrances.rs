@@ -114,8 +114,8 @@ impl Shared {
             format!("from those of {}, which do not move", listed(&staying))
         };
         let message = format!(
-            "behind {called} the requests of {} cannot be told {others}, and all of them are counted together: one that \
-             fails may hide behind the others, and their faults speak against it; give each name its own groups of \
+            "behind {called} the requests of {} cannot be told {others}, and all of them are counted together: a name \
+             that fails may go unseen, and the faults of one count against all; give each name its own groups of \
              targets, by rules for that name alone",
             listed(&routes)
         );

@@ -94,7 +94,8 @@ impl Facts {
     }
 
     /// How a route's requests enter an endpoint, if somebody has looked.
-    pub(super) fn entrance(&self, endpoint: &str, route: &RouteId) -> Option<&Entrance> {
+    #[must_use]
+    pub fn entrance(&self, endpoint: &str, route: &RouteId) -> Option<&Entrance> {
         self.entrances.get(&(endpoint.to_owned(), route.clone()))
     }
 

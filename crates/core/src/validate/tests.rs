@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cutover::Execution;
 use crate::evidence::Counts;
-use crate::limits;
 use crate::next::Action;
 use crate::request::tests::ROUTERS;
-use crate::router::survey::{Backend, Behind, Endpoint, Found, Group, Splitting};
+use crate::router::survey::{Backend, Behaviour, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};
 use crate::validate::facts::{Busiest, Door, Entrance, Running};
 use crate::validate::probes::{Answered, Probed};
@@ -17,6 +16,17 @@ use crate::validate::probes::{Answered, Probed};
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
 }
+
+/// A router of lumps, whose writes come in batches.
+const BEHAVIOUR: Behaviour = Behaviour {
+    live_in_s: 60,
+    splits: Splitting::PerAnswer,
+    routes_per_write: 100,
+    routes_at_once: 135,
+    routes_per_s: 9.0,
+    weight_max: 255,
+    atomic: true,
+};
 
 fn found(name: &str) -> Found {
     let endpoint = |id: &str| Endpoint { id: id.to_owned(), all_or_nothing: None };
@@ -69,7 +79,7 @@ impl Given {
             findings: vec![],
             warnings: vec![],
             scopes: vec!["example.com".to_owned()],
-            behaviour: limits::route53(true),
+            behaviour: BEHAVIOUR,
             place: json!({"found": "example.com"}),
             other_writers: BTreeMap::new(),
             writers_are_known: true,

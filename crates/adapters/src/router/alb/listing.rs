@@ -1,26 +1,20 @@
 //! What is asked of the service: listeners, their rules, tags, and the targets of a group.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::operation::describe_listeners::DescribeListenersError;
 use aws_sdk_elasticloadbalancingv2::operation::describe_load_balancers::DescribeLoadBalancersError;
 use aws_sdk_elasticloadbalancingv2::operation::describe_rules::DescribeRulesError;
 use aws_sdk_elasticloadbalancingv2::types::{Listener as Described, TargetHealthStateEnum};
-use cutover_core::limits::BALANCER_READ_PACE;
+use cutover_core::limits::{BALANCER_READ_PACE, BALANCERS_PER_PAGE, TAGGED_PER_CALL};
 use cutover_core::{Failure, Problem};
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::arn;
 use super::place::name_and_port;
 use super::rule::Rule;
+use crate::capacity::pace;
 use crate::errors::{failure, incomplete};
-
-/// Listeners or rules of one page. Source: Elastic Load Balancing API reference, `DescribeListeners`, `DescribeRules`.
-const PAGE_MAX: i32 = 400;
-/// Resources of one call. Source: Elastic Load Balancing API reference, `DescribeTags`.
-const TAGGED_MAX: usize = 20;
 
 /// A listener of an application load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +27,6 @@ pub(super) struct Listener {
 /// Some tags of a resource.
 pub(super) type Tags = Vec<(String, String)>;
 
-/// Keeps Describe calls to what an account that the controllers of both clusters share has to spare.
-pub(crate) fn pace(period: Duration) -> Interval {
-    let mut pace = tokio::time::interval(period);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
-}
-
 /// The listeners that a request names, each once, and what is wrong with the others.
 pub(super) async fn listeners(
     client: &Client,
@@ -51,8 +38,8 @@ pub(super) async fn listeners(
     for named in named {
         pace.tick().await;
         let balancer = match balancer(client, named).await? {
-            Ok(balancer) => balancer,
-            Err(problem) => {
+            Named::Balancer(arn) => arn,
+            Named::Nothing(problem) => {
                 problems.push(problem);
                 continue;
             }
@@ -70,8 +57,16 @@ pub(super) async fn listeners(
     Ok((found, problems))
 }
 
-/// The ARN of the load balancer whose listener is named, if it is an application load balancer.
-async fn balancer(client: &Client, named: &str) -> Result<Result<String, Problem>, Failure> {
+/// What a name of a listener leads to.
+enum Named {
+    /// The application load balancer with this ARN.
+    Balancer(String),
+    /// Nothing that can be split, for this reason.
+    Nothing(Problem),
+}
+
+/// The load balancer whose listener is named.
+async fn balancer(client: &Client, named: &str) -> Result<Named, Failure> {
     let Some((name, _)) = name_and_port(named) else {
         let here = client.config().region().map(ToString::to_string).unwrap_or_default();
         let there = arn::region(named);
@@ -79,12 +74,12 @@ async fn balancer(client: &Client, named: &str) -> Result<Result<String, Problem
             let message = format!(
                 "the listener {named} is in the region {there}, these functions in {here}: deploy them there"
             );
-            return Ok(Err(Problem::new("listener_missing", message)));
+            return Ok(Named::Nothing(Problem::new("listener_missing", message)));
         }
         return Ok(match arn::kind(named) {
-            "net" => Err(other_type(named, "network")),
-            "gwy" => Err(other_type(named, "gateway")),
-            _ => Ok(arn::load_balancer_of(named)),
+            "net" => Named::Nothing(other_type(named, "network")),
+            "gwy" => Named::Nothing(other_type(named, "gateway")),
+            _ => Named::Balancer(arn::load_balancer_of(named)),
         });
     };
     let what = format!("DescribeLoadBalancers of {name}");
@@ -95,17 +90,18 @@ async fn balancer(client: &Client, named: &str) -> Result<Result<String, Problem
                 .as_service_error()
                 .is_some_and(DescribeLoadBalancersError::is_load_balancer_not_found_exception) =>
         {
-            return Ok(Err(missing(named, &format!("no load balancer is named {name}"))));
+            let why = format!("no load balancer is named {name}");
+            return Ok(Named::Nothing(missing(named, &why)));
         }
         Err(error) => return Err(failure(&what, &error)),
     };
     let balancer = reply.load_balancers().first().ok_or_else(|| incomplete(&what, "member"))?;
     let kind = balancer.r#type().map_or("application", |kind| kind.as_str());
     if kind != "application" {
-        return Ok(Err(other_type(named, kind)));
+        return Ok(Named::Nothing(other_type(named, kind)));
     }
     let arn = balancer.load_balancer_arn().ok_or_else(|| incomplete(&what, "LoadBalancerArn"))?;
-    Ok(Ok(arn.to_owned()))
+    Ok(Named::Balancer(arn.to_owned()))
 }
 
 fn other_type(named: &str, kind: &str) -> Problem {
@@ -129,7 +125,8 @@ pub(crate) async fn listeners_of(
     balancer_arn: &str,
 ) -> Result<Vec<Described>, Failure> {
     let what = format!("DescribeListeners of {balancer_arn}");
-    let request = client.describe_listeners().load_balancer_arn(balancer_arn).page_size(PAGE_MAX);
+    let request =
+        client.describe_listeners().load_balancer_arn(balancer_arn).page_size(BALANCERS_PER_PAGE);
     let mut pages = request.into_paginator().send();
     let mut listeners = Vec::new();
     while let Some(page) = pages.next().await {
@@ -174,7 +171,7 @@ fn pick(named: &str, balancer: &str, all: &[Described]) -> Result<Listener, Prob
 /// The rules of a listener, its default action among them; none when the listener is gone.
 pub(crate) async fn rules(client: &Client, listener_arn: &str) -> Result<Vec<Rule>, Failure> {
     let what = format!("DescribeRules of {listener_arn}");
-    let request = client.describe_rules().listener_arn(listener_arn).page_size(PAGE_MAX);
+    let request = client.describe_rules().listener_arn(listener_arn).page_size(BALANCERS_PER_PAGE);
     let mut pages = request.into_paginator().send();
     let mut rules = Vec::new();
     while let Some(page) = pages.next().await {
@@ -205,7 +202,7 @@ pub(super) async fn tags(
     let mut pace = pace(BALANCER_READ_PACE);
     let mut tags = BTreeMap::new();
     let arns: Vec<&str> = arns.iter().copied().collect();
-    for arns in arns.chunks(TAGGED_MAX) {
+    for arns in arns.chunks(TAGGED_PER_CALL) {
         pace.tick().await;
         let what = format!("DescribeTags of {} resources", arns.len());
         let arns = arns.iter().map(|arn| (*arn).to_owned()).collect();

@@ -1,13 +1,16 @@
 //! Moving rules from one split to another.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::Builder;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::operation::modify_listener::ModifyListenerError;
 use aws_sdk_elasticloadbalancingv2::operation::modify_rule::ModifyRuleError;
 use aws_sdk_elasticloadbalancingv2::types::Action;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::limits::{
     ALB_LIVE_IN_S, ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S, BALANCER_READ_PACE,
 };
@@ -15,6 +18,7 @@ use cutover_core::{Failure, Live, Move, Moved, RouteId, Shifted, Way, Weights};
 
 use super::rule::{self, Rule, Split};
 use super::{Alb, GONE, NOT_OURS, arn, listing};
+use crate::capacity::pace;
 use crate::errors::failure;
 
 /// Before the second look at a rule that was written and does not have its weights: whether a reading that follows a
@@ -105,7 +109,7 @@ impl Alb {
     /// new side could not serve.
     async fn sort_out(&self, run: &mut Run<'_>) -> Result<(), Failure> {
         let found = self.look(run.open().into_iter().map(|(_, asked)| &asked.route)).await?;
-        let mut pace = listing::pace(BALANCER_READ_PACE);
+        let mut pace = pace(BALANCER_READ_PACE);
         let mut looked_at: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (index, asked) in run.open() {
             let group = match self.judge(run, asked, &found) {
@@ -133,7 +137,7 @@ impl Alb {
         let mut left = run.open();
         // A group has as few listeners as may be.
         left.sort_by_key(|(_, asked)| self.place.rules.get(&asked.route).map(|known| &known.arn));
-        let mut pace = listing::pace(self.second);
+        let mut pace = pace(self.second);
         let [mut size, then] =
             [ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S].map(|size| usize::try_from(size).unwrap_or(1));
         while !left.is_empty() {
@@ -151,10 +155,10 @@ impl Alb {
                     }
                 };
                 match self.modify(&write.arn, write.actions).await {
-                    Ok(Ok(())) => {
+                    Ok(None) => {
                         run.written.insert(index, write.then);
                     }
-                    Ok(Err(moved)) => {
+                    Ok(Some(moved)) => {
                         run.outcome.insert(index, moved);
                     }
                     // The others are written all the same, least of all is one kept from going back.
@@ -191,50 +195,21 @@ impl Alb {
         Ok(())
     }
 
-    /// Replaces the actions of a rule, or the default actions of a listener. What neither is sent stays as it is. The SDK
-    /// tries it once: a repeat must read again first, because the whole list is replaced.
-    async fn modify(&self, arn: &str, actions: Vec<Action>) -> Result<Result<(), Moved>, Failure> {
+    /// Replaces the actions of a rule, or the default actions of a listener; what became of the move when it was not
+    /// written. What is not sent stays as it is. The SDK tries it once: a repeat must read again first, because the whole
+    /// list is replaced.
+    async fn modify(&self, arn: &str, actions: Vec<Action>) -> Result<Option<Moved>, Failure> {
         let (client, actions) = (&self.client, Some(actions));
-        let once = || Builder::new().retry_config(RetryConfig::disabled());
-        let (is_gone, failed) = if arn::is_rule(arn) {
-            match client
-                .modify_rule()
-                .rule_arn(arn)
-                .set_actions(actions)
-                .customize()
-                .config_override(once())
-                .send()
-                .await
-            {
-                Ok(_) => return Ok(Ok(())),
-                Err(error) => {
-                    let refused = error.as_service_error();
-                    let is_gone = refused.is_some_and(ModifyRuleError::is_rule_not_found_exception);
-                    (is_gone, failure(&format!("ModifyRule {arn}"), &error))
-                }
-            }
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        if arn::is_rule(arn) {
+            let request = client.modify_rule().rule_arn(arn).set_actions(actions);
+            let sent = request.customize().config_override(once).send().await;
+            unwritten("ModifyRule", arn, sent, ModifyRuleError::is_rule_not_found_exception)
         } else {
-            let request = client.modify_listener().listener_arn(arn);
-            match request
-                .set_default_actions(actions)
-                .customize()
-                .config_override(once())
-                .send()
-                .await
-            {
-                Ok(_) => return Ok(Ok(())),
-                Err(error) => {
-                    let refused = error.as_service_error();
-                    let is_gone =
-                        refused.is_some_and(ModifyListenerError::is_listener_not_found_exception);
-                    (is_gone, failure(&format!("ModifyListener {arn}"), &error))
-                }
-            }
-        };
-        match failed {
-            _ if is_gone => Ok(Err(Moved::Drifted(Live::Unclear(GONE.to_owned())))),
-            Failure::Refused(why) => Ok(Err(Moved::Refused(why))),
-            failed => Err(failed),
+            let request = client.modify_listener().listener_arn(arn).set_default_actions(actions);
+            let sent = request.customize().config_override(once).send().await;
+            let is_gone = ModifyListenerError::is_listener_not_found_exception;
+            unwritten("ModifyListener", arn, sent, is_gone)
         }
     }
 
@@ -258,6 +233,29 @@ impl Alb {
             then,
             first_look_at: needs_healthy_target(asked, live).then(|| known.new.clone()),
         })
+    }
+}
+
+/// What became of a move whose call was answered; `None` when it was written.
+///
+/// # Errors
+/// `Unreachable` when nobody can tell.
+fn unwritten<T, E>(
+    action: &str,
+    arn: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+    is_gone: fn(&E) -> bool,
+) -> Result<Option<Moved>, Failure>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let Err(error) = sent else { return Ok(None) };
+    if error.as_service_error().is_some_and(is_gone) {
+        return Ok(Some(Moved::Drifted(Live::Unclear(GONE.to_owned()))));
+    }
+    match failure(&format!("{action} {arn}"), &error) {
+        Failure::Refused(why) => Ok(Some(Moved::Refused(why))),
+        failed => Err(failed),
     }
 }
 

@@ -15,7 +15,7 @@ use super::listing::Listener;
 use super::place::{Known, Place};
 use super::rule::{self, Rule, Weighted};
 
-/// Longest name of a route, in characters, before what tells it from others.
+/// Longest name of a route, in characters, without the suffix that makes it unique.
 const NAME_CHARS_MAX: usize = 100;
 
 /// What was read.
@@ -175,7 +175,7 @@ impl<'r> Reader<'r, '_> {
         Some(asked)
     }
 
-    /// Of the rules that the request names, those that have to do with either side.
+    /// Keeps those of the asked rules that forward to a group of either side.
     fn narrow<'a>(&mut self, asked: &[Asked<'a>], sides: &Sides) -> Vec<&'a Row<'a>> {
         let is_ours =
             |row: &Row<'_>| [&sides.old, &sides.new].iter().any(|s| row.sides.contains(s.as_str()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::{Backend, Busiest, Failure, Window};
 use jiff::Timestamp;
 
-use super::{CloudWatch, Name, Points, Query, counted_as, load_balancer_and_groups, whole};
+use super::{CloudWatch, Name, Query, Told, counted_as, load_balancer_and_groups};
 
 const HOUR_S: u32 = 3_600;
 /// A day, and the hour that has begun.
@@ -29,7 +29,7 @@ impl CloudWatch {
         let mut points = BTreeMap::new();
         let queries: BTreeSet<Query<'_>> = backends.iter().flat_map(|of| queries(of)).collect();
         self.ask_all(queries, window, &mut points).await?;
-        let of = |of: &&Backend| Some((of.meter.clone(), busiest(of, window, &points)?));
+        let of = |of: &&Backend| Some((of.meter.clone(), busiest(of, window, Told(&points))?));
         Ok(backends.iter().filter_map(of).collect())
     }
 }
@@ -49,27 +49,18 @@ fn queries(of: &Backend) -> impl Iterator<Item = Query<'_>> {
     requests.chain(hosts)
 }
 
-fn busiest(of: &Backend, window: Window, points: &BTreeMap<Query<'_>, Points>) -> Option<Busiest> {
+fn busiest<'a>(of: &'a Backend, window: Window, told: Told<'a>) -> Option<Busiest> {
     let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
-    let at = |group, metric, index: usize| {
-        points
-            .get(&Query { load_balancer, group, metric })
-            .and_then(|of| *of.get(index)?)
-            .map(whole)
-    };
     let counted = counted_as(&groups);
-    let requests = |index| {
-        let parts = counted.iter().filter_map(|group| at(*group, Name::Requests, index));
-        parts.reduce(u64::saturating_add)
-    };
     let hours = (0..window.periods).filter_map(|index| {
-        let requests = requests(usize::try_from(index).ok()?)?;
-        Some((requests, index))
+        let hour = usize::try_from(index).ok()?;
+        Some((told.sum(load_balancer, &counted, Name::Requests, hour)?, index))
     });
     let (requests, index) = hours.max()?;
+    let hour = usize::try_from(index).ok()?;
     let mut then = of.clone();
-    for group in &mut then.groups {
-        let healthy = at(Some(&group.id), Name::HealthyHosts, usize::try_from(index).ok()?);
+    for (group, of) in then.groups.iter_mut().zip(&of.groups) {
+        let healthy = told.at(load_balancer, Some(&of.id), Name::HealthyHosts, hour);
         group.healthy = u32::try_from(healthy.unwrap_or(0)).unwrap_or(u32::MAX);
     }
     Some(Busiest { at: window.start_of(index), requests, hosts: then.distinct() })
