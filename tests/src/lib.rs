@@ -34,7 +34,7 @@ use lab::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Program}
 use lab::metrics::create_alarm;
 use lab::proxy::Proxy;
 use lab::python::Venv;
-use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use lab::world::{Cluster, ClusterSpec, Groups, RecordKind, World, WorldSpec, Zone};
 use lab::{aws, deploy, functions};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -243,6 +243,8 @@ pub struct Given {
     pub routes: usize,
     /// The form of the records.
     pub records: RecordKind,
+    /// What stands behind the load balancer of each side.
+    pub groups: Groups,
     /// Targets of the old and the new side.
     pub targets: (u16, u16),
     /// Whether the new side is there from the start.
@@ -259,6 +261,7 @@ impl Default for Given {
         Self {
             routes: 1,
             records: RecordKind::Cname { ttl_s: 1 },
+            groups: Groups::One,
             targets: (2, 2),
             new_side: true,
             rates: (FINE, FINE),
@@ -288,6 +291,7 @@ impl Given {
         let spec = WorldSpec {
             routes: (0..self.routes).map(route).collect(),
             records: self.records,
+            groups: self.groups,
             old: cluster("blue", self.targets.0, 100),
             new: cluster("green", self.targets.1, 0),
         };

@@ -155,7 +155,7 @@ async fn sides_are_told_by_target_groups_and_routes_by_host_names_where_the_requ
     request["old"] = json!(old.name);
     request["routes"] = json!([second]);
     request["router"]["alb"] = json!({
-        "listener": [case.world.listener_arn],
+        "listener": [case.world.rules.listener_arn],
         "target_groups": {
             old.name.as_str(): old.target_group_arn(), new.name.as_str(): new.target_group_arn(),
         },

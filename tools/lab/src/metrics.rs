@@ -14,7 +14,7 @@ use aws_sdk_cloudwatch::types::{
 };
 use jiff::Timestamp;
 
-use crate::balancer::{Balancer, OwnErrors};
+use crate::balancer::{Balancer, OwnAnswers};
 use crate::error::LabError;
 use crate::origin::{Origin, Second};
 use crate::world::Cluster;
@@ -67,11 +67,11 @@ struct Meter {
 }
 
 impl Meters {
-    /// Lets a cluster's load balancer publish from now on; one that does already is replaced, so that
-    /// its number of targets can change.
+    /// Lets the target group of a cluster, or of a part of it, publish from now on; one that does already is replaced,
+    /// so that its number of targets can change.
     pub fn insert(&self, cluster: &Cluster, origin: &Arc<Origin>) {
         let mut published = self.published();
-        published.clusters.retain(|known| known.cluster.name != cluster.name);
+        published.clusters.retain(|known| known.cluster.target_group != cluster.target_group);
         published.clusters.push(Meter { cluster: cluster.clone(), origin: Arc::clone(origin) });
     }
 
@@ -85,7 +85,7 @@ impl Meters {
         let of_targets = |meter: &Meter| data(&meter.cluster, &meter.origin.second(unix_s), unix_s);
         let mut data: Vec<_> = published.clusters.iter().flat_map(of_targets).collect();
         for (load_balancer, balancer) in &published.balancers {
-            data.extend(own_errors(load_balancer, &balancer.second(unix_s), unix_s));
+            data.extend(own_answers(load_balancer, &balancer.second(unix_s), unix_s));
         }
         data
     }
@@ -145,11 +145,16 @@ fn data(cluster: &Cluster, second: &Second, unix_s: i64) -> Vec<MetricDatum> {
 }
 
 /// What a load balancer answered itself in one second.
-fn own_errors(load_balancer: &str, own: &OwnErrors, unix_s: i64) -> Vec<MetricDatum> {
+fn own_answers(load_balancer: &str, own: &OwnAnswers, unix_s: i64) -> Vec<MetricDatum> {
     let of_balancer = [dimension("LoadBalancer", load_balancer)];
     let mut data = Vec::new();
-    if own.answers_5xx > 0 {
-        data.push(count("HTTPCode_ELB_5XX_Count", own.answers_5xx, &of_balancer, unix_s));
+    // Whether AWS counts a fixed 404 among the 4xx of the load balancer as well is not confirmed.
+    for (name, answers) in
+        [("HTTP_Fixed_Response_Count", own.not_found), ("HTTPCode_ELB_5XX_Count", own.answers_5xx)]
+    {
+        if answers > 0 {
+            data.push(count(name, answers, &of_balancer, unix_s));
+        }
     }
     for (group_arn, errors) in &own.connection_errors {
         let group = group_arn.rsplit(':').next().unwrap_or_default();
@@ -258,9 +263,12 @@ mod tests {
     #[test]
     fn what_a_load_balancer_answers_itself_is_told_of_it_alone_but_for_lost_connections() {
         let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/k8s-green/2";
-        let own =
-            OwnErrors { answers_5xx: 3, connection_errors: BTreeMap::from([(arn.to_owned(), 2)]) };
-        let told: Vec<_> = own_errors("app/lab/1", &own, 0)
+        let own = OwnAnswers {
+            not_found: 5,
+            answers_5xx: 3,
+            connection_errors: BTreeMap::from([(arn.to_owned(), 2)]),
+        };
+        let told: Vec<_> = own_answers("app/lab/1", &own, 0)
             .into_iter()
             .map(|datum| {
                 let dimensions = datum.dimensions.unwrap();
@@ -269,11 +277,12 @@ mod tests {
             })
             .collect();
         let expected = [
+            ("HTTP_Fixed_Response_Count", "app/lab/1", 5.0),
             ("HTTPCode_ELB_5XX_Count", "app/lab/1", 3.0),
             ("TargetConnectionErrorCount", "app/lab/1", 2.0),
             ("TargetConnectionErrorCount", "targetgroup/k8s-green/2", 2.0),
         ];
         assert_eq!(told, expected.map(|(name, of, value)| (name.to_owned(), of.to_owned(), value)));
-        assert_eq!(own_errors("app/lab/1", &OwnErrors::default(), 0), []);
+        assert_eq!(own_answers("app/lab/1", &OwnAnswers::default(), 0), []);
     }
 }

@@ -27,7 +27,7 @@ use crate::routed::Routed;
 use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Router, Scenario, When};
 use crate::view::{self, SetUp, View, say};
 use crate::watch::{self, Watch};
-use crate::world::{ClusterSpec, RecordKind, WorldSpec};
+use crate::world::{ClusterSpec, Groups, RecordKind, WorldSpec};
 use crate::{aws, deploy, functions, picture};
 
 const ZONE: &str = "lab.example.com";
@@ -226,7 +226,7 @@ impl Emulators {
                 format!("{aws} route53 list-resource-record-sets --hosted-zone-id {zone}")
             }
             Routed::ByRules(world) => {
-                format!("{aws} elbv2 describe-rules --listener-arn {}", world.listener_arn)
+                format!("{aws} elbv2 describe-rules --listener-arn {}", world.rules.listener_arn)
             }
         }
     }
@@ -447,10 +447,11 @@ impl Clusters {
         let sides = [(&world.old, &self.old), (&world.new, &self.new)];
         let targets =
             sides.map(|(side, origin)| (side.target_group_arn().to_owned(), origin.address));
-        let balancer = Arc::new(Balancer::start(world, targets, seed.wrapping_add(3)).await?);
+        let rules = world.rules.clone();
+        let balancer = Arc::new(Balancer::start(rules, targets, seed.wrapping_add(3)).await?);
         self.meters.insert_balancer(&world.old.load_balancer, &balancer);
         let address = balancer.address;
-        background.0.spawn(balancer.follow(world.clone()));
+        background.0.spawn(balancer.follow());
         Ok(Lookup::Here(address))
     }
 }
@@ -466,7 +467,7 @@ async fn deploy(
     let parameters = [
         match world {
             Routed::ByRecords(world) => ("HostedZoneId", world.zone.id.as_str()),
-            Routed::ByRules(world) => ("ListenerArns", world.listener_arn.as_str()),
+            Routed::ByRules(world) => ("ListenerArns", world.rules.listener_arn.as_str()),
         },
         ("Architecture", architecture),
         ("ShortestPeriodSeconds", "1"),
@@ -512,6 +513,7 @@ fn spec() -> WorldSpec {
     WorldSpec {
         routes: ROUTES.map(ToOwned::to_owned).to_vec(),
         records: RecordKind::Cname { ttl_s: TTL_S },
+        groups: Groups::One,
         old: cluster(OLD, 100),
         new: cluster(NEW, 0),
     }
