@@ -26,6 +26,8 @@ const LATELY_PART: usize = 10;
 const LATELY_PERIODS_MIN: usize = 5;
 /// In it must be this part of `requests_min`: half of what an even flow of them has there.
 const LATELY_REQUESTS_PART: u64 = 20;
+/// What others count is missing on the new side when its share of the requests leaves this chance of none at most.
+const CHANCE_OF_NONE: f64 = 1e-6;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -48,7 +50,7 @@ const LOG10_E_MAX: f64 = 999.0;
 /// - requests that [vanish](Missing::Vanished) on their way to it.
 ///
 /// Otherwise it tells whether there was enough to see since the step has settled, and lately. A step at which the new side
-/// is over the limit is not passed, whatever excuses it.
+/// is over the limit is not passed, whatever excuses it, nor one at which others count nothing of it.
 #[derive(Clone, Debug)]
 pub struct Judge<'a> {
     pub(super) health: &'a Health,
@@ -131,6 +133,8 @@ pub(super) enum Ground {
     OverTheLimit(usize),
     /// It is over the limit of errors, but too seldom or by no more than chance.
     OverTheLimitInDoubt,
+    /// What others count of the old side, they do not count of it at all.
+    NotCounted(usize),
     /// Nothing speaks against it, but nobody knows whether the alarms ring.
     AlarmsUnread,
     /// Nothing speaks against it.
@@ -150,6 +154,7 @@ impl Ground {
             | Self::NotLately(..)
             | Self::OverTheLimit(_)
             | Self::OverTheLimitInDoubt
+            | Self::NotCounted(_)
             | Self::AlarmsUnread => VerdictKind::NotEnoughData,
             Self::Nothing => VerdictKind::Healthy,
         }
@@ -386,6 +391,20 @@ impl<'a> Judge<'a> {
         Counts { requests: old.saturating_add(new), errors: old }.error_rate()
     }
 
+    /// The first signal of which others have counted nothing on the new side since the step has settled, and so much on the
+    /// old one that it must be missing.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn not_counted(&self) -> Option<usize> {
+        let [old, new] = self.of_step().map(|side| side.requests);
+        let all = Counts { requests: old.saturating_add(new), errors: new };
+        let log_none = (-all.error_rate()?).ln_1p();
+        self.tested.iter().position(|tested| {
+            let [old, new] = tested.of_step.map(|side| side.requests);
+            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
+            is_own && new == 0 && old as f64 * log_none < CHANCE_OF_NONE.ln()
+        })
+    }
+
     /// Both sides over the limit of a signal since the move, which the day before had nothing like.
     fn both_since_the_move(&self, evidence: &Evidence<'_>) -> Option<(usize, Stretch)> {
         let (sent, settled_at) = (evidence.sent?, evidence.settled_at?);
@@ -453,6 +472,8 @@ impl<'a> Judge<'a> {
             Ground::OverTheLimit(signal)
         } else if self.is_over_as_a_whole(&whole) {
             Ground::OverTheLimitInDoubt
+        } else if let Some(signal) = self.not_counted() {
+            Ground::NotCounted(signal)
         } else if evidence.alarms.is_some_and(|alarms| alarms.unread.is_some()) {
             Ground::AlarmsUnread
         } else {
@@ -492,10 +513,12 @@ pub fn judge(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::evidence::arrival::Sent;
     use crate::evidence::{AlarmsSeen, Series};
-    use crate::request::health::LatencyBy;
+    use crate::request::health::{LatencyBy, OwnMetric, OwnSignal};
     use crate::router::lumps::Lumps;
     use crate::words::{e_shown, grouped, percent};
 
@@ -892,6 +915,36 @@ mod tests {
         assert_eq!(held.kind, VerdictKind::NotEnoughData);
         assert!(held.failing && held.reason.ends_with("than the old side was in the day before"));
         assert_eq!(after(8).kind, VerdictKind::Regressed, "{}", after(8).reason);
+    }
+
+    #[test]
+    fn a_new_side_of_which_others_count_nothing_is_held() {
+        let metric = |name: &str| OwnMetric {
+            namespace: "Shop".to_owned(),
+            metric: name.to_owned(),
+            dimensions: BTreeMap::new(),
+        };
+        let orders = OwnSignal {
+            name: "orders".to_owned(),
+            requests: metric("Orders"),
+            failures: metric("FailedOrders"),
+            tolerated_odds_ratio: 1.5,
+        };
+        let health = Health { signals: vec![orders], ..HEALTH() };
+        let held = |old: Option<Counts>, new: Option<Counts>| {
+            let mut seen = evidence(&[(counts(900, 0), counts(100, 0)); 5]);
+            seen.periods.iter_mut().for_each(|period| period.others = vec![Pair { old, new }]);
+            let verdict = judge(&health, &seen, 1, None);
+            (verdict.kind == VerdictKind::NotEnoughData, verdict.reason)
+        };
+        let (is_held, reason) = held(counts(50, 0), None);
+        assert!(is_held && reason.starts_with("no orders have been counted"), "{reason}");
+        assert!(!held(counts(50, 0), counts(1, 0)).0, "there are some");
+        assert!(
+            !held(counts(20, 0), None).0,
+            "100 on the old side, a tenth of them none by chance"
+        );
+        assert!(!held(None, None).0, "nobody counts any");
     }
 
     #[test]

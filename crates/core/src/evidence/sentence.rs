@@ -62,6 +62,13 @@ impl<'a> Judge<'a> {
                 grouped(*requests)
             ),
             Ground::OverTheLimit(signal) => self.of_tested(*signal, Tested::over_the_limit),
+            Ground::NotCounted(signal) => self.of_tested(*signal, |tested| {
+                format!(
+                    "no {} have been counted on the new side since the step settled, and {} on the old side",
+                    tested.signal.name(),
+                    grouped(tested.of_step[0].requests)
+                )
+            }),
             Ground::OverTheLimitInDoubt => self.of_tested(0, Tested::over_the_limit_in_doubt),
             Ground::AlarmsUnread | Ground::Nothing => self.nothing(),
         }
