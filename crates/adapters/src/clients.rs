@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
+};
 use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
@@ -57,6 +60,9 @@ impl Config {
 /// Region, credentials and endpoint from the environment, and the role for the zone. With
 /// `AWS_ENDPOINT_URL=http://…` the same client speaks plain http.
 ///
+/// Lambda sets both. The chains of providers that the SDK takes otherwise build clients of STS and of the instance
+/// metadata service before the first call, for nothing.
+///
 /// TLS is by ring: aws-lc-rs spends about 32 ms of CPU in its first handshake.
 pub async fn sdk_config() -> Config {
     let http = aws_smithy_http_client::Builder::new()
@@ -68,6 +74,8 @@ pub async fn sdk_config() -> Config {
         .operation_timeout(Duration::from_secs(30))
         .build();
     let own = aws_config::defaults(BehaviorVersion::latest())
+        .region(EnvironmentVariableRegionProvider::new())
+        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .http_client(http)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))

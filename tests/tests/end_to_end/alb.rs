@@ -4,6 +4,7 @@
 
 use lab::alb::AlbWorld;
 use lab::proxy::{Effect, Rule};
+use lab::world::Cluster;
 use serde_json::{Value, json};
 use tests::{Case, FAILING, FINE, GivenAlb};
 
@@ -164,4 +165,40 @@ async fn sides_are_told_by_target_groups_and_routes_by_host_names_where_the_requ
     let names: Vec<String> = cutover.routes.iter().map(|route| route.name.to_string()).collect();
     assert_eq!(names.iter().collect::<Vec<_>>(), [second]);
     assert!(cutover.warnings.iter().any(|warning| warning.code == "not_atomic"));
+}
+
+#[tokio::test]
+async fn a_stopped_cutover_is_resumed_above_its_live_split() {
+    let case = GivenAlb::default().case().await;
+    let [route] = case.world.routes() else { panic!("one route") };
+    case.world.overwrite_weights(route, 70, 30).await.expect("overwritten");
+    let mut request = at_once(&case);
+    request["old"] = json!(case.world.old.name);
+    assert_eq!(case.run(&request).await.codes(), ["split_not_initial"]);
+    request["resume"] = json!(true);
+    let end = case.run(&request).await;
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_eq!(case.live().await, [(0, 100)]);
+}
+
+#[tokio::test]
+async fn with_isolate_a_failing_rule_goes_back_alone() {
+    let mut case = GivenAlb::default().case().await;
+    let apart = format!("apart.{}", case.world.routes()[0]);
+    let [old, new] = case.world.add_route(&apart).await.expect("a rule");
+    for (side, rate) in [(&old, FINE), (&new, FAILING)] {
+        case.count(side, rate).await;
+    }
+    let mut request = at_once(&case);
+    request["isolate"] = json!(true);
+    let end = case.run(&request).await;
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    let splits = case.world.splits().await.expect("read");
+    let of_new = |host: &str, side: &Cluster| {
+        let split = splits.iter().find(|split| split.host == host).expect("its rule");
+        let group = split.groups.iter().find(|(arn, _)| arn == side.target_group_arn());
+        group.map(|(_, weight)| *weight)
+    };
+    let fine = of_new(&case.world.routes()[0], &case.world.new);
+    assert_eq!((fine, of_new(&apart, &new)), (Some(100), Some(0)), "{end:?}");
 }
