@@ -193,7 +193,7 @@ async fn with_isolate_a_failing_rule_goes_back_alone() {
     request["isolate"] = json!(true);
     let end = case.run(&request).await;
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
-    let splits = case.world.splits().await.expect("read");
+    let splits = case.world.rules.splits().await.expect("read");
     let of_new = |host: &str, side: &Cluster| {
         let split = splits.iter().find(|split| split.host == host).expect("its rule");
         let group = split.groups.iter().find(|(arn, _)| arn == side.target_group_arn());
