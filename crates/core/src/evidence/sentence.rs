@@ -13,7 +13,7 @@ use crate::words::{e_shown, grouped, listed, percent, rounded};
 const OLD_HOSTS_MIN: f64 = 0.5;
 
 impl<'a> Judge<'a> {
-    /// Words what decides, with the numbers that a person needs, and the warnings beside it.
+    /// Words what decides first, because a report cuts long reasons, with the numbers that a person needs, and the warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
         let mut sentence = self.reason(ground, evidence);
         let warnings = [
@@ -43,8 +43,8 @@ impl<'a> Judge<'a> {
             Ground::BothSinceTheMove(signal, both) => self.of_tested(*signal, |tested| {
                 let limit = percent(tested.stretches.limit());
                 format!(
-                    "{}: both sides have been over the {limit} limit since this step began, as the old side was not in \
-                     the day before: the move itself may be the cause",
+                    "the move itself may be the cause: both sides have been over the {limit} limit since this step \
+                     began, as the old side was not in the day before; {}",
                     tested.compared(both.old, both.new)
                 )
             }),
@@ -290,12 +290,10 @@ fn missing(arrival: &Arrival) -> String {
         percent(intended)
     );
     let fallen = sums.map_or_else(String::new, |[before, now]| {
-        format!(
-            ", and both sides together count {now:.0} a period, {before:.0} before this step: they vanish on the way"
-        )
+        format!("; both sides together count {now:.0} a period, {before:.0} before this step")
     });
     match missing {
-        Missing::Vanished => less + &fallen,
+        Missing::Vanished => format!("requests vanish on the way: {less}{fallen}"),
         Missing::NotSent => {
             format!("{less}: the router does not send them, or their connections last")
         }
