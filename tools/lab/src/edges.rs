@@ -129,22 +129,26 @@ pub fn spawn(
     routes: &[String],
     traffic: &Traffic,
 ) {
-    // Edges are unequal, so that it matters which one moves.
-    let sizes: Vec<f64> = (1..=traffic.edges).map(|rank| 1.0 / f64::from(rank).sqrt()).collect();
-    let total: f64 = sizes.iter().sum();
     let mut seeds = fastrand::Rng::with_seed(traffic.seed);
     let client = http_client();
-    for size in sizes {
+    for size in sizes(traffic.edges) {
         let edge = Edge {
             lookup: lookup.clone(),
             client: client.clone(),
             routes: routes.to_vec(),
-            gap_s: total / size / traffic.requests_per_s,
+            gap_s: 1.0 / size / traffic.requests_per_s,
             random: seeds.fork(),
             resolver: Resolver::new(traffic.caching, seeds.fork()),
         };
         tasks.spawn(edge.run());
     }
+}
+
+/// The part of all requests that each of so many edges sends. They are unequal, so that it matters which one moves.
+pub(crate) fn sizes(edges: u8) -> Vec<f64> {
+    let sizes: Vec<f64> = (1..=edges).map(|rank| 1.0 / f64::from(rank).sqrt()).collect();
+    let total: f64 = sizes.iter().sum();
+    sizes.into_iter().map(|size| size / total).collect()
 }
 
 struct Edge {

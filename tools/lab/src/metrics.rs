@@ -1,7 +1,9 @@
 //! What load balancers tell CloudWatch about themselves, published as AWS does: nothing when no
 //! request flowed, no error count when there was no error.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +27,10 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 /// How long after a second its counts are taken: an answer given at its very end may still be on
 /// its way into them.
 const COUNTED_AFTER_MS: i64 = 100;
+
+/// Data that one call may carry.
+/// Source: Amazon CloudWatch API reference, `PutMetricData`.
+const DATA_MAX: usize = 1000;
 
 /// Distinct values that one datum may carry.
 /// Source: Amazon CloudWatch API reference, `MetricDatum`.
@@ -105,18 +111,39 @@ pub async fn publish(config: SdkConfig, meters: Meters) -> Result<Infallible, La
     loop {
         // Catches up when a call took longer than a second: no period is left out.
         tokio::time::sleep(left_until_counted(next_s)).await;
-        let data = meters.data(next_s);
-        if !data.is_empty() {
-            cloudwatch
-                .put_metric_data()
-                .namespace(NAMESPACE)
-                .set_metric_data(Some(data))
-                .send()
-                .await
-                .map_err(|error| LabError::aws("publish the load balancers' metrics", error))?;
-        }
+        put(&cloudwatch, &meters.data(next_s)).await?;
         next_s += 1;
     }
+}
+
+/// Publishes what a cluster counted in the past: in each of these Unix seconds as many requests, of which this
+/// share failed, 0 to 1.
+///
+/// # Errors
+/// `Aws` when CloudWatch refuses the data.
+pub(crate) async fn publish_past(
+    config: &SdkConfig,
+    cluster: &Cluster,
+    seconds: Range<i64>,
+    (requests, error_rate): (u64, f64),
+    seed: u64,
+) -> Result<(), LabError> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let second = |unix_s| {
+        let errors = (0..requests).map(|_| u64::from(random.f64() < error_rate)).sum();
+        let latencies_ms = BTreeMap::from([(10, requests)]);
+        data(cluster, &Second { requests, errors, latencies_ms }, unix_s)
+    };
+    put(&Client::new(config), &seconds.flat_map(second).collect::<Vec<_>>()).await
+}
+
+async fn put(cloudwatch: &Client, data: &[MetricDatum]) -> Result<(), LabError> {
+    for part in data.chunks(DATA_MAX) {
+        let put = cloudwatch.put_metric_data().namespace(NAMESPACE);
+        let put = put.set_metric_data(Some(part.to_vec())).send().await;
+        put.map_err(|error| LabError::aws("publish the load balancers' metrics", error))?;
+    }
+    Ok(())
 }
 
 /// How long it takes until the second that began at this Unix time is over and counted.
@@ -204,8 +231,6 @@ fn dimension(name: &str, value: &str) -> Dimension {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn names_and_values(second: &Second) -> BTreeMap<String, f64> {

@@ -978,6 +978,24 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_a_fixed_answer_keeps_from_a_side_are_said_first_among_those_that_vanish() {
+        let (before, now) = ((counts(10_000, 1), None), (counts(5000, 1), None));
+        let mut seen = evidence(&[[before; 10], [now; 10]].concat());
+        let since = seen.periods[10].start;
+        for period in &mut seen.periods[10..] {
+            period.shared_refused = counts(8000, 5000);
+        }
+        let lumps = Lumps::PerAnswer { resolvers: 10 };
+        let sent = Some(Sent { share: 0.5, since, lumps, linger_s: 60, is_alone: false });
+        let verdict =
+            judge(&HEALTH(), &Evidence { settled_at: Some(since), sent, ..seen }, 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Regressed);
+        let said = "requests vanish on the way: 62.5 % of all 80,000 requests were answered 4xx before a side \
+                    answered; the new side gets 0 % of the requests where 50 % are meant for it";
+        assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
+    }
+
+    #[test]
     fn a_step_is_passed_on_what_was_seen_lately() {
         let fine = (counts(9000, 9), counts(1000, 1));
         let silent = (counts(9000, 9), None);

@@ -48,7 +48,7 @@ impl<'a> Judge<'a> {
                     tested.compared(both.old, both.new)
                 )
             }),
-            Ground::Missing(arrival) => missing(arrival),
+            Ground::Missing(arrival) => missing(arrival, self.before_a_side()),
             Ground::TooFewRequests => format!(
                 "{} of the {} requests needed have been counted on the new side since the step settled{}",
                 grouped(new.requests),
@@ -91,17 +91,24 @@ impl<'a> Judge<'a> {
                 (false, false) => format!("{reason}; {} not counted", tested.signal.name()),
             };
         }
-        for shared in self.shared.iter().filter(|shared| shared.of_step.errors > 0) {
-            let limit = match shared.signal.kind {
-                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
-                _ => String::new(),
-            };
-            reason = format!("{reason}; beside them {}{limit}", shared.words(shared.of_step));
+        for answered in self.before_a_side() {
+            reason = format!("{reason}; beside them {answered}");
         }
         if self.health.latency_target_s.is_none() {
             reason.push_str("; latency not judged");
         }
         reason + &self.more_needed()
+    }
+
+    /// Words what was answered before a side did, each by itself.
+    fn before_a_side(&self) -> impl Iterator<Item = String> {
+        self.shared.iter().filter(|shared| shared.of_step.errors > 0).map(|shared| {
+            let limit = match shared.signal.kind {
+                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
+                _ => String::new(),
+            };
+            shared.words(shared.of_step) + &limit
+        })
     }
 
     /// What speaks against the new side, with the numbers that a person needs.
@@ -142,7 +149,8 @@ impl<'a> Judge<'a> {
     /// A share that is too small, where requests of others may be counted as well.
     fn not_sent_or_not_moved(&self, evidence: &Evidence<'_>) -> Option<String> {
         let arrival = self.arrival(evidence)?;
-        (arrival.missing == Missing::NotSentOrNotMoved).then(|| missing(&arrival))
+        (arrival.missing == Missing::NotSentOrNotMoved)
+            .then(|| missing(&arrival, std::iter::empty()))
     }
 
     /// For low traffic: how many more requests it takes to detect an effect of the size that matters. Empty when enough
@@ -288,8 +296,9 @@ impl Shared {
     }
 }
 
-/// Words where the requests are that do not arrive.
-fn missing(arrival: &Arrival) -> String {
+/// Words where the requests are that do not arrive. `answered`: what was answered before a side did, which is where
+/// requests are that vanish.
+fn missing(arrival: &Arrival, answered: impl Iterator<Item = String>) -> String {
     let Arrival { intended, measured, sums, missing } = *arrival;
     let less = format!(
         "the new side gets {} of the requests where {} are meant for it, less than the lumps of the split allow",
@@ -300,7 +309,10 @@ fn missing(arrival: &Arrival) -> String {
         format!("; both sides together count {now:.0} a period, {before:.0} before this step")
     });
     match missing {
-        Missing::Vanished => format!("requests vanish on the way: {less}{fallen}"),
+        Missing::Vanished => {
+            let answered: Vec<String> = answered.map(|words| words + "; ").collect();
+            format!("requests vanish on the way: {}{less}{fallen}", answered.concat())
+        }
         Missing::NotSent => {
             format!("{less}: the router does not send them, or their connections last")
         }
