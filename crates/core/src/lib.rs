@@ -22,6 +22,7 @@ pub use cutover::{
 };
 pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
+pub use evidence::connections::Connections;
 pub use evidence::e_process::EProcess;
 pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::signal::{Signal, SignalKind};

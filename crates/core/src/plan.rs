@@ -11,9 +11,9 @@ use crate::router::lumps::{hosts_needed, worst_share};
 use crate::router::survey::{Behaviour, Splitting};
 use crate::router::{Scale, Weights};
 
-/// Raw series a meter: requests, errors of targets, errors before them. One more is asked of a meter that has the
-/// latter.
-const SERIES_PER_METER: usize = 3;
+/// Raw series a meter: requests, errors of targets, errors before them, and two kinds of failed connections. Two more are
+/// asked of a meter that has errors before its targets.
+const SERIES_PER_METER: usize = 5;
 /// And where refused requests are judged: those of targets, those before them, and fixed responses.
 const SERIES_OF_REFUSED: usize = 3;
 /// Requests and failures of both sides, for each of one's own signals.

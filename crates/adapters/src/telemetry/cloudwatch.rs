@@ -15,8 +15,8 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::limits::{CLOUDWATCH, METRIC_PERIOD_S, queries_per_call};
 use cutover_core::{
-    Counts, Failure, Health, Latency, LatencyBy, Meter, OwnSeries, OwnSignal, Series, Sides,
-    TelemetryLimits, Window,
+    Connections, Counts, Failure, Health, Latency, LatencyBy, Meter, OwnSeries, OwnSignal, Series,
+    Sides, TelemetryLimits, Window,
 };
 use jiff::Timestamp;
 
@@ -64,6 +64,10 @@ enum Name<'a> {
     OwnRefused,
     /// Answers of rules that answer by themselves.
     FixedResponses,
+    /// TLS negotiations that failed.
+    TlsFailed,
+    /// Connections that were rejected.
+    Rejected,
     /// Healthy hosts of a target group.
     HealthyHosts,
     /// Its other hosts.
@@ -242,13 +246,16 @@ impl Telemetry for CloudWatch {
             LatencyBy::Count => Name::Slow(slower),
             LatencyBy::Percentile => Name::Percentile,
         });
+        // Both sides are compared in a check. A day of them would take calls that a validation has not.
+        let connections = window.periods <= CLOUDWATCH.periods_per_check;
         let mut points = BTreeMap::new();
         if window.periods > 0 {
             let refused = health.refused_tolerated_odds_ratio.is_some();
+            let wanted = Wanted { refused, connections, latency };
             let queries: BTreeSet<Query<'_>> =
-                meters.iter().flat_map(|of| queries(of, refused, latency)).collect();
+                meters.iter().flat_map(|of| queries(of, wanted)).collect();
             self.ask_all(queries, window, &mut points).await?;
-            let whose = whose_errors(&points);
+            let whose = whose_errors(&points, connections);
             self.ask_all(whose, window, &mut points).await?;
         }
         let tells = |(query, points): (&Query<'_>, &Points)| {
@@ -256,8 +263,8 @@ impl Telemetry for CloudWatch {
         };
         let counts_slow = points.iter().any(tells);
         let told = Told(&points);
-        let answer =
-            Answers { window, latency, counts_slow, told, attributed: told.attributed(window) };
+        let attributed = told.attributed(window);
+        let answer = Answers { window, latency, counts_slow, connections, told, attributed };
         Ok(meters.iter().map(|of| answer.series(of)).collect())
     }
 
@@ -294,6 +301,8 @@ impl Asked for Query<'_> {
             Name::TargetRefused => ("HTTPCode_Target_4XX_Count", "Sum"),
             Name::OwnRefused => ("HTTPCode_ELB_4XX_Count", "Sum"),
             Name::FixedResponses => ("HTTP_Fixed_Response_Count", "Sum"),
+            Name::TlsFailed => ("ClientTLSNegotiationErrorCount", "Sum"),
+            Name::Rejected => ("RejectedConnectionCount", "Sum"),
             // Each node of the load balancer reports how many hosts it sees.
             Name::HealthyHosts => ("HealthyHostCount", "Maximum"),
             Name::UnhealthyHosts => ("UnHealthyHostCount", "Maximum"),
@@ -369,11 +378,16 @@ fn counted_as<'a>(groups: &[&'a str]) -> Vec<Option<&'a str>> {
     if groups.is_empty() { vec![None] } else { groups.iter().copied().map(Some).collect() }
 }
 
-fn queries<'a>(
-    of: &'a Meter,
+/// What is asked of each meter beside requests, failed ones and hosts.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
     refused: bool,
+    connections: bool,
     latency: Option<Name<'a>>,
-) -> impl Iterator<Item = Query<'a>> {
+}
+
+fn queries<'a>(of: &'a Meter, wanted: Wanted<'a>) -> impl Iterator<Item = Query<'a>> {
+    let Wanted { refused, connections, latency } = wanted;
     let (load_balancer, groups) = load_balancer_and_groups(&of.id);
     let query = move |group, metric| Query { load_balancer, group, metric };
     let asked = move |metrics: &'static [Name<'static>]| {
@@ -390,6 +404,8 @@ fn queries<'a>(
         .chain(latency);
     let of_all = is_apart.then_some(Name::Requests);
     let own = asked(&[Name::OwnErrors, Name::OwnRefused, Name::FixedResponses]);
+    let failed: &[Name<'_>] = if connections { &[Name::TlsFailed, Name::Rejected] } else { &[] };
+    let own = own.chain(failed.iter().copied());
     let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
     counted_as(&groups)
         .into_iter()
@@ -398,27 +414,37 @@ fn queries<'a>(
         .chain(hosts)
 }
 
-/// The questions for the load balancers that have errors of their own: how many requests were not served, and how many
-/// the targets of each group answered. Of the others they have one answer.
-fn whose_errors<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'a>> {
+/// The questions for the load balancers that have errors of their own: how many requests were not served, how many
+/// the targets of each group answered, and, with `connections`, to how many no connection came about. Of the others they
+/// have one answer.
+fn whose_errors<'a>(
+    points: &BTreeMap<Query<'a>, Points>,
+    connections: bool,
+) -> BTreeSet<Query<'a>> {
     let has_own_errors = |(query, points): &(&Query<'a>, &Points)| {
         let some = |point: &Option<f64>| point.is_some_and(|errors| errors > 0.0);
         query.metric == Name::OwnErrors && points.iter().any(some)
     };
     let balancers: BTreeSet<&str> =
         points.iter().filter(has_own_errors).map(|(query, _)| query.load_balancer).collect();
-    let unserved = |of: &&'a str| Query { load_balancer: of, group: None, metric: Name::Unserved };
+    let unconnected = connections.then_some(Name::ConnectionErrors);
+    let of_balancer = |&load_balancer: &&'a str| {
+        let metrics = [Name::Unserved].into_iter().chain(unconnected);
+        metrics.map(move |metric| Query { load_balancer, group: None, metric })
+    };
     let answers = [Name::TargetSucceeded, Name::TargetRedirected, Name::TargetRefused];
     let of_groups = groups_alone(points)
         .filter(|query| balancers.contains(query.load_balancer))
         .flat_map(|query| answers.map(|metric| Query { metric, ..query }));
-    let asked = balancers.iter().map(unserved).chain(of_groups);
+    let asked = balancers.iter().flat_map(of_balancer).chain(of_groups);
     asked.filter(|query| !points.contains_key(query)).collect()
 }
 
 /// One question for each group that is counted apart from its load balancer.
 fn groups_alone<'a>(points: &BTreeMap<Query<'a>, Points>) -> impl Iterator<Item = Query<'a>> {
-    points.keys().filter(|query| query.metric == Name::ConnectionErrors).copied()
+    let is_apart =
+        |query: &&Query<'a>| query.metric == Name::ConnectionErrors && query.group.is_some();
+    points.keys().filter(is_apart).copied()
 }
 
 /// The data points that came back.
@@ -499,6 +525,8 @@ struct Answers<'a> {
     latency: Option<Name<'a>>,
     /// Whether any load balancer has a number of slow requests.
     counts_slow: bool,
+    /// Whether failed connections were asked for.
+    connections: bool,
     told: Told<'a>,
     /// How many of a load balancer's own errors belong to one of its groups, by load balancer and period.
     attributed: BTreeMap<&'a str, Vec<u64>>,
@@ -585,6 +613,17 @@ impl<'a> Answers<'a> {
             let times: Vec<Option<f64>> = (0..periods).map(time).collect();
             slow(metric, &counts, &times, self.counts_slow, chosen)
         });
+        let failed_connections = |index| {
+            let sum = |counted: &[Option<&'a str>], metric| {
+                self.told.sum(load_balancer, counted, metric, index).unwrap_or(0)
+            };
+            Connections {
+                tls: sum(&[None], Name::TlsFailed),
+                rejected: sum(&[None], Name::Rejected),
+                to_targets: sum(&counted, Name::ConnectionErrors),
+            }
+        };
+        let asked = if self.connections { 0..periods } else { 0..0 };
         let healthy_hosts = self.healthy_hosts(of, load_balancer, &counts);
         let hosts_are_missing =
             healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
@@ -593,6 +632,7 @@ impl<'a> Answers<'a> {
             shared: failed(&shared),
             shared_refused: refused(&shared),
             latency: latency.unwrap_or_default(),
+            connections: asked.map(failed_connections).collect(),
             counts,
             healthy_hosts,
             hosts_are_missing,

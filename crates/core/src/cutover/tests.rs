@@ -735,6 +735,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
             log10_e: Some(-888.888),
             failing: true,
             signals: Vec::new(),
+            connections: Default::default(),
             old_share: None,
             reason: "not kept".repeat(100),
         });
@@ -885,6 +886,7 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
         log10_e: Some(0.0),
         failing: true,
         signals: Vec::new(),
+        connections: Default::default(),
         old_share: None,
         reason: "both fail".to_owned(),
     };

@@ -418,6 +418,7 @@ impl<'a> Judge<'a> {
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
             failing: self.failing().is_some(),
             signals: signals.collect(),
+            connections: evidence.connections(),
             old_share: self.old_share(),
             reason: self.sentence(&ground, evidence),
         }

@@ -2,6 +2,7 @@
 
 pub mod arrival;
 pub mod baseline;
+pub mod connections;
 pub mod e_process;
 pub mod hypergeometric;
 pub mod judge;
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::arrival::Sent;
+use crate::evidence::connections::Connections;
 use crate::evidence::signal::SignalKind;
 use crate::request::health::Health;
 use crate::seen::Seen;
@@ -201,6 +203,8 @@ pub struct Series {
     pub shared: Vec<Option<Counts>>,
     /// The same of refused requests.
     pub shared_refused: Vec<Option<Counts>>,
+    /// Connections that failed, one entry a period of the window. Empty when it was not asked.
+    pub connections: Vec<Connections>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
     /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
@@ -297,6 +301,8 @@ pub struct Period {
     pub shared: Option<Counts>,
     /// The same of refused requests.
     pub shared_refused: Option<Counts>,
+    /// Connections that failed, of the old and of the new side.
+    pub connections: [Connections; 2],
     /// Whether the new side has just got its first requests: it may have to warm up.
     pub is_warming: bool,
     /// Whether all requests were meant for the new side.
@@ -392,6 +398,7 @@ impl Evidence<'_> {
                 |kind: &SignalKind| Pair { old: old.at(kind, index), new: new.at(kind, index) };
             let at = |series: &[Option<Counts>]| series.get(index).copied().flatten();
             let own = own.iter().map(|own| Pair { old: at(&own.old), new: at(&own.new) });
+            let failed = |of: &Series| of.connections.get(index).copied().unwrap_or_default();
             Some(Period {
                 start: window.start_of(number),
                 old: old.at(&SignalKind::Failed, index),
@@ -400,6 +407,7 @@ impl Evidence<'_> {
                 percentiles: [old, new].map(|side| side.percentile(index)),
                 shared: at(&new.shared),
                 shared_refused: at(&new.shared_refused),
+                connections: [old, new].map(failed),
                 ..Period::default()
             })
         });

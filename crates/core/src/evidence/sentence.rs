@@ -15,8 +15,16 @@ const OLD_HOSTS_MIN: f64 = 0.5;
 impl<'a> Judge<'a> {
     /// Words what decides, with the numbers that a person needs, and the warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
-        let mut sentence = self.reason(ground, evidence);
+        let failed = evidence.failed_connections(self.health);
+        // The cause comes first, where it may be one.
+        let (cause, failed) = match ground {
+            Ground::Missing(_) => (failed, None),
+            _ => (None, failed),
+        };
+        let mut sentence = cause.map_or_else(String::new, |cause| cause + "; ");
+        sentence += &self.reason(ground, evidence);
         let warnings = [
+            failed,
             self.overload(evidence),
             self.no_way_back(evidence),
             unseen_alarms(evidence),

@@ -373,15 +373,15 @@ fn a_dry_run_ends_with_a_plan() {
     assert_eq!(plan.steps[0].weights, Weights { old: 90, new: 10 });
     assert_eq!(plan.duration_s, 4200);
     assert_eq!((plan.change_calls_per_shift, plan.metric_calls_per_check), (1, 1));
-    assert_eq!(plan.metrics_per_check, 14);
+    assert_eq!(plan.metrics_per_check, 18);
     assert_eq!(plan.checks, 150);
-    assert_eq!(plan.cost_usd.to_string(), "0.0328");
+    assert_eq!(plan.cost_usd.to_string(), "0.0388");
     for latency_by in ["count", "percentile"] {
         let health = json!({"latency_target_s": 0.5, "latency_by": latency_by});
         let given = Given::fine().with("health", health).with("dry_run", json!(true));
         let report = given.validate().expect("planned").report.expect("a report");
         let plan = report.plan.expect("a plan");
-        assert_eq!(plan.metrics_per_check, 16, "one more of each meter: {latency_by}");
+        assert_eq!(plan.metrics_per_check, 20, "one more of each meter: {latency_by}");
     }
 }
 
