@@ -180,6 +180,7 @@ mod tests {
             status: Status::Active,
             old_meter: 0,
             new_meter: 1,
+            counted_alone: false,
             other_writer: None,
             shapes: Vec::new(),
             supersedes: None,

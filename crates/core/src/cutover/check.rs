@@ -143,6 +143,12 @@ impl Cutover {
     }
 }
 
+impl Sent {
+    fn of(self, route: &Route) -> Self {
+        Self { is_alone: self.is_alone || route.counted_alone, ..self }
+    }
+}
+
 /// What verdicts are made of, the same for every route.
 struct Judging<'a> {
     health: &'a Health,
@@ -181,7 +187,7 @@ impl Judging<'_> {
         let evidence = Evidence {
             settled_at: self.settled_at,
             ramp_at: self.ramp_at,
-            sent: self.sent,
+            sent: self.sent.map(|sent| sent.of(route)),
             alarms: known.alarms,
             ..Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health)
         }

@@ -118,6 +118,9 @@ pub struct Route {
     pub old_meter: usize,
     /// Index of its new side's meter.
     pub new_meter: usize,
+    /// Whether its meters count its requests and no others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_alone: bool,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_writer: Option<String>,

@@ -38,6 +38,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         status: Status::Active,
         old_meter: 2 * index,
         new_meter: 2 * index + 1,
+        counted_alone: false,
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
@@ -489,6 +490,21 @@ fn what_a_step_counted_before_the_window_is_not_lost() {
 }
 
 #[test]
+fn requests_that_are_not_sent_hold_a_route_that_is_counted_alone_and_only_warn_of_others() {
+    for (counted_alone, end) in [(false, Action::Complete), (true, Action::RolledBack)] {
+        let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 900).expect("a ramp");
+        let mut cutover = accepted(1, ramp);
+        cutover.routes[0].counted_alone = counted_alone;
+        // A twentieth of the requests, where a tenth is meant for it.
+        let mut world = World::of(&cutover, &[Counts { requests: 60, errors: 0 }]);
+        let ended = world.run(cutover);
+        let reason = &ended.next.reason;
+        assert_eq!(ended.next.action, end, "{reason}");
+        assert_eq!(counted_alone, reason.contains(": the router does not"), "{reason}");
+    }
+}
+
+#[test]
 fn a_cutover_that_completes_tells_what_the_old_side_still_gets_and_may_wait_for_it() {
     let mut cutover = accepted(1, two_steps());
     let mut world = World::of(&cutover, &[FINE]);
@@ -726,7 +742,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
         route.shapes = vec![u32::MAX; 2];
         route.all_or_nothing = true;
-        route.all_or_nothing = true;
+        route.counted_alone = true;
         let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
         route.verdict = Some(Verdict {
             kind: VerdictKind::NotEnoughData,

@@ -164,6 +164,7 @@ impl Validation {
                 status: Status::Active,
                 old_meter,
                 new_meter,
+                counted_alone: self.facts.is_told_apart(found),
                 other_writer: found.other_writer.clone(),
                 all_or_nothing: found.old.all_or_nothing.is_some(),
                 shapes: found.shapes.clone(),

@@ -103,12 +103,15 @@ impl Facts {
     /// of both sides, so that they are counted alike.
     #[must_use]
     pub fn serving(&self, found: &Found, side: Side) -> Option<&Backend> {
+        let endpoint = &found.endpoint(side).id;
+        let own = self.own(endpoint, &found.route).filter(|_| self.is_told_apart(found));
+        own.or_else(|| self.backend(endpoint))
+    }
+
+    /// Whether both sides have something that serves this route alone, so that no other requests are counted with its own.
+    pub(super) fn is_told_apart(&self, found: &Found) -> bool {
         let own = |side| self.own(&found.endpoint(side).id, &found.route);
-        match (own(Side::Old), own(Side::New), side) {
-            (Some(old), Some(_), Side::Old) => Some(old),
-            (Some(_), Some(new), Side::New) => Some(new),
-            _ => self.backend(&found.endpoint(side).id),
-        }
+        own(Side::Old).is_some() && own(Side::New).is_some()
     }
 
     /// What serves a route alone behind an endpoint.

@@ -653,6 +653,8 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     let meters: Vec<_> =
         cutover.routes.iter().map(|route| (of(route.old_meter), of(route.new_meter))).collect();
     assert_eq!(meters, [("blue,own", "green,own"), ("blue", "green")]);
+    let alone: Vec<bool> = cutover.routes.iter().map(|route| route.counted_alone).collect();
+    assert_eq!(alone, [true, false]);
     assert_eq!(cutover.meters[0].hosts, ["blue/own"]);
 
     let mut failing = a_day();
@@ -667,6 +669,7 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     enter(&mut half, "green", "chat.example.com", Entrance::default());
     let cutover = half.validate().expect("accepted");
     assert_eq!(cutover.meters.len(), 2, "counted alike: both together with the other route");
+    assert!(cutover.routes.iter().all(|route| !route.counted_alone));
 }
 
 #[test]
