@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
     Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, Health, History, Meter,
-    Outlook, PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window,
-    mark_holders,
+    Outlook, OwnSeries, PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation,
+    Window, mark_holders,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -126,6 +126,8 @@ impl World {
             validation.look_at_probes(&answers);
         }
         let history = history(&metrics, &validation, outlook, now).await?;
+        let own = own_days(&metrics, &validation, outlook, now).await?;
+        validation.look_at_own_days(&own);
         validation.conclude(&history)
     }
 
@@ -214,4 +216,22 @@ pub async fn history(
         history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)
+}
+
+/// What others counted up to now, over a day: a request that is refused anyway needs none.
+///
+/// # Errors
+/// As [`Telemetry::own`].
+pub async fn own_days(
+    telemetry: &impl Telemetry,
+    validation: &Validation,
+    outlook: Outlook,
+    now: Timestamp,
+) -> Result<Vec<OwnSeries>, Failure> {
+    let health = &validation.request().health;
+    let (Outlook::Accepted, Some(sides)) = (outlook, &validation.survey_and_facts().0.sides) else {
+        return Ok(Vec::new());
+    };
+    let window = Window::newest(BASELINE_PERIODS, now, health, telemetry.limits());
+    telemetry.own(&health.signals, sides, window).await
 }

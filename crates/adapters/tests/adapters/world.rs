@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use adapters::router::SYNTAXES;
 use adapters::router::memory::Memory;
-use adapters::world::history;
+use adapters::world::{history, own_days};
 use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
@@ -45,8 +45,10 @@ impl Telemetry for Counting {
         &self,
         signals: &[OwnSignal],
         _: &Sides,
-        _: Window,
+        window: Window,
     ) -> Result<Vec<OwnSeries>, Failure> {
+        let names = signals.iter().map(|of| of.name.clone()).collect();
+        self.asked.borrow_mut().push((names, window));
         Ok(vec![OwnSeries::default(); signals.len()])
     }
 }
@@ -60,8 +62,8 @@ fn behind(side: &str) -> (String, Behind) {
     )
 }
 
-/// What was asked for a request, ids and number of periods, and of which there is a history.
-async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+/// A validation under way, and when.
+async fn begun(request: Value, new: (String, Behind)) -> (Validation, Timestamp) {
     let defaults = json!({"hosted_zone": "example.com", "old": "blue"});
     let request = Request::parse(&defaults, &request, &SYNTAXES, 60).expect("a good request");
     let all_on_old = Weights { old: 100, new: 0 };
@@ -70,9 +72,14 @@ async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)
     let now = Timestamp::from_second(1_000_000_000).expect("in range");
     let execution = Execution { arn: "arn".to_owned(), name: "us".to_owned() };
     let attempt = Attempt { execution, started_at: now, now };
-    let telemetry = Counting::default();
     let facts = Facts { behind: BTreeMap::from([behind("blue"), new]), ..Facts::default() };
-    let validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
+    (Validation::of(request, survey, facts, attempt, &SYNTAXES), now)
+}
+
+/// What was asked for a request, ids and number of periods, and of which there is a history.
+async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+    let (validation, now) = begun(request, new).await;
+    let telemetry = Counting::default();
     let outlook = validation.outlook();
     assert_ne!(outlook, Outlook::NotReady, "nobody asks for the traffic then");
     let history = history(&telemetry, &validation, outlook, now).await.expect("told");
@@ -108,4 +115,22 @@ async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
     let of_old = (vec!["app/blue/1".to_owned()], 15);
     assert_eq!(asked, [of_old, (vec![], 15)], "what counts nothing is not asked");
     assert_eq!(told, ["app/blue/1"], "its traffic is still looked at");
+}
+
+#[tokio::test]
+async fn a_day_of_one_s_own_counts_is_asked_for_where_a_cutover_is_accepted() {
+    let metric =
+        json!({"namespace": "Shop", "metric": "Orders", "dimensions": {"Cluster": "{side}"}});
+    let orders = json!({"name": "orders", "requests": metric, "failures": metric});
+    let request = json!({"new": "green", "health": {"signals": [orders]}});
+    let (validation, now) = begun(request, behind("green")).await;
+    for (outlook, periods) in [(Outlook::Accepted, vec![1440]), (Outlook::Refused, vec![])] {
+        let telemetry = Counting::default();
+        let told = own_days(&telemetry, &validation, outlook, now).await.expect("told");
+        assert_eq!(told.len(), periods.len());
+        let asked = telemetry.asked.into_inner();
+        let of_orders = periods.into_iter().map(|periods| (vec!["orders".to_owned()], periods));
+        let asked: Vec<_> = asked.into_iter().map(|(of, window)| (of, window.periods)).collect();
+        assert_eq!(asked, of_orders.collect::<Vec<_>>());
+    }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decide::Settled;
 use super::{Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
+use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::judge::judge;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
@@ -102,6 +103,7 @@ impl Cutover {
         let judging = Judging {
             health: &self.health,
             meters: &self.meters,
+            own_days: &self.own_days,
             observed,
             alarms: AlarmsSeen::of(&observed.alarms, &self.health.alarms),
             pairs: self.pairs(),
@@ -153,6 +155,7 @@ impl Sent {
 struct Judging<'a> {
     health: &'a Health,
     meters: &'a [Meter],
+    own_days: &'a BTreeMap<String, Baseline>,
     observed: &'a Observed,
     alarms: AlarmsSeen,
     pairs: u32,
@@ -168,8 +171,8 @@ impl Judging<'_> {
             alarms: (!self.health.alarms.is_empty()).then_some(&self.alarms),
             ..Evidence::default()
         };
-        let baseline = self.meters.get(route.old_meter);
-        let baseline = baseline.and_then(|meter| meter.baseline.as_ref());
+        let baseline = self.baselines(route);
+        let baseline = baseline.as_ref();
         let series = match &self.observed.series {
             Seen::Now(series) => series,
             // An alarm that rings needs no series.
@@ -195,6 +198,15 @@ impl Judging<'_> {
         let before = self.before_the_window(route, &evidence);
         let evidence = Evidence { before, ..evidence }.marked(self.health);
         judge(self.health, &evidence, self.pairs, baseline)
+    }
+
+    /// The day of a route's old side: what its meter counted, and what others did.
+    fn baselines(&self, route: &Route) -> Option<Baselines> {
+        let of_meter = self.meters.get(route.old_meter).and_then(|meter| meter.baseline.clone());
+        if self.own_days.is_empty() {
+            return of_meter;
+        }
+        Some(Baselines { own: self.own_days.clone(), ..of_meter.unwrap_or_default() })
     }
 
     /// What the last verdict counted of this step.

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::baseline::Baseline;
 use crate::evidence::e_process::Test;
 use crate::evidence::verdict::Verdict;
 use crate::failure::Problem;
@@ -267,6 +268,9 @@ pub struct Cutover {
     pub retry_count: u32,
     /// Every meter of the routes, once.
     pub meters: Vec<Meter>,
+    /// What the old side did before the ramp, of each of one's own signals, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_days: BTreeMap<String, Baseline>,
     /// Who else may write weights back, by name, and what to do about each: the end of a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_writers: Writers,

@@ -5,10 +5,10 @@ use super::*;
 use crate::evidence::Counts;
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::verdict::VerdictKind;
-use crate::evidence::{Observed, Series};
+use crate::evidence::{Observed, OwnSeries, Series};
 use crate::meter::OldSide;
 use crate::next::Action;
-use crate::request::health::OnNoData;
+use crate::request::health::{OnNoData, OwnMetric, OwnSignal};
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Move, Moved, Propagation, Shifted};
 use crate::seen::Seen;
@@ -76,6 +76,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         extra_events: 0,
         retry_count: 0,
         meters: (0..2 * routes).map(lb).collect(),
+        own_days: BTreeMap::new(),
         routes: (0..routes).map(route).collect(),
         warnings: Vec::new(),
         next: Next { action: Action::Shift, wait_s: 0, reason: String::new() },
@@ -473,6 +474,42 @@ fn an_alarm_that_rings_is_seen_while_the_series_cannot_be_read() {
 }
 
 #[test]
+fn one_period_in_which_all_of_one_s_own_fail_decides_where_their_day_is_known() {
+    let metric =
+        OwnMetric { namespace: "Shop".into(), metric: "Orders".into(), dimensions: [].into() };
+    let orders = OwnSignal {
+        name: "orders".to_owned(),
+        requests: metric.clone(),
+        failures: metric,
+        tolerated_odds_ratio: 1.5,
+    };
+    let counted = |errors| Some(Counts { requests: 1000, errors });
+    let judged = |day_periods: usize| {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.signals = vec![orders.clone()];
+        let day = OwnSeries { old: vec![counted(10); day_periods], new: vec![] };
+        cutover.own_days = Baselines::of_own(&[day], &cutover.health);
+        let mut world = World::of(&cutover, &[FINE]);
+        cutover = world.obey(cutover);
+        cutover = world.obey(cutover);
+        world.now = 600;
+        let mut observed = world.observed(&cutover);
+        let periods = observed.window.periods as usize;
+        let mut new = vec![counted(10); periods];
+        new[periods - 1] = counted(1000);
+        observed.own = vec![OwnSeries { old: vec![counted(10); periods], new }];
+        let splits = Seen::Now(world.splits(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        let judged = cutover.after_check(&checked, at(world.now));
+        judged.routes[0].verdict.clone().expect("judged")
+    };
+    let known = judged(1440);
+    assert_eq!(known.kind, VerdictKind::Regressed, "{}", known.reason);
+    assert!(known.reason.contains("orders failed"), "{}", known.reason);
+    assert_ne!(judged(0).kind, VerdictKind::Regressed, "without a day it takes a second one");
+}
+
+#[test]
 fn what_a_step_counted_before_the_window_is_not_lost() {
     const THIN: Counts = Counts { requests: 1, errors: 0 };
     let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 40_000).expect("a ramp");
@@ -736,7 +773,8 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     };
     // Of so many meters no day of refused requests is read.
     for lb in cutover.meters.iter_mut().step_by(2) {
-        lb.baseline = Some(Baselines { hosts: 1000, errors: day, refused: None, slow: Some(day) });
+        lb.baseline =
+            Some(Baselines { hosts: 1000, errors: day, slow: Some(day), ..Baselines::default() });
     }
     for (index, route) in cutover.routes.iter_mut().enumerate() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));

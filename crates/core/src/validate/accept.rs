@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Validation;
 use crate::cutover::{Cutover, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
+use crate::evidence::OwnSeries;
 use crate::evidence::baseline::Baselines;
 use crate::failure::Problem;
 use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
@@ -111,6 +112,7 @@ impl Validation {
             retry_count: 0,
             other_writers: survey.other_writers.clone(),
             meters,
+            own_days: self.facts.own_days.clone(),
             routes,
             warnings: survey.warnings.clone(),
             next: Next { action: Action::Shift, wait_s: 0, reason },
@@ -133,6 +135,11 @@ impl Validation {
             cutover.report = Some(report);
         }
         Some(cutover)
+    }
+
+    /// Takes what others counted of the old side in the last day, in the order of the request's signals.
+    pub fn look_at_own_days(&mut self, counted: &[OwnSeries]) {
+        self.facts.own_days = Baselines::of_own(counted, &self.request.health);
     }
 
     /// Every meter once, and the routes with the indices of theirs.
@@ -189,11 +196,11 @@ impl Validation {
     /// Without a day of the old side's traffic, its bursts are not known.
     fn warn_without_baseline(&mut self, meters: &[Meter], routes: &[Route]) {
         let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_meter).collect();
-        let known =
-            |meter: &&Meter| meter.baseline.is_some_and(|baselines| baselines.knows_bursts());
+        let known = |meter: &&Meter| meter.baseline.as_ref().is_some_and(Baselines::knows_bursts);
         let old = of_old.iter().filter_map(|index| meters.get(*index));
-        let ids: Vec<String> =
-            old.filter(|meter| !known(meter)).map(|meter| meter.id.clone()).collect();
+        let old = old.filter(|meter| !known(meter)).map(|meter| meter.id.clone());
+        let own = self.facts.own_days.iter().filter(|(_, day)| !day.knows_bursts());
+        let ids: Vec<String> = old.chain(own.map(|(name, _)| name.clone())).collect();
         if !ids.is_empty() {
             let message = format!(
                 "too little traffic was counted before the start to know the bursts of {}: a bad new \

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cutover::Execution;
 use crate::evidence::Series;
+use crate::evidence::baseline::Baseline;
 use crate::router::survey::{Backend, Behind, Found};
 use crate::router::{RouteId, Side};
 
@@ -78,6 +79,8 @@ pub struct Facts {
     pub entrances: BTreeMap<(String, RouteId), Entrance>,
     /// What each meter of the old side counted in its busiest hour of the last day.
     pub busiest: BTreeMap<String, Busiest>,
+    /// What others counted of the old side in the last day, by the signal's name.
+    pub own_days: BTreeMap<String, Baseline>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,
     /// Other running executions.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cutover::Execution;
-use crate::evidence::Counts;
+use crate::evidence::{Counts, OwnSeries};
 use crate::next::Action;
 use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behaviour, Behind, Endpoint, Found, Group, Splitting};
@@ -576,7 +576,7 @@ fn a_cutover_that_knows_little_of_the_old_side_is_warned_about() {
     }
     let cutover = given.validate().expect("accepted");
     assert_eq!(cutover.warnings[0].code, "short_baseline");
-    let baseline = cutover.meters[0].baseline.expect("of the old side");
+    let baseline = cutover.meters[0].baseline.as_ref().expect("of the old side");
     assert_eq!((baseline.hosts, baseline.errors.stretches), (3, 500));
     assert_eq!(cutover.meters[1].baseline, None, "of the new side there is none");
 }
@@ -605,6 +605,27 @@ fn steps_that_will_be_too_thin_to_judge_are_named_before_the_start() {
     given.history.insert("blue".to_owned(), day(1000));
     let warnings = given.validate().expect("accepted").warnings;
     assert!(warnings.iter().all(|problem| problem.code != "thin_step"), "{warnings:?}");
+}
+
+#[test]
+fn a_day_of_one_s_own_counts_is_kept_once_and_a_short_one_is_said() {
+    let metric =
+        json!({"namespace": "Shop", "metric": "Orders", "dimensions": {"Cluster": "{side}"}});
+    let orders = json!({"name": "orders", "requests": metric, "failures": metric});
+    let given = Given::fine().with("health", json!({"signals": [orders]}));
+    let day = |periods| {
+        let counted = Some(Counts { requests: 1000, errors: 10 });
+        let mut validation = given.begun();
+        validation.look_at_own_days(&[OwnSeries { old: vec![counted; periods], new: vec![] }]);
+        validation.conclude(&given.history).expect("accepted")
+    };
+    let cutover = day(1440);
+    let orders = cutover.own_days["orders"];
+    assert_eq!((orders.stretches, orders.usual_rate), (1440, 0.01));
+    assert!(cutover.warnings.iter().all(|warning| warning.code != "short_baseline"));
+    let short = &day(500).warnings[0];
+    assert_eq!(short.code, "short_baseline");
+    assert!(short.message.contains("the bursts of orders:"), "{}", short.message);
 }
 
 #[test]
@@ -732,7 +753,11 @@ fn nodes_are_counted_once_and_what_they_do_not_tell_is_said() {
     green(&mut given).groups = vec![nodes(5)];
     let cutover = given.validate().expect("5 nodes on both sides");
     assert_eq!(cutover.warnings[0].code, "node_targets");
-    assert_eq!(cutover.meters[0].baseline.expect("of old").hosts, 9, "as the meter counts them");
+    assert_eq!(
+        cutover.meters[0].baseline.as_ref().expect("of old").hosts,
+        9,
+        "as the meter counts them"
+    );
     green(&mut given).groups = vec![nodes(4)];
     assert_eq!(given.refused().1, BTreeSet::from(["capacity_too_low".to_owned()]));
 }
