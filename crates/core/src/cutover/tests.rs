@@ -527,6 +527,38 @@ fn what_a_step_counted_before_the_window_is_not_lost() {
 }
 
 #[test]
+fn four_requests_a_minute_suffice_for_a_bake_of_a_day() {
+    let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 86_400).expect("a ramp");
+    let mut cutover = accepted(1, ramp);
+    cutover.health.check_interval_s = 600;
+    let mut world = World::of(&cutover, &[FINE]);
+    cutover = world.obey(cutover);
+    // Of 20 requests in five minutes, the new side gets 2 at once.
+    let counted = |at_s: i64| match at_s / 60 % 5 {
+        0 => [2, 2],
+        _ => [4, 0],
+    };
+    while cutover.step == 0 && cutover.next.action == Action::Wait {
+        world.now += i64::from(cutover.next.wait_s);
+        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(world.now));
+        let side = |side: usize| {
+            let starts = (0..window.periods).map(|index| window.start_of(index).as_second());
+            let counts = starts.map(|start| counted(start)[side]);
+            let counts = counts.map(|requests| Some(Counts { requests, errors: 0 }));
+            Series { counts: counts.collect(), ..Series::default() }
+        };
+        let series = Seen::Now(vec![side(0), side(1)]);
+        let observed = Observed { series, ..world.observed(&cutover) };
+        let splits = Seen::Now(world.splits(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover = cutover.after_check(&checked, at(world.now));
+    }
+    assert_eq!(cutover.next.action, Action::Shift, "{}", cutover.next.reason);
+    let new = cutover.routes[0].verdict.as_ref().expect("judged").new.requests;
+    assert!((570..=580).contains(&new), "two in five minutes, each once: {new}");
+}
+
+#[test]
 fn requests_that_are_not_sent_hold_a_route_that_is_counted_alone_and_only_warn_of_others() {
     for (counted_alone, end) in [(false, Action::Complete), (true, Action::RolledBack)] {
         let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 900).expect("a ramp");

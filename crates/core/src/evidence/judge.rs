@@ -373,9 +373,8 @@ impl<'a> Judge<'a> {
     /// Requests of the new side in the latest periods of the step, and how many these are, when they are too few to
     /// tell how it does now.
     fn too_few_lately(&self) -> Option<(u64, usize)> {
-        let periods = (self.requests.len() / LATELY_PART).max(LATELY_PERIODS_MIN);
+        let (periods, enough) = enough_lately(self.requests.len(), self.health.requests_min);
         let [_, requests] = self.newest(periods);
-        let enough = (self.health.requests_min / LATELY_REQUESTS_PART).max(1);
         (requests < enough && self.requests.len() >= periods).then_some((requests, periods))
     }
 
@@ -473,6 +472,12 @@ impl<'a> Judge<'a> {
             whole.new.error_rate() > Some(limit) && !failed.stretches.is_excused(whole)
         })
     }
+}
+
+/// Of a step with this many periods, those that were lately, and the requests that the new side needs in them.
+pub(crate) fn enough_lately(periods: usize, requests_min: u64) -> (usize, u64) {
+    let enough = (requests_min / LATELY_REQUESTS_PART).max(1);
+    ((periods / LATELY_PART).max(LATELY_PERIODS_MIN), enough)
 }
 
 /// Judges one route by all of its evidence: see [`Judge`].
