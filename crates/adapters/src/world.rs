@@ -128,7 +128,12 @@ impl World {
         let history = history(&metrics, &validation, outlook, now).await?;
         let own = own_days(&metrics, &validation, outlook, now).await?;
         validation.look_at_own_days(&own);
-        validation.conclude(&history)
+        let mut cutover = validation.conclude(&history)?;
+        if let Cutover { report: Some(report), meters, health, sides, .. } = &mut cutover {
+            let (of_meters, own) = CloudWatch::metrics_per_check(meters, health, sides);
+            report.plan = report.plan.take().map(|plan| plan.asking(of_meters, own));
+        }
+        Ok(cutover)
     }
 
     /// What stands behind the endpoints, alarms and other executions.

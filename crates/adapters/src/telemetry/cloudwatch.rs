@@ -165,6 +165,18 @@ impl CloudWatch {
         Ok(groups.iter().map(hosts).collect())
     }
 
+    /// How many metrics a check asks for: of the meters, and of one's own signals. What load balancers with errors of their
+    /// own are asked beside them is not in it.
+    #[must_use]
+    pub fn metrics_per_check(meters: &[Meter], health: &Health, sides: &Sides) -> (usize, usize) {
+        let statistic = health.latency_target_s.map(slower_than);
+        let wanted = Wanted::of(health, statistic.as_deref(), CLOUDWATCH.periods_per_check);
+        let of_meters: BTreeSet<Query<'_>> =
+            meters.iter().flat_map(|of| queries(of, wanted)).collect();
+        let own: BTreeSet<own::OwnQuery> = own::queries(&health.signals, sides).collect();
+        (of_meters.len(), own.len())
+    }
+
     /// Asks any number of queries, each once.
     async fn ask_all<Q: Asked>(
         &self,
@@ -242,16 +254,10 @@ impl Telemetry for CloudWatch {
         health: &Health,
     ) -> Result<Vec<Series>, Failure> {
         let statistic = health.latency_target_s.map(slower_than);
-        let latency = statistic.as_deref().map(|slower| match health.latency_by {
-            LatencyBy::Count => Name::Slow(slower),
-            LatencyBy::Percentile => Name::Percentile,
-        });
-        // Both sides are compared in a check. A day of them would take calls that a validation has not.
-        let connections = window.periods <= CLOUDWATCH.periods_per_check;
+        let wanted = Wanted::of(health, statistic.as_deref(), window.periods);
+        let Wanted { latency, connections, .. } = wanted;
         let mut points = BTreeMap::new();
         if window.periods > 0 {
-            let refused = health.refused_tolerated_odds_ratio.is_some();
-            let wanted = Wanted { refused, connections, latency };
             let queries: BTreeSet<Query<'_>> =
                 meters.iter().flat_map(|of| queries(of, wanted)).collect();
             self.ask_all(queries, window, &mut points).await?;
@@ -384,6 +390,22 @@ struct Wanted<'a> {
     refused: bool,
     connections: bool,
     latency: Option<Name<'a>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// `slower`: the statistic of slow requests.
+    fn of(health: &Health, slower: Option<&'a str>, periods: u32) -> Self {
+        let latency = slower.map(|slower| match health.latency_by {
+            LatencyBy::Count => Name::Slow(slower),
+            LatencyBy::Percentile => Name::Percentile,
+        });
+        Self {
+            refused: health.refused_tolerated_odds_ratio.is_some(),
+            // Both sides are compared in a check. A day of them would take calls that a validation has not.
+            connections: periods <= CLOUDWATCH.periods_per_check,
+            latency,
+        }
+    }
 }
 
 fn queries<'a>(of: &'a Meter, wanted: Wanted<'a>) -> impl Iterator<Item = Query<'a>> {

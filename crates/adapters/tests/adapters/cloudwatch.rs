@@ -367,6 +367,33 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
 }
 
 #[tokio::test]
+async fn a_plan_reckons_with_what_a_check_asks() {
+    let health = Health { latency_target_s: Some(0.5), ..Health::default() };
+    let sides = Sides { old: "blue".to_owned(), new: "green".to_owned() };
+    let table: [(&str, &[&str], usize); 3] = [
+        ("a load balancer a side", &["app/a/1", "app/b/1"], 2 * 9),
+        ("a group a side", &["app/a/1,targetgroup/g/1", "app/b/1,targetgroup/g/1"], 2 * (5 + 6)),
+        (
+            "groups of one load balancer",
+            &["app/a/1,targetgroup/g/1", "app/a/1,targetgroup/h/1"],
+            2 * 5 + 6,
+        ),
+    ];
+    for (what, ids, metrics) in table {
+        let (cloudwatch, asked) = cloudwatch(&[]);
+        let of: Vec<_> = ids.iter().map(|id| balancer(id, &[])).collect();
+        cloudwatch.series(&of, window(200), &health).await.expect("told");
+        let made: Vec<usize> = asked.lock().expect("whole").iter().map(queries_of).collect();
+        assert_eq!(made, [metrics], "{what}");
+        assert_eq!(CloudWatch::metrics_per_check(&of, &health, &sides), (metrics, 0), "{what}");
+    }
+}
+
+fn queries_of(call: &GetMetricDataInput) -> usize {
+    call.metric_data_queries().len()
+}
+
+#[tokio::test]
 async fn a_call_holds_500_queries() {
     let (cloudwatch, asked) = cloudwatch(&[("app/lb249/1 RequestCount", &[(0, 9.0)])]);
     let of: Vec<_> = (0..250).map(|i| balancer(&format!("app/lb{i}/1"), &[])).collect();
