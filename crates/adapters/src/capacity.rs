@@ -227,15 +227,16 @@ impl Targets {
         for Balancer { arn, id, dns_key, kind, active } in found {
             let groups = groups.remove(&arn).unwrap_or_default();
             let groups = groups.into_iter().map(Counted::group).collect();
+            let found = Behind::Found(Backend {
+                called: format!("load balancer {id}"),
+                id: arn,
+                meter: id,
+                active,
+                groups,
+            });
             let found = match kind {
-                Kind::Application => Behind::Found(Backend {
-                    called: format!("load balancer {id}"),
-                    id: arn,
-                    meter: id,
-                    active,
-                    groups,
-                }),
-                Kind::Network => other_type(&dns_key, "network"),
+                Kind::Application => found,
+                Kind::Network => uncounted(&dns_key, found),
                 Kind::Gateway => other_type(&dns_key, "gateway"),
             };
             behind.insert(dns_key, found);
@@ -421,7 +422,17 @@ pub(crate) fn pace(period: Duration) -> Interval {
     pace
 }
 
-/// A load balancer that counts no requests.
+/// A network load balancer, which counts no requests: it does where something else counts them.
+fn uncounted(name: &str, found: Behind) -> Behind {
+    let why = format!(
+        "points at {name}, a network load balancer, which counts no requests; allowed: an application load balancer, \
+         as an Ingress of aws-load-balancer-controller makes one, or health.signals with counts of your own, by which \
+         alone it is judged then"
+    );
+    Behind::Uncounted { behind: Box::new(found), code: "load_balancer_type", why }
+}
+
+/// A load balancer of a type that is not allowed.
 fn other_type(name: &str, kind: &str) -> Behind {
     let why = format!(
         "points at {name}, a {kind} load balancer, which counts no requests; allowed: an application load balancer, \
@@ -432,7 +443,14 @@ fn other_type(name: &str, kind: &str) -> Behind {
 
 /// What may stand behind a name that no load balancer of the account and region has.
 fn unknown(name: &str, region: &str) -> Behind {
+    let nothing = Behind::Nothing {
+        code: "no_load_balancer",
+        what: format!("points at {name}, which is no load balancer of this account and region"),
+        allowed: format!("an application load balancer of the region {region}"),
+    };
     match Never::of(name, region) {
+        // It may be about to appear.
+        Some(Never::OtherType("network")) => uncounted(name, nothing),
         Some(Never::OtherType(kind)) => other_type(name, kind),
         Some(Never::Elsewhere(what)) => {
             let why = format!(
@@ -441,11 +459,7 @@ fn unknown(name: &str, region: &str) -> Behind {
             );
             Behind::Never { code: "foreign_target", why }
         }
-        None => Behind::Nothing {
-            code: "no_load_balancer",
-            what: format!("points at {name}, which is no load balancer of this account and region"),
-            allowed: format!("an application load balancer of the region {region}"),
-        },
+        None => nothing,
     }
 }
 

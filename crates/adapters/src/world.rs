@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
     Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, Health, History, Meter,
-    Outlook, PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window,
-    mark_holders,
+    Outlook, PERIOD_S_MIN, Request, Series, Side, Sides, Survey, TRAFFIC_PERIODS, Validation,
+    Window, mark_holders, own_counts_of,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -203,7 +203,12 @@ pub async fn history(
     let resumed = validation.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
     let mut history = History::new();
     for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
-        let ids = validation.meters(side).into_iter().filter(|id| !history.contains_key(id));
+        let mut ids = validation.meters(side);
+        let own = own_counts_of(side);
+        if ids.remove(&own) {
+            history.insert(own, own_history(telemetry, validation, side, now).await?);
+        }
+        let ids = ids.into_iter().filter(|id| !history.contains_key(id));
         let meters: Vec<Meter> =
             ids.map(|id| Meter { id, hosts: Vec::new(), baseline: None }).collect();
         let window = Window::newest(periods, now, health, telemetry.limits());
@@ -214,4 +219,25 @@ pub async fn history(
         history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)
+}
+
+/// What the first of the request's own signals counted of a side lately.
+async fn own_history(
+    telemetry: &impl Telemetry,
+    validation: &Validation,
+    side: Side,
+    now: Timestamp,
+) -> Result<Series, Failure> {
+    let health = &validation.request().health;
+    let (survey, _) = validation.survey_and_facts();
+    let (Some(sides), Some(first)) = (&survey.sides, health.signals.get(..1)) else {
+        return Ok(Series::default());
+    };
+    let window = Window::newest(TRAFFIC_PERIODS, now, health, telemetry.limits());
+    let own = telemetry.own(first, sides, window).await?.into_iter().next().unwrap_or_default();
+    let counts = match side {
+        Side::Old => own.old,
+        Side::New => own.new,
+    };
+    Ok(Series { counts, ..Series::default() })
 }

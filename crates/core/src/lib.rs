@@ -63,7 +63,9 @@ pub use router::{
     Split, Way, Weights,
 };
 pub use seen::Seen;
-pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
+pub use validate::facts::{
+    Attempt, Busiest, Door, Entrance, Facts, History, Running, own_counts_of,
+};
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
 pub use words::{e_shown, grouped, listed, percent};

@@ -24,6 +24,7 @@ use crate::errors::failure;
 use crate::telemetry::{Telemetry, own};
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
+const NETWORK_NAMESPACE: &str = "AWS/NetworkELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
@@ -245,8 +246,9 @@ impl Telemetry for CloudWatch {
         let mut points = BTreeMap::new();
         if window.periods > 0 {
             let refused = health.refused_tolerated_odds_ratio.is_some();
+            let counts = |of: &&Meter| !is_network(&of.id);
             let queries: BTreeSet<Query<'_>> =
-                meters.iter().flat_map(|of| queries(of, refused, latency)).collect();
+                meters.iter().filter(counts).flat_map(|of| queries(of, refused, latency)).collect();
             self.ask_all(queries, window, &mut points).await?;
             let whose = whose_errors(&points);
             self.ask_all(whose, window, &mut points).await?;
@@ -303,7 +305,8 @@ impl Asked for Query<'_> {
         let group = self.group.map(|group| format!("targetgroup/{group}"));
         let group = group.as_deref().map(|group| ("TargetGroup", group));
         let dimensions = group.into_iter().chain([("LoadBalancer", self.load_balancer)]);
-        let metric = Metric::builder().namespace(NAMESPACE).metric_name(name);
+        let namespace = if is_network(self.load_balancer) { NETWORK_NAMESPACE } else { NAMESPACE };
+        let metric = Metric::builder().namespace(namespace).metric_name(name);
         question(index, metric, dimensions, statistic, window)
     }
 }
@@ -362,6 +365,11 @@ pub(crate) fn meter_of_groups<'g>(
 pub(crate) fn load_balancer_and_groups(meter_id: &str) -> (&str, Vec<&str>) {
     let mut parts = meter_id.split(GROUP_MARK);
     (parts.next().unwrap_or(meter_id), parts.collect())
+}
+
+/// Whether a load balancer is one of the network type, which counts no requests.
+fn is_network(load_balancer: &str) -> bool {
+    load_balancer.starts_with("net/")
 }
 
 /// The dimensions under which a meter's requests are counted: each of its groups, or none for all.

@@ -205,7 +205,7 @@ async fn find(
     let behind = targets.behind(names).await?.into_iter();
     let found = behind.filter_map(|(name, behind)| match behind {
         Behind::Found(backend) => Some((name, backend)),
-        Behind::Nothing { .. } | Behind::Never { .. } => None,
+        Behind::Nothing { .. } | Behind::Uncounted { .. } | Behind::Never { .. } => None,
     });
     Ok(found.collect())
 }
@@ -573,18 +573,15 @@ fn account_of_one(kind: LoadBalancerTypeEnum) -> Targets {
 #[tokio::test]
 async fn only_application_load_balancers_count_requests_and_others_are_not_waited_for() {
     let name = "a.eu-central-1.elb.amazonaws.com";
-    for (kind, said) in [
-        (LoadBalancerTypeEnum::Network, "a network load balancer, which counts no requests"),
-        (LoadBalancerTypeEnum::Gateway, "a gateway load balancer, which counts no requests"),
-    ] {
-        let behind = account_of_one(kind).behind(&names(&[name])).await.expect("an answer");
-        let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
-        assert_eq!(*code, "load_balancer_type");
-        assert!(why.contains(said), "{why}");
-    }
+    let gateway = account_of_one(LoadBalancerTypeEnum::Gateway);
+    let behind = gateway.behind(&names(&[name])).await.expect("an answer");
+    let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
+    assert_eq!(*code, "load_balancer_type");
+    assert!(why.contains("a gateway load balancer, which counts no requests"), "{why}");
     let targets = account_of_one(LoadBalancerTypeEnum::Application);
     for (name, code) in [
-        ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "load_balancer_type"),
+        ("a0123456789abcdef0123456789abcde-1.eu-central-1.elb.amazonaws.com", "load_balancer_type"),
+        ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "foreign_target"),
         ("k8s-x-1.eu-west-1.elb.amazonaws.com", "foreign_target"),
         ("x.s3-website-us-east-1.amazonaws.com", "foreign_target"),
         ("192.0.2.1", "foreign_target"),
@@ -599,5 +596,27 @@ async fn only_application_load_balancers_count_requests_and_others_are_not_waite
         let Behind::Nothing { code, what, allowed } = &behind[name] else { panic!("{behind:?}") };
         assert_eq!(*code, "no_load_balancer");
         assert!(what.contains(name) && allowed.contains("eu-central-1"), "{what}; {allowed}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_is_uncounted_and_found_or_still_to_come_all_the_same() {
+    let table = [
+        ("a.eu-central-1.elb.amazonaws.com", true),
+        ("k8s-x-8f3ab2c1d4e5f607.elb.eu-central-1.amazonaws.com", false),
+    ];
+    for (name, is_there) in table {
+        let targets = account_of_one(LoadBalancerTypeEnum::Network);
+        let behind = targets.behind(&names(&[name])).await.expect("an answer");
+        let Behind::Uncounted { behind, code, why } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*code, "load_balancer_type");
+        for said in ["a network load balancer, which counts no requests", "health.signals"] {
+            assert!(why.contains(said), "{why}");
+        }
+        match &**behind {
+            Behind::Found(found) => assert!(is_there && found.active, "{name}"),
+            Behind::Nothing { code: "no_load_balancer", .. } => assert!(!is_there, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }

@@ -81,6 +81,15 @@ const fn counts(requests: u64, errors: u64) -> Option<Counts> {
 }
 
 #[tokio::test]
+async fn a_network_load_balancer_is_not_asked_for_what_it_does_not_count() {
+    let (cloudwatch, asked) = cloudwatch(&[]);
+    let meters = [balancer("net/a/1", &[])];
+    let series = cloudwatch.series(&meters, window(7), &Health::default()).await.expect("told");
+    assert_eq!((series[0].counts.len(), series[0].hosts_are_missing), (7, false));
+    assert!(asked.lock().expect("whole").is_empty());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0() {
     let (cloudwatch, _) = cloudwatch(&[
         ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0), (5, 60.0), (6, 60.0)]),

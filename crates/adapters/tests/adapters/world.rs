@@ -10,8 +10,8 @@ use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
     Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, Meter, Outlook,
-    OwnSeries, OwnSignal, Request, RouteId, Series, Sides, TelemetryLimits, Validation, Weights,
-    Window,
+    OwnSeries, OwnSignal, Request, RouteId, Series, Side, Sides, TelemetryLimits, Validation,
+    Weights, Window, own_counts_of,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -44,10 +44,14 @@ impl Telemetry for Counting {
     async fn own(
         &self,
         signals: &[OwnSignal],
-        _: &Sides,
-        _: Window,
+        sides: &Sides,
+        window: Window,
     ) -> Result<Vec<OwnSeries>, Failure> {
-        Ok(vec![OwnSeries::default(); signals.len()])
+        let ids = signals.iter().map(|signal| format!("{} of {}", signal.name, sides.old));
+        self.asked.borrow_mut().push((ids.collect(), window));
+        let counts = vec![Some(Counts { requests: 7, errors: 0 }); window.periods as usize];
+        let own = OwnSeries { old: counts, new: Vec::new() };
+        Ok(vec![own; signals.len()])
     }
 }
 
@@ -108,4 +112,20 @@ async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
     let of_old = (vec!["app/blue/1".to_owned()], 15);
     assert_eq!(asked, [of_old, (vec![], 15)], "what counts nothing is not asked");
     assert_eq!(told, ["app/blue/1"], "its traffic is still looked at");
+}
+
+#[tokio::test]
+async fn where_a_side_counts_no_requests_the_first_of_ones_own_counts_is_asked_for_alone() {
+    let metric =
+        |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
+    let signal =
+        |name: &str| json!({"name": name, "requests": metric("All"), "failures": metric("Bad")});
+    let signals = json!([signal("orders"), signal("logins")]);
+    let (name, found) = behind("green");
+    let why = "counts nothing".to_owned();
+    let uncounted = Behind::Uncounted { behind: Box::new(found), code: "load_balancer_type", why };
+    let request = json!({"new": "green", "health": {"signals": signals}});
+    let (asked, told) = asked(request, (name, uncounted)).await;
+    assert_eq!(asked, [(vec!["orders of blue".to_owned()], 15), (vec![], 1440)]);
+    assert_eq!(told, [own_counts_of(Side::Old)]);
 }

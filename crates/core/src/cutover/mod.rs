@@ -129,6 +129,9 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
     /// Whether a person insists that it goes back, whatever it has become.
+    /// Whether a side of it counts no requests, so that it is judged by what others count alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_counts_alone: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
     /// Whether its router sends nothing to the old side while any group of that side's targets has no healthy

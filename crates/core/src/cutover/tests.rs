@@ -5,10 +5,10 @@ use super::*;
 use crate::evidence::Counts;
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::verdict::VerdictKind;
-use crate::evidence::{Observed, Series};
+use crate::evidence::{Observed, OwnSeries, Series};
 use crate::meter::OldSide;
 use crate::next::Action;
-use crate::request::health::OnNoData;
+use crate::request::health::{OnNoData, OwnMetric, OwnSignal};
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Move, Moved, Propagation, Shifted};
 use crate::seen::Seen;
@@ -41,6 +41,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
+        own_counts_alone: false,
         forced: false,
         all_or_nothing: false,
         verdict: None,
@@ -975,4 +976,63 @@ fn every_action_has_its_name() {
     ]) {
         assert_eq!(serde_json::to_value(action).expect("JSON"), name);
     }
+}
+
+/// What was seen of a route with a side that counts no requests, where others counted this.
+fn with_own(world: &World, cutover: &Cutover, old: Counts, new: Counts) -> Observed {
+    let mut observed = world.observed(cutover);
+    let of = |counts| vec![Some(counts); observed.window.periods as usize];
+    observed.own = vec![OwnSeries { old: of(old), new: of(new) }];
+    observed
+}
+
+#[test]
+fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
+    let metric = |name: &str| OwnMetric {
+        namespace: "Shop".to_owned(),
+        metric: name.to_owned(),
+        dimensions: BTreeMap::new(),
+    };
+    let mut cutover = accepted(1, two_steps());
+    cutover.routes[0].own_counts_alone = true;
+    cutover.health.signals = vec![OwnSignal {
+        name: "orders".to_owned(),
+        requests: metric("Orders"),
+        failures: metric("Failed"),
+        tolerated_odds_ratio: 1.5,
+    }];
+    // What its meters count fails, and is not looked at.
+    let mut world = World::of(&cutover, &[BAD]);
+    let shifted = world.obey(cutover);
+    world.now = 700;
+    let check = |old, new| {
+        let splits = Seen::Now(world.splits(&shifted));
+        let observed = with_own(&world, &shifted, old, new);
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        let settled = shifted.clone().after_check(&checked, at(60));
+        settled.after_check(&checked, at(world.now))
+    };
+    let fine = check(FINE, FINE);
+    assert_eq!(fine.next.action, Action::Shift, "{}", fine.next.reason);
+    let said = &fine.next.reason;
+    assert!(said.contains("orders failed, old 0 % of"), "{said}");
+    assert!(said.ends_with("; judged by orders alone"), "{said}");
+    assert!(!said.contains("latency"), "{said}");
+    let verdict = fine.routes[0].verdict.as_ref().expect("judged");
+    assert_eq!((verdict.old, verdict.new), (fine_of(9), fine_of(9)), "orders are its requests");
+
+    let bad = check(FINE, BAD);
+    assert_eq!(bad.next.action, Action::RollBack);
+    assert!(bad.next.reason.contains("orders failed"), "{}", bad.next.reason);
+
+    let none = check(Counts::default(), Counts::default());
+    let said = &none.next.reason;
+    assert_eq!(none.next.action, Action::Wait, "{said}");
+    assert!(said.contains("0 of the 100 requests needed"), "{said}");
+    assert!(said.ends_with("judged by orders alone; the share is not measured"), "{said}");
+}
+
+/// What this many fine periods come to.
+fn fine_of(periods: u64) -> Counts {
+    Counts { requests: FINE.requests * periods, errors: 0 }
 }

@@ -382,9 +382,10 @@ impl Evidence<'_> {
         own: &[OwnSeries],
         health: &Health,
     ) -> Evidence<'a> {
+    /// Whether a side counts no requests: then all of the counts are what others counted.
+    pub own_alone: bool,
         let signals = health.signals();
-        let of_meters =
-            signals.iter().filter(|signal| !matches!(signal.kind, SignalKind::Own { .. }));
+        let of_meters = signals.iter().filter(|signal| !signal.is_own());
         let of_meters: Vec<&SignalKind> = of_meters.skip(1).map(|signal| &signal.kind).collect();
         let periods = (0..window.periods).filter_map(|number| {
             let index = usize::try_from(number).ok()?;
@@ -433,6 +434,20 @@ impl Evidence<'_> {
 
     /// Takes away what reached the new side in a period before the ramp, when nothing was sent to it: whoever scans
     /// addresses asks no router, and at a small share would outweigh everybody else. A new side that had more than a
+    /// Leaves what others counted alone, where a side counts no requests: the first of it stands for the requests.
+    #[must_use]
+    pub fn of_own_alone(mut self, health: &Health) -> Self {
+        self.own_alone = true;
+        for period in &mut self.periods {
+            let first = period.others.len().saturating_sub(health.signals.len());
+            let mut own = std::mem::take(&mut period.others).into_iter().skip(first);
+            let Pair { old, new } = own.next().unwrap_or_default();
+            let (start, others) = (period.start, own.collect());
+            *period = Period { start, old, new, others, ..Period::default() };
+        }
+        self
+    }
+
     /// small part of the requests was sent some.
     #[must_use]
     pub fn without_strays(mut self) -> Self {
