@@ -31,7 +31,7 @@ pub use evidence::{
     TelemetryLimits, Window,
 };
 pub use failure::{Failure, Problem};
-pub use meter::{GoingBack, Meter, OldSide};
+pub use meter::{GoingBack, MadeAnew, Meter, OldSide};
 pub use next::{
     Action, COMPLETED, DRIFTED, FAILED_ENDS, GOOD_ENDS, IGNORED, Next, PLANNED, REJECTED,
     ROLLBACK_FAILED, ROLLED_BACK,

@@ -209,6 +209,27 @@ pub struct Series {
 }
 
 impl Series {
+    /// Adds what was counted under a former name. Hosts and percentiles are those of this one, where it tells any.
+    #[must_use]
+    pub fn with(mut self, former: Self) -> Self {
+        let add = |to: &mut [Option<Counts>], of: Vec<Option<Counts>>| {
+            for (to, of) in to.iter_mut().zip(of) {
+                *to = to.zip(of).map_or(to.or(of), |(a, b)| Some(a + b));
+            }
+        };
+        add(&mut self.counts, former.counts);
+        add(&mut self.refused, former.refused);
+        add(&mut self.shared, former.shared);
+        add(&mut self.shared_refused, former.shared_refused);
+        for (to, of) in self.latency.iter_mut().zip(former.latency) {
+            *to = match (*to, of) {
+                (Some(Latency::Slow(a)), Some(Latency::Slow(b))) => Some(Latency::Slow(a + b)),
+                (now, before) => now.or(before),
+            };
+        }
+        self
+    }
+
     /// What it counted of a signal in one period of the window.
     fn at(&self, kind: &SignalKind, index: usize) -> Option<Counts> {
         let counts = self.counts.get(index).copied().flatten();
@@ -361,6 +382,8 @@ pub struct Evidence<'a> {
     pub ramp_at: Option<Timestamp>,
     /// What the router was asked to send; `None` where nobody knows.
     pub sent: Option<Sent>,
+    /// Whether a side counts no requests: then all of the counts are what others counted.
+    pub own_alone: bool,
     /// What both sides did since the step has settled, before the first of the periods.
     pub before: [Counts; 2],
     /// Healthy hosts of the new side; `None` when not told.
@@ -382,8 +405,6 @@ impl Evidence<'_> {
         own: &[OwnSeries],
         health: &Health,
     ) -> Evidence<'a> {
-    /// Whether a side counts no requests: then all of the counts are what others counted.
-    pub own_alone: bool,
         let signals = health.signals();
         let of_meters = signals.iter().filter(|signal| !signal.is_own());
         let of_meters: Vec<&SignalKind> = of_meters.skip(1).map(|signal| &signal.kind).collect();
@@ -413,6 +434,20 @@ impl Evidence<'_> {
         }
     }
 
+    /// Leaves what others counted alone, where a side counts no requests: the first of it stands for the requests.
+    #[must_use]
+    pub fn of_own_alone(mut self, health: &Health) -> Self {
+        self.own_alone = true;
+        for period in &mut self.periods {
+            let first = period.others.len().saturating_sub(health.signals.len());
+            let mut own = std::mem::take(&mut period.others).into_iter().skip(first);
+            let Pair { old, new } = own.next().unwrap_or_default();
+            let (start, others) = (period.start, own.collect());
+            *period = Period { start, old, new, others, ..Period::default() };
+        }
+        self
+    }
+
     /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to
     /// it. And those of this step, if all requests are meant for it.
     #[must_use]
@@ -434,20 +469,6 @@ impl Evidence<'_> {
 
     /// Takes away what reached the new side in a period before the ramp, when nothing was sent to it: whoever scans
     /// addresses asks no router, and at a small share would outweigh everybody else. A new side that had more than a
-    /// Leaves what others counted alone, where a side counts no requests: the first of it stands for the requests.
-    #[must_use]
-    pub fn of_own_alone(mut self, health: &Health) -> Self {
-        self.own_alone = true;
-        for period in &mut self.periods {
-            let first = period.others.len().saturating_sub(health.signals.len());
-            let mut own = std::mem::take(&mut period.others).into_iter().skip(first);
-            let Pair { old, new } = own.next().unwrap_or_default();
-            let (start, others) = (period.start, own.collect());
-            *period = Period { start, old, new, others, ..Period::default() };
-        }
-        self
-    }
-
     /// small part of the requests was sent some.
     #[must_use]
     pub fn without_strays(mut self) -> Self {
