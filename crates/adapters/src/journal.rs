@@ -42,8 +42,8 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
 ///
 /// Metrics by `Route` and `Signal`: `SignalRateOld`, `SignalRateNew` (in percent).
 fn tell_signals(route: &Route, now: Timestamp) {
-    let signals = route.verdict.iter().flat_map(|verdict| &verdict.signals).skip(1);
-    for signal in signals {
+    let signals = route.verdict.iter().flat_map(|verdict| &verdict.signals);
+    for signal in signals.filter(|signal| signal.name != "failed") {
         let metrics = known([
             ("SignalRateOld", Unit::Percent, percent(signal.old.error_rate())),
             ("SignalRateNew", Unit::Percent, percent(signal.new.error_rate())),
@@ -184,6 +184,7 @@ mod tests {
             other_writer: None,
             shapes: Vec::new(),
             supersedes: None,
+            own_counts_alone: false,
             forced: false,
             all_or_nothing: false,
             verdict: None,

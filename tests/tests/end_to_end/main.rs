@@ -20,4 +20,5 @@ mod lookup;
 mod repeats;
 mod scale;
 mod starts;
+mod uncounted;
 mod world;

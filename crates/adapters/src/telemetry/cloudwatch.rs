@@ -24,10 +24,11 @@ use crate::errors::failure;
 use crate::telemetry::{Telemetry, own};
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
+const NETWORK_NAMESPACE: &str = "AWS/NetworkELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
-/// How far back a number of hosts is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
+/// How far back a number of hosts, or of requests, is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
@@ -130,14 +131,7 @@ impl CloudWatch {
         groups: &[(&'a str, &'a str)],
         now: Timestamp,
     ) -> Result<Vec<Option<Hosts>>, Failure> {
-        let period_s = i64::from(METRIC_PERIOD_S);
-        let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
-        let start = end - period_s * i64::from(HOSTS_PERIODS);
-        let window = Window {
-            start: Timestamp::from_second(start).unwrap_or(now),
-            period_s: METRIC_PERIOD_S,
-            periods: HOSTS_PERIODS,
-        };
+        let window = lately(now);
         let query = |&(load_balancer, group): &(&'a str, &'a str), metric| Query {
             load_balancer,
             group: Some(group),
@@ -171,10 +165,26 @@ impl CloudWatch {
     pub fn metrics_per_check(meters: &[Meter], health: &Health, sides: &Sides) -> (usize, usize) {
         let statistic = health.latency_target_s.map(slower_than);
         let wanted = Wanted::of(health, statistic.as_deref(), CLOUDWATCH.periods_per_check);
-        let of_meters: BTreeSet<Query<'_>> =
-            meters.iter().flat_map(|of| queries(of, wanted)).collect();
+        let of_meters = all_queries(meters.iter(), wanted);
         let own: BTreeSet<own::OwnQuery> = own::queries(&health.signals, sides).collect();
         (of_meters.len(), own.len())
+    }
+
+    /// Those of these load balancers that counted a request in the last few minutes.
+    ///
+    /// # Errors
+    /// As [`series`](Telemetry::series).
+    pub(crate) async fn with_requests<'a>(
+        &self,
+        load_balancers: &BTreeSet<&'a str>,
+        now: Timestamp,
+    ) -> Result<BTreeSet<&'a str>, Failure> {
+        let query = |&load_balancer| Query { load_balancer, group: None, metric: Name::Requests };
+        let mut points = BTreeMap::new();
+        let queries = load_balancers.iter().map(query).collect();
+        self.ask_all(queries, lately(now), &mut points).await?;
+        let counted = points.iter().filter(|(_, of)| of.iter().flatten().any(|count| *count > 0.0));
+        Ok(counted.map(|(query, _)| query.load_balancer).collect())
     }
 
     /// Asks any number of queries, each once.
@@ -256,10 +266,10 @@ impl Telemetry for CloudWatch {
         let statistic = health.latency_target_s.map(slower_than);
         let wanted = Wanted::of(health, statistic.as_deref(), window.periods);
         let Wanted { latency, connections, .. } = wanted;
+        let meters: Vec<Vec<Meter>> = meters.iter().map(under_each_id).collect();
         let mut points = BTreeMap::new();
         if window.periods > 0 {
-            let queries: BTreeSet<Query<'_>> =
-                meters.iter().flat_map(|of| queries(of, wanted)).collect();
+            let queries = all_queries(meters.iter().flatten(), wanted);
             self.ask_all(queries, window, &mut points).await?;
             let whose = whose_errors(&points, connections);
             self.ask_all(whose, window, &mut points).await?;
@@ -271,7 +281,8 @@ impl Telemetry for CloudWatch {
         let told = Told(&points);
         let attributed = told.attributed(window);
         let answer = Answers { window, latency, counts_slow, connections, told, attributed };
-        Ok(meters.iter().map(|of| answer.series(of)).collect())
+        let series = |of: &Vec<Meter>| of.iter().map(|of| answer.series(of)).reduce(Series::with);
+        Ok(meters.iter().map(|of| series(of).unwrap_or_default()).collect())
     }
 
     async fn own(
@@ -318,8 +329,21 @@ impl Asked for Query<'_> {
         let group = self.group.map(|group| format!("targetgroup/{group}"));
         let group = group.as_deref().map(|group| ("TargetGroup", group));
         let dimensions = group.into_iter().chain([("LoadBalancer", self.load_balancer)]);
-        let metric = Metric::builder().namespace(NAMESPACE).metric_name(name);
+        let namespace = if is_network(self.load_balancer) { NETWORK_NAMESPACE } else { NAMESPACE };
+        let metric = Metric::builder().namespace(namespace).metric_name(name);
         question(index, metric, dimensions, statistic, window)
+    }
+}
+
+/// The last few minutes, up to the one that has begun.
+fn lately(now: Timestamp) -> Window {
+    let period_s = i64::from(METRIC_PERIOD_S);
+    let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
+    let start = end - period_s * i64::from(HOSTS_PERIODS);
+    Window {
+        start: Timestamp::from_second(start).unwrap_or(now),
+        period_s: METRIC_PERIOD_S,
+        periods: HOSTS_PERIODS,
     }
 }
 
@@ -373,10 +397,39 @@ pub(crate) fn meter_of_groups<'g>(
     groups.into_iter().fold(load_balancer.to_owned(), |id, group| id + GROUP_MARK + group)
 }
 
+/// What stands before the former id of a meter whose load balancer or groups were made anew: what was counted under
+/// that one belongs to it as well. No name has a semicolon.
+const FORMER_MARK: char = ';';
+
+/// The id of a meter that was counted under another one. Of that, only the newest form is kept.
+pub(crate) fn meter_made_anew(id: &str, former_id: &str) -> String {
+    format!("{id}{FORMER_MARK}{}", former_id.split(FORMER_MARK).next().unwrap_or_default())
+}
+
+/// The load balancers of a meter, the present one first: more than one where it was made anew.
+pub(crate) fn load_balancers(meter_id: &str) -> impl Iterator<Item = &str> {
+    meter_id.split(FORMER_MARK).map(|id| load_balancer_and_groups(id).0)
+}
+
 /// The load balancer of a meter, and the target groups that it counts; none where it counts all that passes through.
 pub(crate) fn load_balancer_and_groups(meter_id: &str) -> (&str, Vec<&str>) {
-    let mut parts = meter_id.split(GROUP_MARK);
-    (parts.next().unwrap_or(meter_id), parts.collect())
+    let id = meter_id.split(FORMER_MARK).next().unwrap_or(meter_id);
+    let mut parts = id.split(GROUP_MARK);
+    (parts.next().unwrap_or(id), parts.collect())
+}
+
+/// A meter under each of its ids, the present one first. The hosts are those of the present.
+fn under_each_id(of: &Meter) -> Vec<Meter> {
+    let form = |(index, id): (usize, &str)| {
+        let hosts = of.hosts.iter().filter(|_| index == 0).cloned().collect();
+        Meter { id: id.to_owned(), hosts, baseline: None }
+    };
+    of.id.split(FORMER_MARK).enumerate().map(form).collect()
+}
+
+/// Whether a load balancer is one of the network type, which counts no requests.
+fn is_network(load_balancer: &str) -> bool {
+    load_balancer.starts_with("net/")
 }
 
 /// The dimensions under which a meter's requests are counted: each of its groups, or none for all.
@@ -406,6 +459,14 @@ impl<'a> Wanted<'a> {
             latency,
         }
     }
+}
+
+/// The questions for these meters, each once: none where no requests are counted.
+fn all_queries<'a>(
+    meters: impl Iterator<Item = &'a Meter>,
+    wanted: Wanted<'a>,
+) -> BTreeSet<Query<'a>> {
+    meters.filter(|of| !is_network(&of.id)).flat_map(|of| queries(of, wanted)).collect()
 }
 
 fn queries<'a>(of: &'a Meter, wanted: Wanted<'a>) -> impl Iterator<Item = Query<'a>> {

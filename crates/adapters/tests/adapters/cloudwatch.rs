@@ -82,6 +82,36 @@ const fn counts(requests: u64, errors: u64) -> Option<Counts> {
 }
 
 #[tokio::test]
+async fn what_was_made_anew_is_counted_under_both_of_its_ids() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 40.0)]),
+        ("app/a/1 HTTPCode_Target_5XX_Count", &[(0, 3.0)]),
+        ("app/a/1 TargetResponseTime", &[(0, 7.0)]),
+        ("app/a/1 targetgroup/g/1 HealthyHostCount", &[(0, 9.0)]),
+        ("app/a/2 RequestCount", &[(1, 60.0), (2, 100.0)]),
+        ("app/a/2 HTTPCode_Target_4XX_Count", &[(2, 5.0)]),
+        ("app/a/2 TargetResponseTime", &[(1, 2.0)]),
+        ("app/a/2 targetgroup/g/2 HealthyHostCount", &[(2, 2.0)]),
+    ]);
+    let health = Health { latency_target_s: Some(1.0), ..Health::default() };
+    let meters = [balancer("app/a/2;app/a/1", &["g/2"])];
+    let series = &cloudwatch.series(&meters, window(3), &health).await.expect("told")[0];
+    assert_eq!(series.counts, [counts(100, 3), counts(100, 0), counts(100, 0)]);
+    assert_eq!(series.refused, [counts(100, 0), counts(100, 0), counts(100, 5)]);
+    assert_eq!(series.latency, [7, 2, 0].map(|slow| Some(Latency::Slow(slow))));
+    assert_eq!(series.healthy_hosts, Some(2));
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_is_not_asked_for_what_it_does_not_count() {
+    let (cloudwatch, asked) = cloudwatch(&[]);
+    let meters = [balancer("net/a/1", &[])];
+    let series = cloudwatch.series(&meters, window(7), &Health::default()).await.expect("told");
+    assert_eq!((series[0].counts.len(), series[0].hosts_are_missing), (7, false));
+    assert!(asked.lock().expect("whole").is_empty());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_no_evidence_but_errors_missing_beside_requests_are_0() {
     let (cloudwatch, _) = cloudwatch(&[
         ("app/a/1 RequestCount", &[(0, 100.0), (1, 200.0), (4, 10.0), (5, 60.0), (6, 60.0)]),

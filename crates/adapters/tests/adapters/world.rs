@@ -10,8 +10,8 @@ use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
     Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, Meter, Outlook,
-    OwnSeries, OwnSignal, Request, RouteId, Series, Sides, TelemetryLimits, Validation, Weights,
-    Window,
+    OwnSeries, OwnSignal, Request, RouteId, Series, Side, Sides, TelemetryLimits, Validation,
+    Weights, Window, own_counts_of,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -44,12 +44,14 @@ impl Telemetry for Counting {
     async fn own(
         &self,
         signals: &[OwnSignal],
-        _: &Sides,
+        sides: &Sides,
         window: Window,
     ) -> Result<Vec<OwnSeries>, Failure> {
-        let names = signals.iter().map(|of| of.name.clone()).collect();
-        self.asked.borrow_mut().push((names, window));
-        Ok(vec![OwnSeries::default(); signals.len()])
+        let ids = signals.iter().map(|signal| format!("{} of {}", signal.name, sides.old));
+        self.asked.borrow_mut().push((ids.collect(), window));
+        let counts = vec![Some(Counts { requests: 7, errors: 0 }); window.periods as usize];
+        let own = OwnSeries { old: counts, new: Vec::new() };
+        Ok(vec![own; signals.len()])
     }
 }
 
@@ -82,7 +84,7 @@ async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)
     let telemetry = Counting::default();
     let outlook = validation.outlook();
     assert_ne!(outlook, Outlook::NotReady, "nobody asks for the traffic then");
-    let history = history(&telemetry, &validation, outlook, now).await.expect("told");
+    let history = history(&telemetry, &validation, outlook, &[], now).await.expect("told");
     for (_, window) in telemetry.asked.borrow().iter() {
         let delay = SignedDuration::from_secs(120 + 60);
         assert!(window.end() > now - delay, "up to what is counted by now");
@@ -118,19 +120,34 @@ async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_day_of_one_s_own_counts_is_asked_for_where_a_cutover_is_accepted() {
+async fn ones_own_counts_are_asked_for_once_over_a_day_and_lately_where_a_side_counts_nothing_else() {
     let metric =
-        json!({"namespace": "Shop", "metric": "Orders", "dimensions": {"Cluster": "{side}"}});
-    let orders = json!({"name": "orders", "requests": metric, "failures": metric});
-    let request = json!({"new": "green", "health": {"signals": [orders]}});
-    let (validation, now) = begun(request, behind("green")).await;
-    for (outlook, periods) in [(Outlook::Accepted, vec![1440]), (Outlook::Refused, vec![])] {
+        |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
+    let signal =
+        |name: &str| json!({"name": name, "requests": metric("All"), "failures": metric("Bad")});
+    let signals = json!([signal("orders"), signal("logins")]);
+    let request = json!({"new": "green", "health": {"signals": signals}});
+    let uncounted = || {
+        let (name, found) = behind("green");
+        let why = "counts nothing".to_owned();
+        (name, Behind::Uncounted { behind: Box::new(found), code: "load_balancer_type", why })
+    };
+    for (new, outlook, periods, of_old) in [
+        (behind("green"), Outlook::Accepted, Some(1440), "app/blue/1".to_owned()),
+        (behind("green"), Outlook::Refused, None, "app/blue/1".to_owned()),
+        (uncounted(), Outlook::Accepted, Some(1440), own_counts_of(Side::Old)),
+        (uncounted(), Outlook::Refused, Some(15), own_counts_of(Side::Old)),
+    ] {
+        let (validation, now) = begun(request.clone(), new).await;
         let telemetry = Counting::default();
-        let told = own_days(&telemetry, &validation, outlook, now).await.expect("told");
-        assert_eq!(told.len(), periods.len());
-        let asked = telemetry.asked.into_inner();
-        let of_orders = periods.into_iter().map(|periods| (vec!["orders".to_owned()], periods));
-        let asked: Vec<_> = asked.into_iter().map(|(of, window)| (of, window.periods)).collect();
-        assert_eq!(asked, of_orders.collect::<Vec<_>>());
+        let own = own_counts(&telemetry, &validation, outlook, now).await.expect("told");
+        let asked: Vec<_> = telemetry.asked.take().into_iter().collect();
+        let ids = vec!["orders of blue".to_owned(), "logins of blue".to_owned()];
+        let asked: Vec<_> = asked.into_iter().map(|(ids, window)| (ids, window.periods)).collect();
+        assert_eq!(asked, periods.map(|periods| (ids, periods)).into_iter().collect::<Vec<_>>());
+        let told = history(&telemetry, &validation, outlook, &own, now).await.expect("told");
+        assert_eq!(told.keys().collect::<Vec<_>>(), [&of_old], "{outlook:?}");
+        let counted = told.get(&own_counts_of(Side::Old));
+        assert!(counted.is_none_or(|of| of.counts.len() == 15), "{outlook:?}");
     }
 }

@@ -187,12 +187,16 @@ impl Judging<'_> {
         let none = Series::default();
         let of = |index: usize| series.get(index).unwrap_or(&none);
         let (old, new) = (of(route.old_meter), of(route.new_meter));
+        let evidence =
+            Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health);
+        let evidence =
+            if route.own_counts_alone { evidence.of_own_alone(self.health) } else { evidence };
         let evidence = Evidence {
             settled_at: self.settled_at,
             ramp_at: self.ramp_at,
             sent: self.sent.map(|sent| sent.of(route)),
             alarms: known.alarms,
-            ..Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health)
+            ..evidence
         }
         .without_strays();
         let before = self.before_the_window(route, &evidence);

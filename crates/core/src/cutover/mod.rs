@@ -4,6 +4,7 @@
 //! Transitions take the state and what an adapter observed, and give the next state. The same
 //! arguments give the same state, so a function that is run twice does no harm.
 
+mod anew;
 mod check;
 mod decide;
 mod rollback;
@@ -132,6 +133,9 @@ pub struct Route {
     /// The holder of a fence that validation found on it: an execution that has ended and left it behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
+    /// Whether a side of it counts no requests, so that it is judged by what others count alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_counts_alone: bool,
     /// Whether a person insists that it goes back, whatever it has become.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,

@@ -6,7 +6,7 @@ use crate::evidence::Counts;
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::verdict::VerdictKind;
 use crate::evidence::{Observed, OwnSeries, Series};
-use crate::meter::OldSide;
+use crate::meter::{MadeAnew, OldSide};
 use crate::next::Action;
 use crate::request::health::{OnNoData, OwnMetric, OwnSignal};
 use crate::request::ramp::ROLLBACK_EVENTS;
@@ -42,6 +42,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
+        own_counts_alone: false,
         forced: false,
         all_or_nothing: false,
         verdict: None,
@@ -1063,4 +1064,127 @@ fn every_action_has_its_name() {
     ]) {
         assert_eq!(serde_json::to_value(action).expect("JSON"), name);
     }
+}
+
+/// What was seen of a route with a side that counts no requests, where others counted this.
+fn with_own(world: &World, cutover: &Cutover, old: Counts, new: Counts) -> Observed {
+    let mut observed = world.observed(cutover);
+    let of = |counts| vec![Some(counts); observed.window.periods as usize];
+    observed.own = vec![OwnSeries { old: of(old), new: of(new) }];
+    observed
+}
+
+#[test]
+fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
+    let metric = |name: &str| OwnMetric {
+        namespace: "Shop".to_owned(),
+        metric: name.to_owned(),
+        dimensions: BTreeMap::new(),
+    };
+    let mut cutover = accepted(1, two_steps());
+    cutover.routes[0].own_counts_alone = true;
+    cutover.health.signals = vec![OwnSignal {
+        name: "orders".to_owned(),
+        requests: metric("Orders"),
+        failures: metric("Failed"),
+        tolerated_odds_ratio: 1.5,
+    }];
+    // What its meters count fails, and is not looked at.
+    let mut world = World::of(&cutover, &[BAD]);
+    let shifted = world.obey(cutover);
+    world.now = 700;
+    let check = |old, new| {
+        let splits = Seen::Now(world.splits(&shifted));
+        let observed = with_own(&world, &shifted, old, new);
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        let settled = shifted.clone().after_check(&checked, at(60));
+        settled.after_check(&checked, at(world.now))
+    };
+    let fine = check(FINE, FINE);
+    assert_eq!(fine.next.action, Action::Shift, "{}", fine.next.reason);
+    let said = &fine.next.reason;
+    assert!(said.contains("orders failed, old 0 % of"), "{said}");
+    assert!(said.ends_with("; judged by orders alone"), "{said}");
+    assert!(!said.contains("latency"), "{said}");
+    let verdict = fine.routes[0].verdict.as_ref().expect("judged");
+    assert_eq!((verdict.old, verdict.new), (fine_of(9), fine_of(9)), "orders are its requests");
+
+    let bad = check(FINE, BAD);
+    assert_eq!(bad.next.action, Action::RollBack);
+    assert!(bad.next.reason.contains("orders failed"), "{}", bad.next.reason);
+
+    let none = check(Counts::default(), Counts::default());
+    let said = &none.next.reason;
+    assert_eq!(none.next.action, Action::Wait, "{said}");
+    assert!(said.contains("0 of the 100 requests needed"), "{said}");
+    assert!(said.ends_with("judged by orders alone; the share is not measured"), "{said}");
+}
+
+/// What this many fine periods come to.
+fn fine_of(periods: u64) -> Counts {
+    Counts { requests: FINE.requests * periods, errors: 0 }
+}
+
+#[test]
+fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from_then_on() {
+    let shifted = World::of(&accepted(1, two_steps()), &[FINE]).obey(accepted(1, two_steps()));
+    let ids = |cutover: &Cutover, now, old: &[u64], new: &[u64]| {
+        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(now));
+        let quiet = vec![None; (window.periods as usize).saturating_sub(old.len())];
+        let series = [old, new].map(|of| {
+            let of = of.iter().map(|&requests| Some(Counts { requests, errors: 0 }));
+            Series { counts: quiet.iter().copied().chain(of).collect(), ..Series::default() }
+        });
+        let (own, alarms) = (vec![], Seen::Now(vec![]));
+        let observed = Observed { window, series: Seen::Now(series.into()), own, alarms };
+        let silent = cutover.silent_meters(&observed).into_iter();
+        silent.map(|meter| meter.id.clone()).collect::<Vec<_>>()
+    };
+    let [old, new] = [0, 1].map(|index| shifted.meters[index].id.clone());
+    assert_eq!(ids(&shifted, 600, &[9, 0, 0], &[0, 0, 0]), std::slice::from_ref(&new));
+    assert_eq!(ids(&shifted, 600, &[0, 0, 0], &[0, 0, 1]), std::slice::from_ref(&old));
+    assert!(ids(&shifted, 600, &[9, 9, 9], &[1, 0, 0]).is_empty());
+    let too_early = i64::from(TTL_S) + 179;
+    assert!(ids(&shifted, too_early, &[9, 9, 9], &[0, 0, 0]).is_empty(), "it has not settled");
+    let mut other = shifted.clone();
+    other.routes[0].last = Weights { old: 0, new: 100 };
+    assert!(ids(&other, 600, &[0, 0, 0], &[9, 9, 9]).is_empty(), "no weight, no requests");
+    other = shifted.clone();
+    other.routes[0].own_counts_alone = true;
+    assert!(ids(&other, 600, &[0, 0, 0], &[0, 0, 0]).is_empty(), "nothing is counted there");
+
+    let anew = |meter: &str| MadeAnew {
+        meter: meter.to_owned(),
+        id: "app/2;app/1".to_owned(),
+        hosts: vec!["g/2".to_owned()],
+        called: "balancer: app/2".to_owned(),
+    };
+    let (followed, said) = shifted.clone().follow(&[anew(&new)]);
+    let wanted =
+        Meter { id: "app/2;app/1".to_owned(), hosts: vec!["g/2".to_owned()], baseline: None };
+    assert_eq!(followed.meters, [shifted.meters[0].clone(), wanted]);
+    let said = followed.saying(said).next.reason;
+    assert!(
+        said.starts_with("made anew, and counted from now on: the new side's balancer: app/2; "),
+        "{said}"
+    );
+    assert_eq!(shifted.clone().follow(&[anew("nobody's")]), (shifted, None));
+}
+
+#[test]
+fn an_old_side_that_was_made_anew_elsewhere_keeps_the_traffic_and_a_person_is_told_how() {
+    let cutover = accepted(1, two_steps());
+    let mut world = World::of(&cutover, &[FINE]);
+    let cutover = world.obey(cutover).give_up("a test says so");
+    let name = cutover.routes[0].name.clone();
+    let old_sides = vec![(name, OldSide::Replaced)];
+    let kept = OldSide::dead(&old_sides);
+    let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
+    let splits = world.splits(&cutover);
+    let end =
+        cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
+    assert_eq!(end.next.action, Action::RollbackFailed);
+    let said = &end.next.reason;
+    assert!(said.contains("its old side was made anew"), "{said}");
+    assert!(said.contains("\"force\":true"), "{said}");
 }

@@ -282,6 +282,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Judges by what others count alone.
+    pub fn keep_own(&mut self) {
+        self.tested.retain(|tested| tested.signal.is_own());
+    }
+
     /// Adds what was counted of failed requests since the step has settled, before the first period that is seen.
     pub fn resume(&mut self, before: [Counts; 2]) {
         if let Some(failed) = self.tested.first_mut() {
@@ -303,8 +308,7 @@ impl<'a> Judge<'a> {
         for (index, tested) in self.tested.iter_mut().enumerate() {
             let counted = period.signal(index);
             // What others count may come without any request of the old side.
-            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
-            let is_known = is_own || counted.old.is_some() || old == 0;
+            let is_known = tested.signal.is_own() || counted.old.is_some() || old == 0;
             tested.see(counted, is_known, period, of_step);
         }
         if new > 0 {
@@ -489,6 +493,9 @@ pub fn judge(
     baseline: Option<&Baselines>,
 ) -> Verdict {
     let mut judge = Judge::new(health, routes, baseline);
+    if evidence.own_alone {
+        judge.keep_own();
+    }
     judge.resume(evidence.before);
     for period in evidence.periods.iter().filter(|period| evidence.is_of_the_ramp(period)) {
         judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));

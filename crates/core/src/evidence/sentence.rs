@@ -23,6 +23,12 @@ impl<'a> Judge<'a> {
         };
         let mut sentence = cause.map_or_else(String::new, |cause| cause + "; ");
         sentence += &self.reason(ground, evidence);
+        if evidence.own_alone {
+            sentence += &format!("; judged by {} alone", self.health.own_names());
+            if self.of_step().iter().all(|side| side.requests == 0) {
+                sentence.push_str("; the share is not measured");
+            }
+        }
         let warnings = [
             failed,
             self.overload(evidence),
@@ -71,7 +77,7 @@ impl<'a> Judge<'a> {
             ),
             Ground::OverTheLimit(signal) => self.of_tested(*signal, Tested::over_the_limit),
             Ground::OverTheLimitInDoubt => self.of_tested(0, Tested::over_the_limit_in_doubt),
-            Ground::AlarmsUnread | Ground::Nothing => self.nothing(),
+            Ground::AlarmsUnread | Ground::Nothing => self.nothing(evidence.own_alone),
         }
     }
 
@@ -80,7 +86,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Words that nothing speaks against the new side, and what was looked at.
-    fn nothing(&self) -> String {
+    fn nothing(&self, own_alone: bool) -> String {
         let mut reason = String::new();
         for tested in &self.tested {
             let [old, new] = tested.of_step;
@@ -99,7 +105,7 @@ impl<'a> Judge<'a> {
             };
             reason = format!("{reason}; beside them {}{limit}", shared.words(shared.of_step));
         }
-        if self.health.latency_target_s.is_none() {
+        if self.health.latency_target_s.is_none() && !own_alone {
             reason.push_str("; latency not judged");
         }
         reason + &self.more_needed()

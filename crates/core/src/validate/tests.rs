@@ -10,7 +10,7 @@ use crate::next::Action;
 use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behaviour, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};
-use crate::validate::facts::{Busiest, Door, Entrance, Running};
+use crate::validate::facts::{Busiest, Door, Entrance, Running, own_counts_of};
 use crate::validate::probes::{Answered, Probed};
 
 fn at(second: i64) -> Timestamp {
@@ -881,4 +881,57 @@ fn both_sides_must_answer_a_probe_alike() {
         "to 2 requests for /healthz the old side answered 200 in up to 7 ms, the new one with a failure (the \
          certificate is of another name): mend the new side first"
     );
+}
+
+/// A world whose new side counts no requests, and whose request may name counts of its own.
+fn uncounted(behind: Behind) -> Given {
+    let (behind, why) = (Box::new(behind), "points at what counts none; allowed: what does");
+    let mut given = Given::fine();
+    let uncounted = Behind::Uncounted { behind, code: "counts_none", why: why.to_owned() };
+    given.facts.behind.insert("green".to_owned(), uncounted);
+    given
+}
+
+fn with_orders(given: Given) -> Given {
+    let metric =
+        |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
+    let orders =
+        json!({"name": "orders", "requests": metric("Orders"), "failures": metric("Failed")});
+    let mut given = given.with("health", json!({"signals": [orders]}));
+    given.history = History::from([(own_counts_of(Side::Old), a_day())]);
+    given
+}
+
+#[test]
+fn a_side_that_counts_no_requests_is_judged_by_counts_of_one_s_own_alone() {
+    let refused = |given: Given| given.refused();
+    let counts_none = ("InvalidInput", BTreeSet::from(["counts_none".to_owned()]));
+    assert_eq!(refused(uncounted(backend("green", 3))), counts_none);
+    assert_eq!(refused(uncounted(nothing())), counts_none, "not waited for either");
+
+    let given = with_orders(uncounted(backend("green", 3)));
+    let begun = given.begun();
+    for side in [Side::Old, Side::New] {
+        assert_eq!(begun.meters(side), BTreeSet::from([own_counts_of(side)]), "counted alike");
+    }
+    let cutover = given.validate().expect("accepted");
+    assert!(cutover.routes.iter().all(|route| route.own_counts_alone));
+    let [old, new] = &cutover.meters[..] else { panic!("{:?}", cutover.meters) };
+    assert_eq!(old.baseline.map(|baseline| baseline.hosts), Some(3));
+    assert_eq!((old.hosts.len(), new.hosts.len()), (1, 0));
+    let warning = |code| cutover.warnings.iter().find(|warning| warning.code == code);
+    let said = &warning("own_counts_alone").expect("said").message;
+    assert!(said.contains("chat.example.com, shop.example.com"), "{said}");
+    assert!(said.contains("judged by orders alone"), "{said}");
+    assert_eq!(warning("short_baseline"), None, "no day of theirs is read");
+
+    let mut given = with_orders(uncounted(backend("green", 0)));
+    assert_eq!(refused(given).0, "NotReady", "its targets are looked at");
+    given = with_orders(uncounted(nothing()));
+    assert_eq!(refused(given).0, "NotReady", "it may be about to appear");
+    given = with_orders(uncounted(backend("green", 3)));
+    given.history.clear();
+    let failure = given.validate().expect_err("nothing to compare with");
+    let message = &failure.problems()[0].message;
+    assert!(message.starts_with("orders of the old side of chat.example.com"), "{message}");
 }
