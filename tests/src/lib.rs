@@ -14,6 +14,7 @@
 
 mod alb;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ use lab::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Program}
 use lab::metrics::create_alarm;
 use lab::proxy::Proxy;
 use lab::python::Venv;
-use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use lab::world::{Cluster, ClusterSpec, Groups, RecordKind, World, WorldSpec, Zone};
 use lab::{aws, deploy, functions};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -49,6 +50,12 @@ const AT_A_TIME: usize = 9;
 /// Seconds of requests that a world has counted before a test, and will have counted after.
 const HISTORY_S: i64 = 40;
 const FUTURE_S: i64 = 200;
+/// 5xx answers of targets.
+pub const ERRORS: &str = "HTTPCode_Target_5XX_Count";
+/// Healthy hosts of a target group.
+const HOSTS: &str = "HealthyHostCount";
+/// The namespace of the metrics of load balancers.
+const BALANCERS: &str = "AWS/ApplicationELB";
 /// How long a minute of AWS's is here between Lambda's tries of an asynchronous invocation that fails:
 /// the second comes after one of them, the third after two more.
 pub const AWS_MINUTE: Duration = Duration::from_secs(3);
@@ -243,11 +250,13 @@ pub struct Given {
     pub routes: usize,
     /// The form of the records.
     pub records: RecordKind,
+    /// What stands behind the load balancer of each side.
+    pub groups: Groups,
     /// Targets of the old and the new side.
     pub targets: (u16, u16),
     /// Whether the new side is there from the start.
     pub new_side: bool,
-    /// What the old and the new side count.
+    /// What the old and the new side count, or each host name of theirs that has a target group of its own.
     pub rates: (Rate, Rate),
     /// Whether the world lies in the zone of the installation's defaults.
     pub default_zone: bool,
@@ -259,6 +268,7 @@ impl Default for Given {
         Self {
             routes: 1,
             records: RecordKind::Cname { ttl_s: 1 },
+            groups: Groups::One,
             targets: (2, 2),
             new_side: true,
             rates: (FINE, FINE),
@@ -288,6 +298,7 @@ impl Given {
         let spec = WorldSpec {
             routes: (0..self.routes).map(route).collect(),
             records: self.records,
+            groups: self.groups,
             old: cluster("blue", self.targets.0, 100),
             new: cluster("green", self.targets.1, 0),
         };
@@ -297,9 +308,9 @@ impl Given {
             World::create_old(&config, &zone, spec).await.expect("a world")
         };
         let case = Case { account, config, world, _room: room };
-        case.count(&case.world.old, self.rates.0).await;
+        case.count_each(&case.world.old, &vec![self.rates.0; self.routes]).await;
         if let Some(new) = &case.world.new {
-            case.count(new, self.rates.1).await;
+            case.count_each(new, &vec![self.rates.1; self.routes]).await;
         }
         case
     }
@@ -318,9 +329,9 @@ impl<W> Case<W> {
         &self.config
     }
 
-    async fn publish(&self, data: impl Iterator<Item = MetricDatumBuilder>) {
+    async fn publish(&self, namespace: &str, data: impl Iterator<Item = MetricDatumBuilder>) {
         let client = aws_sdk_cloudwatch::Client::new(&self.config);
-        let put = client.put_metric_data().namespace("AWS/ApplicationELB");
+        let put = client.put_metric_data().namespace(namespace);
         let data = data.map(MetricDatumBuilder::build).collect();
         put.set_metric_data(Some(data)).send().await.expect("metrics are published");
     }
@@ -519,6 +530,26 @@ impl<W> Case<W> {
         serde_json::from_value(accepted.expect("accepted")).expect("a cutover")
     }
 
+    /// A cutover at its first step, by the real functions, and since when, in seconds of Unix time. Its state says that
+    /// the weights are live for this long already, so that what it sees lies in the past, however slow the machine is.
+    pub async fn baking(&self, request: &Value, seconds: i64) -> (Value, i64) {
+        let accepted = json!(self.accepted(request).await);
+        let mut state = self.invoke("ShiftWeightFunctionName", &accepted).await.expect("shifted");
+        let since_s = now_s() - seconds;
+        let since = json!(Timestamp::from_second(since_s).expect("a time of today"));
+        state["first_shift_at"] = since.clone();
+        state["last_shift"]["at"] = since.clone();
+        state["phase"] = json!({"baking": {"since": since}});
+        (state, since_s)
+    }
+
+    /// What comes next after a check: the action, and its reason.
+    pub async fn next(&self, state: &Value) -> (String, String) {
+        let checked = self.invoke("CheckHealthFunctionName", state).await.expect("checked");
+        let text = |field: &str| checked["next"][field].as_str().expect("text").to_owned();
+        (text("action"), text("reason"))
+    }
+
     /// Makes an alarm, in ALARM or not.
     pub async fn set_alarm(&self, name: &str, in_alarm: bool) {
         use aws_sdk_cloudwatch::types::StateValue;
@@ -533,60 +564,116 @@ impl<W> Case<W> {
 impl<W: Counted> Case<W> {
     /// Publishes what a side counted and will have counted, second by second.
     pub async fn count(&self, side: &Cluster, rate: Rate) {
-        let now = Timestamp::now().as_second();
-        let seconds = now - HISTORY_S..now + FUTURE_S;
-        let values = [
-            ("RequestCount", rate.requests),
-            ("HTTPCode_Target_5XX_Count", rate.errors),
-            ("HealthyHostCount", u32::from(side.targets)),
-        ];
-        for (metric, value) in values.into_iter().filter(|(_, value)| *value > 0) {
-            self.publish(seconds.clone().map(|second| {
-                let datum = datum::<W>(side, metric, second).value(f64::from(value));
-                if metric == "HealthyHostCount" {
-                    datum.set_dimensions(Some(of_group(side)))
-                } else {
-                    datum
-                }
-            }))
-            .await;
-        }
-        if rate.requests > 0 {
-            let times = [(0.1, rate.requests - rate.slow), (2.0, rate.slow)];
-            self.publish(seconds.map(|second| {
-                let of_time = |datum: MetricDatumBuilder, (seconds, requests): (f64, u32)| {
-                    datum.values(seconds).counts(f64::from(requests))
-                };
-                let taken = times.into_iter().filter(|(_, requests)| *requests > 0);
-                taken.fold(datum::<W>(side, "TargetResponseTime", second), of_time)
-            }))
-            .await;
+        self.count_in(side, rate, all()).await;
+    }
+
+    /// The same for these seconds alone, in Unix time.
+    pub async fn count_in(&self, side: &Cluster, rate: Rate, seconds: Range<i64>) {
+        self.count_by(W::dimensions(side), rate, seconds.clone()).await;
+        if side.targets > 0 {
+            self.count_metric(of_group(side), HOSTS, u32::from(side.targets), seconds).await;
         }
     }
 
     /// Publishes one more metric of a side's load balancer, as [`count`](Case::count) does the usual ones.
     pub async fn count_also(&self, side: &Cluster, metric: &str, a_second: u32) {
-        let now = Timestamp::now().as_second();
-        let of = |second| datum::<W>(side, metric, second).value(f64::from(a_second));
-        self.publish((now - HISTORY_S..now + FUTURE_S).map(of)).await;
+        self.count_also_in(side, metric, a_second, all()).await;
+    }
+
+    /// The same for these seconds alone, in Unix time.
+    pub async fn count_also_in(
+        &self,
+        side: &Cluster,
+        metric: &str,
+        a_second: u32,
+        seconds: Range<i64>,
+    ) {
+        self.count_metric(W::dimensions(side), metric, a_second, seconds).await;
     }
 
     /// Publishes errors of sides beside what they count anyway, from two seconds from now on: no check has
     /// looked there yet, so that all see them alike.
     pub async fn burst(&self, sides: &[&Cluster], errors_a_second: u32, seconds: i64) {
-        let from = Timestamp::now().as_second() + 2;
+        let from = now_s() + 2;
         let of = |side| {
-            let errors = move |second| {
-                let datum = datum::<W>(side, "HTTPCode_Target_5XX_Count", second);
-                datum.value(f64::from(errors_a_second))
-            };
-            (from..from + seconds).map(errors)
+            let of = W::dimensions(side);
+            let errors = f64::from(errors_a_second);
+            (from..from + seconds).map(move |second| datum(&of, ERRORS, second).value(errors))
         };
-        self.publish(sides.iter().flat_map(|side| of(side))).await;
+        self.publish(BALANCERS, sides.iter().flat_map(|side| of(side))).await;
+    }
+}
+
+impl<W> Case<W> {
+    /// Publishes the requests that something counted.
+    async fn count_by(&self, of: Vec<Dimension>, rate: Rate, seconds: Range<i64>) {
+        for (metric, value) in [("RequestCount", rate.requests), (ERRORS, rate.errors)] {
+            self.count_metric(of.clone(), metric, value, seconds.clone()).await;
+        }
+        if rate.requests > 0 {
+            let times = [(0.1, rate.requests - rate.slow), (2.0, rate.slow)];
+            let of_second = |second| {
+                let of_time = |datum: MetricDatumBuilder, (seconds, requests): (f64, u32)| {
+                    datum.values(seconds).counts(f64::from(requests))
+                };
+                let taken = times.into_iter().filter(|(_, requests)| *requests > 0);
+                taken.fold(datum(&of, "TargetResponseTime", second), of_time)
+            };
+            self.publish(BALANCERS, seconds.map(of_second)).await;
+        }
+    }
+
+    /// Publishes a metric; nothing for 0, as AWS does.
+    async fn count_metric(
+        &self,
+        of: Vec<Dimension>,
+        metric: &str,
+        a_second: u32,
+        seconds: Range<i64>,
+    ) {
+        if a_second > 0 {
+            let of_second = |second| datum(&of, metric, second).value(f64::from(a_second));
+            self.publish(BALANCERS, seconds.map(of_second)).await;
+        }
+    }
+
+    /// Publishes one more metric of a part of a side.
+    pub async fn count_part(&self, part: &Cluster, metric: &str, a_second: u32) {
+        self.count_metric(of_group(part), metric, a_second, all()).await;
+    }
+
+    /// Publishes how many hosts of one target group of a side are healthy.
+    pub async fn count_hosts(&self, side: &Cluster, group: &str, hosts: u32, seconds: Range<i64>) {
+        let of = [dimension("LoadBalancer", &side.load_balancer), dimension("TargetGroup", group)];
+        self.count_metric(of.to_vec(), HOSTS, hosts, seconds).await;
+    }
+
+    /// Publishes business figures of a cluster, which no load balancer knows.
+    pub async fn count_own(&self, side: &Cluster, metric: &str, a_second: u32) {
+        let of = [dimension("Cluster", &side.name)];
+        let of_second = |second| datum(&of, metric, second).value(f64::from(a_second));
+        self.publish("Shop", all().map(of_second)).await;
     }
 }
 
 impl Case {
+    /// Publishes what the host names of a side count, each with the part that serves it alone, and all together; without
+    /// such parts, the first one is that of the side.
+    pub async fn count_each(&self, side: &Cluster, rates: &[Rate]) {
+        let parts = side.parts();
+        if let ([_], [rate, ..]) = (parts.as_slice(), rates) {
+            return self.count(side, *rate).await;
+        }
+        let sum = |of: fn(&Rate) -> u32| rates.iter().map(of).sum();
+        let (requests, errors) = (sum(|rate| rate.requests), sum(|rate| rate.errors));
+        let whole = Rate { requests, errors, slow: sum(|rate| rate.slow) };
+        self.count_by(World::dimensions(side), whole, all()).await;
+        for (part, rate) in parts.iter().zip(rates) {
+            self.count_by(of_group(part), *rate, all()).await;
+            self.count_part(part, HOSTS, u32::from(part.targets)).await;
+        }
+    }
+
     /// The name of the only or first route.
     #[must_use]
     pub fn route(&self) -> &str {
@@ -691,7 +778,12 @@ impl Case {
 
     /// Takes every target away from the old side.
     pub async fn deregister_old_targets(&self) {
-        deregister_targets(&self.config, &self.world.old).await;
+        self.deregister(&self.world.old).await;
+    }
+
+    /// Takes every target away from a side, or from a part of it.
+    pub async fn deregister(&self, side: &Cluster) {
+        deregister_targets(&self.config, side).await;
     }
 }
 
@@ -745,13 +837,24 @@ impl Counted for World {
     }
 }
 
-/// What a side tells of one second, still without a value.
-fn datum<W: Counted>(side: &Cluster, metric: &str, second: i64) -> MetricDatumBuilder {
+/// What is told of one second, still without a value.
+fn datum(of: &[Dimension], metric: &str, second: i64) -> MetricDatumBuilder {
     MetricDatum::builder()
         .metric_name(metric)
         .timestamp(DateTime::from_secs(second))
         .storage_resolution(1)
-        .set_dimensions(Some(W::dimensions(side)))
+        .set_dimensions(Some(of.to_vec()))
+}
+
+/// The seconds of a world, in Unix time.
+fn all() -> Range<i64> {
+    now_s() - HISTORY_S..now_s() + FUTURE_S
+}
+
+/// Now, in seconds of Unix time.
+#[must_use]
+pub fn now_s() -> i64 {
+    Timestamp::now().as_second()
 }
 
 /// Asks again and again until there is an answer.

@@ -58,7 +58,7 @@ fn every_case_is_judged_as_it_should_be() {
             "the old side still gets 37.04 % of the requests",
         ),
         // Half of the intended requests never arrive.
-        ("half_refused", None, REGRESSED, "they vanish on the way"),
+        ("half_refused", None, REGRESSED, "requests vanish on the way"),
         // As CloudWatch's console and its API give them: too few requests, but no bad input.
         ("floats", None, HEALTHY, "healthy"),
         ("descending", None, NOT_ENOUGH_DATA, "20 of the 100 requests needed"),

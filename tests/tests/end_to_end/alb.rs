@@ -157,7 +157,7 @@ async fn sides_are_told_by_target_groups_and_routes_by_host_names_where_the_requ
     request["old"] = json!(old.name);
     request["routes"] = json!([second]);
     request["router"]["alb"] = json!({
-        "listener": [case.world.listener_arn],
+        "listener": [case.world.rules.listener_arn],
         "target_groups": {
             old.name.as_str(): old.target_group_arn(), new.name.as_str(): new.target_group_arn(),
         },
@@ -194,7 +194,7 @@ async fn with_isolate_a_failing_rule_goes_back_alone() {
     request["isolate"] = json!(true);
     let end = case.run(&request).await;
     assert_eq!(end.status, "SUCCEEDED", "{end:?}");
-    let splits = case.world.splits().await.expect("read");
+    let splits = case.world.rules.splits().await.expect("read");
     let of_new = |host: &str, side: &Cluster| {
         let split = splits.iter().find(|split| split.host == host).expect("its rule");
         let group = split.groups.iter().find(|(arn, _)| arn == side.target_group_arn());

@@ -9,7 +9,9 @@
 )]
 
 mod alb;
+mod arrival;
 mod ends;
+mod entrances;
 mod events;
 mod failures;
 mod fence;
@@ -19,6 +21,8 @@ mod input;
 mod lookup;
 mod repeats;
 mod scale;
+mod shared;
+mod signals;
 mod starts;
 mod uncounted;
 mod world;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tests::{Case, Given};
 
 /// The errorType of a refusal, and the codes of its problems, while there is time to wait.
-async fn refused(case: &Case, request: &Value) -> (String, Vec<String>) {
+pub async fn refused(case: &Case, request: &Value) -> (String, Vec<String>) {
     let mut request = request.clone();
     request["ready_timeout_s"] = json!(7200);
     let answer = case.invoke("ValidateFunctionName", &case.validation(&request)).await;

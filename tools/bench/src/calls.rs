@@ -451,6 +451,7 @@ impl Bench {
         let groups = add_hosts(&balancers, of, hosts).await?;
         let now = Timestamp::now();
         let counted = |group: &String| {
+            let group = group.rsplit(':').next().unwrap_or_default();
             let group = Dimension::builder().name("TargetGroup").value(group).build();
             [
                 ("HealthyHostCount", 1, 1.0),

@@ -2,12 +2,9 @@
 //! which forwards to a target group of either cluster, by weights.
 
 use aws_config::SdkConfig;
-use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, FixedResponseActionConfig, ForwardActionConfig,
-    HostHeaderConditionConfig, Rule, RuleCondition, TargetGroupTuple,
-};
 
 use crate::error::LabError;
+use crate::rules::{Rules, forward, not_found};
 use crate::world::{
     Cluster, ClusterSpec, LISTENER_PORT, LiveWeights, create_listener, create_load_balancer,
     create_target_group, empty_reply, register_targets,
@@ -39,23 +36,14 @@ impl AlbSpec {
 pub struct AlbWorld {
     /// The listener, as `NAME:PORT`.
     pub listener: String,
-    /// The listener's ARN.
-    pub listener_arn: String,
+    /// The listener's rules.
+    pub rules: Rules,
     /// The old side.
     pub old: Cluster,
     /// The new side.
     pub new: Cluster,
     routes: Vec<String>,
     balancers: aws_sdk_elasticloadbalancingv2::Client,
-}
-
-/// The target groups of one rule with their weights.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
-    /// The host name that the rule takes.
-    pub host: String,
-    /// ARN and weight of each group.
-    pub groups: Vec<(String, u32)>,
 }
 
 impl AlbWorld {
@@ -78,13 +66,14 @@ impl AlbWorld {
             clusters.push((cluster, spec.weight));
         }
         let listener_arn = create_listener(&balancers, &arn, LISTENER_PORT, not_found()).await?;
+        let rules = Rules::of(&balancers, &listener_arn);
         let forward = forward(clusters.iter().map(|(c, weight)| (c.target_group_arn(), *weight)));
         for (priority, route) in (1..).zip(&routes) {
-            create_rule(&balancers, &listener_arn, priority, route, &forward).await?;
+            rules.add(priority, route, &forward).await?;
         }
         let mut clusters = clusters.into_iter().map(|(cluster, _)| cluster);
         let mut next = || clusters.next().ok_or_else(|| empty_reply("the clusters", &name));
-        Ok(Self { listener, listener_arn, old: next()?, new: next()?, routes, balancers })
+        Ok(Self { listener, rules, old: next()?, new: next()?, routes, balancers })
     }
 
     /// Adds a route whose rule has target groups of its own, each with one target: the old side's has all the weight.
@@ -98,13 +87,13 @@ impl AlbWorld {
         for side in &mut sides {
             let name = format!("{}-{number}", side.name);
             let group = create_target_group(&self.balancers, &name, &side.name).await?;
-            *side = side.with_group(group);
+            *side = side.with_group(&group);
             register_targets(&self.balancers, side, 1).await?;
         }
         let arns = sides.each_ref().map(Cluster::target_group_arn);
         let forward = forward(arns.into_iter().zip([100, 0]));
         let priority = i32::try_from(number).map_err(|error| LabError::aws("add a rule", error))?;
-        create_rule(&self.balancers, &self.listener_arn, priority, route, &forward).await?;
+        self.rules.add(priority, route, &forward).await?;
         self.routes.push(route.to_owned());
         Ok(sides)
     }
@@ -115,22 +104,12 @@ impl AlbWorld {
         &self.routes
     }
 
-    /// What every rule that takes a host name splits now, from the load balancer.
-    ///
-    /// # Errors
-    /// `Aws` when the rules cannot be read.
-    pub async fn splits(&self) -> Result<Vec<Split>, LabError> {
-        let split =
-            |rule: &Rule| Some(Split { host: host(rule)?.to_owned(), groups: groups(rule) });
-        Ok(self.rules().await?.iter().filter_map(split).collect())
-    }
-
     /// The weights that every route has now, in the order of [`AlbWorld::routes`], from the load balancer.
     ///
     /// # Errors
     /// `Aws` when the rules cannot be read.
     pub async fn live_weights(&self) -> Result<Vec<LiveWeights>, LabError> {
-        let splits = self.splits().await?;
+        let splits = self.rules.splits().await?;
         let weight = |route: &str, cluster: &Cluster| {
             let split = splits.iter().find(|split| split.host == route)?;
             let group = split.groups.iter().find(|(arn, _)| arn == cluster.target_group_arn())?;
@@ -149,76 +128,8 @@ impl AlbWorld {
     /// # Errors
     /// `Aws` when the rules cannot be read or changed.
     pub async fn overwrite_weights(&self, route: &str, old: u16, new: u16) -> Result<(), LabError> {
-        let doing = || format!("overwrite the weights of {route}");
-        let rules = self.rules().await?;
-        let arn = rules.iter().find(|rule| host(rule) == Some(route)).and_then(Rule::rule_arn);
         let sides = [(&self.old, old), (&self.new, new)];
         let forward = forward(sides.map(|(cluster, weight)| (cluster.target_group_arn(), weight)));
-        let modify = self.balancers.modify_rule().set_rule_arn(arn.map(ToOwned::to_owned));
-        let modified = modify.actions(forward).send().await;
-        modified.map(drop).map_err(|error| LabError::aws(doing(), error))
+        self.rules.set_action(route, forward).await
     }
-
-    async fn rules(&self) -> Result<Vec<Rule>, LabError> {
-        let mut rules = Vec::new();
-        let mut marker = None;
-        loop {
-            let describe = self.balancers.describe_rules().listener_arn(&self.listener_arn);
-            let page = describe.set_marker(marker).send().await;
-            let page = page.map_err(|error| LabError::aws("read the rules", error))?;
-            rules.extend(page.rules.unwrap_or_default());
-            marker = page.next_marker;
-            if marker.is_none() {
-                return Ok(rules);
-            }
-        }
-    }
-}
-
-async fn create_rule(
-    balancers: &aws_sdk_elasticloadbalancingv2::Client,
-    listener_arn: &str,
-    priority: i32,
-    host: &str,
-    action: &Action,
-) -> Result<(), LabError> {
-    let hosts = HostHeaderConditionConfig::builder().values(host).build();
-    let condition = RuleCondition::builder().field("host-header").host_header_config(hosts).build();
-    let create = balancers.create_rule().listener_arn(listener_arn).priority(priority);
-    let created = create.conditions(condition).actions(action.clone()).send().await;
-    created.map(drop).map_err(|error| LabError::aws(format!("create the rule of {host}"), error))
-}
-
-/// What aws-load-balancer-controller lets a listener do with requests that no rule takes.
-fn not_found() -> Action {
-    let answer = FixedResponseActionConfig::builder().status_code("404").content_type("text/plain");
-    let action = Action::builder().r#type(ActionTypeEnum::FixedResponse);
-    action.fixed_response_config(answer.build()).build()
-}
-
-/// Forwards to these target groups by these weights.
-fn forward<'a>(groups: impl IntoIterator<Item = (&'a str, u16)>) -> Action {
-    let group = |(arn, weight): (&str, u16)| {
-        TargetGroupTuple::builder().target_group_arn(arn).weight(i32::from(weight)).build()
-    };
-    let groups = groups.into_iter().map(group).collect();
-    let forward = ForwardActionConfig::builder().set_target_groups(Some(groups)).build();
-    Action::builder().r#type(ActionTypeEnum::Forward).order(1).forward_config(forward).build()
-}
-
-/// The host name that a rule takes.
-fn host(rule: &Rule) -> Option<&str> {
-    let hosts = rule.conditions().iter().find_map(RuleCondition::host_header_config)?;
-    hosts.values().first().map(String::as_str)
-}
-
-/// ARN and weight of each target group of a rule.
-fn groups(rule: &Rule) -> Vec<(String, u32)> {
-    let forwards = rule.actions().iter().filter_map(Action::forward_config);
-    let groups = forwards.flat_map(ForwardActionConfig::target_groups);
-    let group = |group: &TargetGroupTuple| {
-        let weight = group.weight().and_then(|weight| u32::try_from(weight).ok())?;
-        Some((group.target_group_arn()?.to_owned(), weight))
-    };
-    groups.filter_map(group).collect()
 }

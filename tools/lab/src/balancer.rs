@@ -13,17 +13,19 @@ use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use crate::alb::{AlbWorld, Split};
 use crate::edges::{HttpClient, by_weight, get, http_client};
 use crate::error::LabError;
 use crate::origin::KEPT_S;
+use crate::rules::{Rules, Split};
 
 /// How often the weights are read.
 const POLL: Duration = Duration::from_millis(200);
 
 /// What a load balancer answered by itself in one second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnErrors {
+pub struct OwnAnswers {
+    /// The fixed 404 to requests that no rule takes.
+    pub not_found: u64,
     /// Answers with a 5xx status that no target gave.
     pub answers_5xx: u64,
     /// Targets that took no connection, by the ARN of their group.
@@ -41,6 +43,7 @@ pub struct Balancer {
 
 #[derive(Debug)]
 struct State {
+    rules: Rules,
     client: HttpClient,
     book: Mutex<Book>,
 }
@@ -53,7 +56,7 @@ struct Book {
     targets: HashMap<String, SocketAddr>,
     random: fastrand::Rng,
     /// By Unix second in which the answer was given.
-    seconds: BTreeMap<i64, OwnErrors>,
+    seconds: BTreeMap<i64, OwnAnswers>,
 }
 
 /// Where a request goes.
@@ -68,22 +71,22 @@ enum Way {
 }
 
 impl Balancer {
-    /// Starts a load balancer with the weights that the rules have now, in front of the targets of each group.
+    /// Starts a load balancer with what the rules of its listener say now, in front of the targets of each group.
     ///
     /// # Errors
     /// `Aws` when the rules cannot be read; `Io` when it cannot listen.
     pub async fn start(
-        world: &AlbWorld,
+        rules: Rules,
         targets: impl IntoIterator<Item = (String, SocketAddr)>,
         seed: u64,
     ) -> Result<Self, LabError> {
         let book = Book {
-            rules: rules(world.splits().await?),
+            rules: by_host(rules.splits().await?),
             targets: targets.into_iter().collect(),
             random: fastrand::Rng::with_seed(seed),
             seconds: BTreeMap::new(),
         };
-        let state = Arc::new(State { client: http_client(), book: Mutex::new(book) });
+        let state = Arc::new(State { rules, client: http_client(), book: Mutex::new(book) });
         let cannot = |error| LabError::io("listen on loopback", error);
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.map_err(cannot)?;
@@ -97,21 +100,21 @@ impl Balancer {
         Ok(Self { address, state, server })
     }
 
-    /// Keeps to the weights that the rules have, until they cannot be read.
+    /// Keeps to what the rules say, until they cannot be read.
     ///
     /// # Errors
     /// `Aws` when they cannot.
-    pub async fn follow(self: Arc<Self>, world: AlbWorld) -> Result<Infallible, LabError> {
+    pub async fn follow(self: Arc<Self>) -> Result<Infallible, LabError> {
         loop {
             tokio::time::sleep(POLL).await;
-            let now = rules(world.splits().await?);
+            let now = by_host(self.state.rules.splits().await?);
             self.state.book().rules = now;
         }
     }
 
     /// What was answered here in the second that began at this Unix time. It is complete once the second is over.
     #[must_use]
-    pub fn second(&self, unix_s: i64) -> OwnErrors {
+    pub fn second(&self, unix_s: i64) -> OwnAnswers {
         self.state.book().seconds.get(&unix_s).cloned().unwrap_or_default()
     }
 }
@@ -127,7 +130,7 @@ impl State {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let way = self.book().way(host);
         let (status, group) = match way {
-            Way::NoRule => return StatusCode::NOT_FOUND,
+            Way::NoRule => (StatusCode::NOT_FOUND, None),
             Way::NoTarget => (StatusCode::SERVICE_UNAVAILABLE, None),
             Way::Target(group, target) => match get(&self.client, target, host).await {
                 Ok(status) => return status,
@@ -135,7 +138,7 @@ impl State {
                 Err(_) => (StatusCode::BAD_GATEWAY, Some(group)),
             },
         };
-        self.book().count(Timestamp::now().as_second(), group);
+        self.book().count(Timestamp::now().as_second(), status, group);
         status
     }
 
@@ -155,9 +158,10 @@ impl Book {
     }
 
     /// Counts an answer of its own; with the group whose target took no connection, if that is why.
-    fn count(&mut self, now_s: i64, group: Option<String>) {
+    fn count(&mut self, now_s: i64, status: StatusCode, group: Option<String>) {
         let second = self.seconds.entry(now_s).or_default();
-        second.answers_5xx += 1;
+        second.not_found += u64::from(status.is_client_error());
+        second.answers_5xx += u64::from(status.is_server_error());
         if let Some(group) = group {
             *second.connection_errors.entry(group).or_default() += 1;
         }
@@ -165,7 +169,7 @@ impl Book {
     }
 }
 
-fn rules(splits: Vec<Split>) -> HashMap<String, Vec<(String, u32)>> {
+fn by_host(splits: Vec<Split>) -> HashMap<String, Vec<(String, u32)>> {
     splits.into_iter().map(|split| (split.host, split.groups)).collect()
 }
 
@@ -207,14 +211,16 @@ mod tests {
     #[test]
     fn what_is_answered_here_is_counted_by_second_and_forgotten_after_a_while() {
         let mut book = book(&[], &[]);
-        book.count(100, None);
-        book.count(100, Some("green".to_owned()));
-        let both = OwnErrors {
+        book.count(100, StatusCode::NOT_FOUND, None);
+        book.count(100, StatusCode::SERVICE_UNAVAILABLE, None);
+        book.count(100, StatusCode::BAD_GATEWAY, Some("green".to_owned()));
+        let all = OwnAnswers {
+            not_found: 1,
             answers_5xx: 2,
             connection_errors: BTreeMap::from([("green".to_owned(), 1)]),
         };
-        assert_eq!(book.seconds, BTreeMap::from([(100, both)]));
-        book.count(101 + KEPT_S, None);
+        assert_eq!(book.seconds, BTreeMap::from([(100, all)]));
+        book.count(101 + KEPT_S, StatusCode::NOT_FOUND, None);
         assert!(!book.seconds.contains_key(&100), "{:?}", book.seconds);
     }
 }

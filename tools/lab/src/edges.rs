@@ -37,16 +37,34 @@ const ALIAS_TTL_S: u64 = 60;
 
 /// Where the load balancers' names lead on this machine.
 #[derive(Clone, Debug, Default)]
-pub struct Hosts(Arc<Mutex<HashMap<String, SocketAddr>>>);
+pub struct Hosts(Arc<Mutex<HashMap<String, Leads>>>);
+
+/// Where a name leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leads {
+    /// To whatever listens here.
+    To(SocketAddr),
+    /// Nowhere: no request gets an answer, and nobody counts it.
+    Nowhere,
+}
 
 impl Hosts {
     /// Lets a load balancer's name lead to an origin.
     pub fn insert(&self, dns_name: &str, origin: SocketAddr) {
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(host_key(dns_name), origin);
+        self.set(dns_name, Leads::To(origin));
     }
 
-    fn get(&self, dns_name: &str) -> Option<SocketAddr> {
+    /// Lets no request reach a load balancer any more, as its security group can.
+    pub fn cut_off(&self, dns_name: &str) {
+        self.set(dns_name, Leads::Nowhere);
+    }
+
+    fn set(&self, dns_name: &str, leads: Leads) {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.insert(host_key(dns_name), leads);
+    }
+
+    fn get(&self, dns_name: &str) -> Option<Leads> {
         let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.get(&host_key(dns_name)).copied()
     }
@@ -111,22 +129,26 @@ pub fn spawn(
     routes: &[String],
     traffic: &Traffic,
 ) {
-    // Edges are unequal, so that it matters which one moves.
-    let sizes: Vec<f64> = (1..=traffic.edges).map(|rank| 1.0 / f64::from(rank).sqrt()).collect();
-    let total: f64 = sizes.iter().sum();
     let mut seeds = fastrand::Rng::with_seed(traffic.seed);
     let client = http_client();
-    for size in sizes {
+    for size in sizes(traffic.edges) {
         let edge = Edge {
             lookup: lookup.clone(),
             client: client.clone(),
             routes: routes.to_vec(),
-            gap_s: total / size / traffic.requests_per_s,
+            gap_s: 1.0 / size / traffic.requests_per_s,
             random: seeds.fork(),
             resolver: Resolver::new(traffic.caching, seeds.fork()),
         };
         tasks.spawn(edge.run());
     }
+}
+
+/// The part of all requests that each of so many edges sends. They are unequal, so that it matters which one moves.
+pub(crate) fn sizes(edges: u8) -> Vec<f64> {
+    let sizes: Vec<f64> = (1..=edges).map(|rank| 1.0 / f64::from(rank).sqrt()).collect();
+    let total: f64 = sizes.iter().sum();
+    sizes.into_iter().map(|size| size / total).collect()
 }
 
 struct Edge {
@@ -149,7 +171,8 @@ impl Edge {
             tokio::time::sleep_until(next).await;
             let route = self.random.choice(&self.routes).cloned();
             let route = route.ok_or_else(|| LabError::traffic("there is no route"))?;
-            let origin = self.resolve(&route).await?;
+            // Who gets no answer waits for it and is not counted; others have more requests meanwhile.
+            let Leads::To(origin) = self.resolve(&route).await? else { continue };
             requests.spawn(send(self.client.clone(), origin, route));
             let mut done = requests.try_join_next();
             while done.is_some() || requests.len() >= IN_FLIGHT_MAX {
@@ -165,9 +188,9 @@ impl Edge {
         }
     }
 
-    async fn resolve(&mut self, route: &str) -> Result<SocketAddr, LabError> {
+    async fn resolve(&mut self, route: &str) -> Result<Leads, LabError> {
         let dns = match &self.lookup {
-            Lookup::Here(address) => return Ok(*address),
+            Lookup::Here(address) => return Ok(Leads::To(*address)),
             Lookup::Dns(dns) => dns,
         };
         let kept = self.resolver.cached(route, Instant::now()).map(ToOwned::to_owned);
@@ -342,6 +365,16 @@ mod tests {
         assert_eq!(resolver.cached("chat", later + almost), Some("green"));
         assert_eq!(resolver.cached("chat", later + ttl), None);
         assert_eq!(resolver.cached("api", later), None, "names are kept apart");
+    }
+
+    #[test]
+    fn a_name_leads_to_its_origin_until_it_is_cut_off() {
+        let (hosts, origin) = (Hosts::default(), SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!(hosts.get("lb.example.com"), None);
+        hosts.insert("LB.example.com.", origin);
+        assert_eq!(hosts.get("lb.example.com"), Some(Leads::To(origin)));
+        hosts.cut_off("lb.example.com");
+        assert_eq!(hosts.get("lb.example.com"), Some(Leads::Nowhere));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod python;
 pub mod recording;
 pub mod routed;
+pub mod rules;
 pub mod run;
 pub mod scenario;
 pub mod view;

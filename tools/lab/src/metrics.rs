@@ -1,7 +1,9 @@
 //! What load balancers tell CloudWatch about themselves, published as AWS does: nothing when no
 //! request flowed, no error count when there was no error.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use aws_sdk_cloudwatch::types::{
 };
 use jiff::Timestamp;
 
-use crate::balancer::{Balancer, OwnErrors};
+use crate::balancer::{Balancer, OwnAnswers};
 use crate::error::LabError;
 use crate::origin::{Origin, Second};
 use crate::world::Cluster;
@@ -25,6 +27,10 @@ const NAMESPACE: &str = "AWS/ApplicationELB";
 /// How long after a second its counts are taken: an answer given at its very end may still be on
 /// its way into them.
 const COUNTED_AFTER_MS: i64 = 100;
+
+/// Data that one call may carry.
+/// Source: Amazon CloudWatch API reference, `PutMetricData`.
+const DATA_MAX: usize = 1000;
 
 /// Distinct values that one datum may carry.
 /// Source: Amazon CloudWatch API reference, `MetricDatum`.
@@ -67,11 +73,11 @@ struct Meter {
 }
 
 impl Meters {
-    /// Lets a cluster's load balancer publish from now on; one that does already is replaced, so that
-    /// its number of targets can change.
+    /// Lets the target group of a cluster, or of a part of it, publish from now on; one that does already is replaced,
+    /// so that its number of targets can change.
     pub fn insert(&self, cluster: &Cluster, origin: &Arc<Origin>) {
         let mut published = self.published();
-        published.clusters.retain(|known| known.cluster.name != cluster.name);
+        published.clusters.retain(|known| known.cluster.target_group != cluster.target_group);
         published.clusters.push(Meter { cluster: cluster.clone(), origin: Arc::clone(origin) });
     }
 
@@ -85,7 +91,7 @@ impl Meters {
         let of_targets = |meter: &Meter| data(&meter.cluster, &meter.origin.second(unix_s), unix_s);
         let mut data: Vec<_> = published.clusters.iter().flat_map(of_targets).collect();
         for (load_balancer, balancer) in &published.balancers {
-            data.extend(own_errors(load_balancer, &balancer.second(unix_s), unix_s));
+            data.extend(own_answers(load_balancer, &balancer.second(unix_s), unix_s));
         }
         data
     }
@@ -105,18 +111,39 @@ pub async fn publish(config: SdkConfig, meters: Meters) -> Result<Infallible, La
     loop {
         // Catches up when a call took longer than a second: no period is left out.
         tokio::time::sleep(left_until_counted(next_s)).await;
-        let data = meters.data(next_s);
-        if !data.is_empty() {
-            cloudwatch
-                .put_metric_data()
-                .namespace(NAMESPACE)
-                .set_metric_data(Some(data))
-                .send()
-                .await
-                .map_err(|error| LabError::aws("publish the load balancers' metrics", error))?;
-        }
+        put(&cloudwatch, &meters.data(next_s)).await?;
         next_s += 1;
     }
+}
+
+/// Publishes what a cluster counted in the past: in each of these Unix seconds as many requests, of which this
+/// share failed, 0 to 1.
+///
+/// # Errors
+/// `Aws` when CloudWatch refuses the data.
+pub(crate) async fn publish_past(
+    config: &SdkConfig,
+    cluster: &Cluster,
+    seconds: Range<i64>,
+    (requests, error_rate): (u64, f64),
+    seed: u64,
+) -> Result<(), LabError> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let second = |unix_s| {
+        let errors = (0..requests).map(|_| u64::from(random.f64() < error_rate)).sum();
+        let latencies_ms = BTreeMap::from([(10, requests)]);
+        data(cluster, &Second { requests, errors, latencies_ms }, unix_s)
+    };
+    put(&Client::new(config), &seconds.flat_map(second).collect::<Vec<_>>()).await
+}
+
+async fn put(cloudwatch: &Client, data: &[MetricDatum]) -> Result<(), LabError> {
+    for part in data.chunks(DATA_MAX) {
+        let put = cloudwatch.put_metric_data().namespace(NAMESPACE);
+        let put = put.set_metric_data(Some(part.to_vec())).send().await;
+        put.map_err(|error| LabError::aws("publish the load balancers' metrics", error))?;
+    }
+    Ok(())
 }
 
 /// How long it takes until the second that began at this Unix time is over and counted.
@@ -145,11 +172,16 @@ fn data(cluster: &Cluster, second: &Second, unix_s: i64) -> Vec<MetricDatum> {
 }
 
 /// What a load balancer answered itself in one second.
-fn own_errors(load_balancer: &str, own: &OwnErrors, unix_s: i64) -> Vec<MetricDatum> {
+fn own_answers(load_balancer: &str, own: &OwnAnswers, unix_s: i64) -> Vec<MetricDatum> {
     let of_balancer = [dimension("LoadBalancer", load_balancer)];
     let mut data = Vec::new();
-    if own.answers_5xx > 0 {
-        data.push(count("HTTPCode_ELB_5XX_Count", own.answers_5xx, &of_balancer, unix_s));
+    // Whether AWS counts a fixed 404 among the 4xx of the load balancer as well is not confirmed.
+    for (name, answers) in
+        [("HTTP_Fixed_Response_Count", own.not_found), ("HTTPCode_ELB_5XX_Count", own.answers_5xx)]
+    {
+        if answers > 0 {
+            data.push(count(name, answers, &of_balancer, unix_s));
+        }
     }
     for (group_arn, errors) in &own.connection_errors {
         let group = group_arn.rsplit(':').next().unwrap_or_default();
@@ -199,8 +231,6 @@ fn dimension(name: &str, value: &str) -> Dimension {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn names_and_values(second: &Second) -> BTreeMap<String, f64> {
@@ -258,9 +288,12 @@ mod tests {
     #[test]
     fn what_a_load_balancer_answers_itself_is_told_of_it_alone_but_for_lost_connections() {
         let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/k8s-green/2";
-        let own =
-            OwnErrors { answers_5xx: 3, connection_errors: BTreeMap::from([(arn.to_owned(), 2)]) };
-        let told: Vec<_> = own_errors("app/lab/1", &own, 0)
+        let own = OwnAnswers {
+            not_found: 5,
+            answers_5xx: 3,
+            connection_errors: BTreeMap::from([(arn.to_owned(), 2)]),
+        };
+        let told: Vec<_> = own_answers("app/lab/1", &own, 0)
             .into_iter()
             .map(|datum| {
                 let dimensions = datum.dimensions.unwrap();
@@ -269,11 +302,12 @@ mod tests {
             })
             .collect();
         let expected = [
+            ("HTTP_Fixed_Response_Count", "app/lab/1", 5.0),
             ("HTTPCode_ELB_5XX_Count", "app/lab/1", 3.0),
             ("TargetConnectionErrorCount", "app/lab/1", 2.0),
             ("TargetConnectionErrorCount", "targetgroup/k8s-green/2", 2.0),
         ];
         assert_eq!(told, expected.map(|(name, of, value)| (name.to_owned(), of.to_owned(), value)));
-        assert_eq!(own_errors("app/lab/1", &OwnErrors::default(), 0), []);
+        assert_eq!(own_answers("app/lab/1", &OwnAnswers::default(), 0), []);
     }
 }

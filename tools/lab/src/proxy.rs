@@ -60,6 +60,13 @@ pub enum Effect {
         /// The whole body.
         body: &'static str,
     },
+    /// Lets the service act, and writes one text for another in its answer: what AWS says and the emulator does not.
+    Reword {
+        /// What the answer says.
+        text: &'static str,
+        /// What it shall say instead.
+        by: &'static str,
+    },
     /// Lets the service act, and passes on the first half of its answer as if that were all of it.
     HalveReply,
     /// Forwards the call this much later.
@@ -414,6 +421,12 @@ async fn handle(
             drop(pass(state, client, head, sent, None).await);
             Ok(reply(status, body.into()))
         }
+        Effect::Reword { text, by } => {
+            let (mut head, body) = whole(pass(state, client, head, sent, None).await).await;
+            head.headers.remove(CONTENT_LENGTH);
+            let body = String::from_utf8_lossy(&body).replace(text, by);
+            Ok(Response::from_parts(head, Full::new(body.into())))
+        }
         Effect::HalveReply => {
             let (mut head, body) = whole(pass(state, client, head, sent, None).await).await;
             head.headers.remove(CONTENT_LENGTH);
@@ -656,15 +669,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_is_replaced_or_halved_before_or_after_the_service_has_acted() {
+    async fn a_reply_is_replaced_reworded_or_halved_before_or_after_the_service_has_acted() {
         let (service, _answer) = refusing();
         let proxy = Proxy::start(service.endpoint()).unwrap();
         let ssm = aws_sdk_ssm::Client::new(&once(&proxy));
         let whole = r#"{"__type":"Throttling","message":"Refused by a rule of the lab's proxy"}"#;
+        let reworded = whole.replace("Refused", "Mended");
         for (effect, reached, status, body) in [
             (Effect::Reply { status: 200, body: "<html>busy" }, 0, 200, "<html>busy"),
             (Effect::ReplaceReply { status: 403, body: "" }, 1, 403, ""),
             (Effect::HalveReply, 2, 400, &whole[..whole.len() / 2]),
+            (Effect::Reword { text: "Refused", by: "Mended" }, 3, 400, &reworded),
         ] {
             let _rule = proxy.rule(Rule::on("GetParameter", effect));
             let error = ssm.get_parameter().name("/a").send().await.unwrap_err();

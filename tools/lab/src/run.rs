@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +21,14 @@ use crate::emulator::{Emulator, EmulatorOptions, LOAD_BALANCING_ENDPOINT, Progra
 use crate::error::LabError;
 use crate::functions::Function;
 use crate::metrics::{self, Meters};
-use crate::origin::{Behaviour, Fault, Origin};
+use crate::origin::{Behaviour, Fault, Origin, Second};
 use crate::python::Venv;
-use crate::recording::{Recording, Sample};
+use crate::recording::{Note, Recording, Sample};
 use crate::routed::Routed;
-use crate::scenario::{ERROR_RATE_USUAL, Incident, Plan, Router, Scenario, When};
+use crate::scenario::{ERROR_RATE_USUAL, Hosting, Incident, Plan, Router, Scenario, When};
 use crate::view::{self, SetUp, View, say};
 use crate::watch::{self, Watch};
-use crate::world::{ClusterSpec, RecordKind, WorldSpec};
+use crate::world::{Cluster, ClusterSpec, Groups, RecordKind, World, WorldSpec};
 use crate::{aws, deploy, functions, picture};
 
 const ZONE: &str = "lab.example.com";
@@ -38,9 +39,11 @@ const OLD: &str = "blue";
 const NEW: &str = "green";
 const STACK: &str = "cutover-lab";
 const TARGETS: u16 = 3;
-const TTL_S: u32 = 2;
-const EDGES: u8 = 8;
-const REQUESTS_PER_S: f64 = 200.0;
+pub(crate) const TTL_S: u32 = 2;
+pub(crate) const EDGES: u8 = 8;
+pub(crate) const REQUESTS_PER_S: f64 = 200.0;
+/// The same of the time before it began.
+const REQUESTS_PER_S_PAST: u64 = 200;
 
 /// Traffic before the event, so that there is something to compare with.
 const WARM_UP: Duration = Duration::from_secs(6);
@@ -48,6 +51,8 @@ const WARM_UP: Duration = Duration::from_secs(6);
 const AFTERGLOW: Duration = Duration::from_secs(5);
 /// How often the weights are read.
 const WEIGHTS_EVERY: Duration = Duration::from_millis(250);
+/// What the warning says of routes whose requests cannot be told apart.
+const COUNTED_TOGETHER: &str = "are counted together";
 /// The longest that any scenario may take.
 const RUN_MAX: Duration = Duration::from_mins(5);
 
@@ -226,7 +231,7 @@ impl Emulators {
                 format!("{aws} route53 list-resource-record-sets --hosted-zone-id {zone}")
             }
             Routed::ByRules(world) => {
-                format!("{aws} elbv2 describe-rules --listener-arn {}", world.listener_arn)
+                format!("{aws} elbv2 describe-rules --listener-arn {}", world.rules.listener_arn)
             }
         }
     }
@@ -240,13 +245,63 @@ impl Emulators {
     }
 }
 
-/// The two origins, and who knows of them.
+/// What serves the requests of both sides, and who knows of it.
 #[derive(Debug)]
 struct Clusters {
-    old: Arc<Origin>,
-    new: Arc<Origin>,
+    old: Served,
+    new: Served,
     hosts: Hosts,
     meters: Meters,
+}
+
+/// What serves the requests of a side.
+#[derive(Debug)]
+struct Served {
+    /// One for each part of the cluster.
+    origins: Vec<Arc<Origin>>,
+    /// The load balancer's own part, where rules divide the requests.
+    balancer: Option<Arc<Balancer>>,
+}
+
+impl Served {
+    async fn start(hosting: Hosting, seeds: impl Iterator<Item = u64>) -> Result<Self, LabError> {
+        let error_rates = match hosting {
+            Hosting::Together => vec![ERROR_RATE_USUAL],
+            Hosting::Apart(rates) => rates.to_vec(),
+        };
+        let mut origins = Vec::new();
+        for (error_rate, seed) in error_rates.into_iter().zip(seeds) {
+            let usual = Behaviour { error_rate, latency_ms_min: 4, latency_ms_max: 20 };
+            origins.push(Arc::new(Origin::start(usual, seed).await?));
+        }
+        Ok(Self { origins, balancer: None })
+    }
+
+    /// Where its load balancer listens.
+    fn address(&self) -> Option<SocketAddr> {
+        let balancer = self.balancer.as_ref().map(|balancer| balancer.address);
+        balancer.or_else(|| self.origins.first().map(|origin| origin.address))
+    }
+
+    /// The target group of each part of a cluster, and where its targets are.
+    fn targets(&self, cluster: &Cluster) -> Vec<(String, SocketAddr)> {
+        let parts = cluster.parts().into_iter().zip(&self.origins);
+        parts.map(|(part, origin)| (part.target_group_arn().to_owned(), origin.address)).collect()
+    }
+
+    /// What users got in the second that began at this Unix time. What the load balancer answers by itself is an error.
+    fn second(&self, unix_s: i64) -> Counts {
+        let of_targets = self.origins.iter().map(|origin| {
+            let Second { requests, errors, .. } = origin.second(unix_s);
+            Counts { requests, errors }
+        });
+        let own = self.balancer.iter().map(|balancer| {
+            let own = balancer.second(unix_s);
+            let answers = own.not_found + own.answers_5xx;
+            Counts { requests: answers, errors: answers }
+        });
+        of_targets.chain(own).sum()
+    }
 }
 
 impl Lab {
@@ -264,7 +319,7 @@ impl Lab {
         let world = match options.router {
             Router::Route53 => {
                 set_up.step("creating the zone, load balancers, targets and records");
-                Routed::by_records(&config, ZONE, spec(), plan.new_side_ready).await?
+                Routed::by_records(&config, ZONE, spec(plan), plan.new_side_ready).await?
             }
             Router::Alb => {
                 set_up.step("creating the load balancer, target groups, targets and rules");
@@ -275,9 +330,16 @@ impl Lab {
         set_up.step("deploying template.yaml");
         let stack = deploy(&config, &root, &world, functions).await?;
         let state_machine_arn = state_machine_arn(stack)?;
-        let clusters = Clusters::start(options.seed).await?;
-        clusters.show(&world);
+        let mut clusters = Clusters::start(plan.hosting, options.seed).await?;
         let mut background = Background::default();
+        if let (Hosting::Apart(_), Routed::ByRecords(world)) = (plan.hosting, &world) {
+            clusters.balance(world, options.seed, &mut background).await?;
+        }
+        clusters.show(&world);
+        if plan.past_s > 0 {
+            set_up.step("telling CloudWatch of the day before");
+            publish_past(&config, world.clusters().0, plan.past_s, options.seed).await?;
+        }
         background.0.spawn(metrics::publish(config.clone(), clusters.meters.clone()));
         let lookup = clusters.lookup(&world, &config, options.seed, &mut background).await?;
         let traffic = Traffic {
@@ -356,16 +418,10 @@ impl Lab {
 
     /// What happened in the second that began at this Unix time.
     fn sample(&self, second: i64, recording: &Recording) -> Sample {
-        let count = |origin: &Origin| {
-            let counted = origin.second(second);
-            Counts { requests: counted.requests, errors: counted.errors }
-        };
         let began = Timestamp::from_second(second).unwrap_or(recording.started_at);
-        Sample {
-            at_s: recording.elapsed_s(began),
-            old: count(&self.clusters.old),
-            new: count(&self.clusters.new),
-        }
+        let Clusters { old, new, .. } = &self.clusters;
+        let (old, new) = (old.second(second), new.second(second));
+        Sample { at_s: recording.elapsed_s(began), old, new }
     }
 
     /// Lets an incident happen, and says what it was.
@@ -382,20 +438,34 @@ impl Lab {
                 format!("{NEW} gets {TARGETS} healthy targets")
             }
             Incident::NewErrors(rate) => {
-                self.clusters.new.set_error_rate(rate);
+                self.clusters.new.origins.iter().for_each(|origin| origin.set_error_rate(rate));
                 format!("{NEW} begins to fail {:.0} % of its requests", rate * 100.0)
             }
             Incident::SharedErrors { rate, seconds } => {
                 // Whole seconds, so that both sides have it in the same periods.
                 let from_s = Timestamp::now().as_second() + 1;
-                let until_s = from_s + i64::from(seconds);
-                for origin in [&self.clusters.old, &self.clusters.new] {
+                let until_s = seconds.map_or(i64::MAX, |seconds| from_s + i64::from(seconds));
+                let Clusters { old, new, .. } = &self.clusters;
+                for origin in old.origins.iter().chain(&new.origins) {
                     origin.set_fault(Fault { error_rate: rate, from_s, until_s });
                 }
                 let percent = rate * 100.0;
-                format!(
-                    "{OLD} and {NEW} both fail {percent:.0} % of their requests for {seconds} s"
-                )
+                let how_long = seconds.map_or("from now on".to_owned(), |s| format!("for {s} s"));
+                format!("{OLD} and {NEW} both fail {percent:.0} % of their requests {how_long}")
+            }
+            Incident::NewRuleLost => {
+                let [.., route] = ROUTES;
+                let world = self.world.growing()?;
+                if let Some(new) = &world.new {
+                    world.rules(new).await?.rename(route, &format!("old.{route}")).await?;
+                }
+                format!("somebody edits an Ingress: {NEW} has no rule for {route} any more")
+            }
+            Incident::NewUnreachable => {
+                if let (_, Some(new)) = self.world.clusters() {
+                    self.clusters.hosts.cut_off(&new.dns_name);
+                }
+                format!("somebody edits a security group: no request reaches {NEW} any more")
             }
             Incident::OtherWeights { old, new } => {
                 let [route, ..] = ROUTES;
@@ -407,25 +477,46 @@ impl Lab {
 }
 
 impl Clusters {
-    async fn start(seed: u64) -> Result<Self, LabError> {
-        let usual =
-            Behaviour { error_rate: ERROR_RATE_USUAL, latency_ms_min: 4, latency_ms_max: 20 };
+    async fn start(hosting: Hosting, seed: u64) -> Result<Self, LabError> {
+        let seeds = |first: u64| (0..).map(move |part| seed.wrapping_add(first + 10 * part));
         Ok(Self {
-            old: Arc::new(Origin::start(usual, seed.wrapping_add(1)).await?),
-            new: Arc::new(Origin::start(usual, seed.wrapping_add(2)).await?),
+            old: Served::start(hosting, seeds(1)).await?,
+            new: Served::start(hosting, seeds(2)).await?,
             hosts: Hosts::default(),
             meters: Meters::default(),
         })
+    }
+
+    /// Starts the load balancers of both clusters, whose rules divide the requests.
+    async fn balance(
+        &mut self,
+        world: &World,
+        seed: u64,
+        background: &mut Background,
+    ) -> Result<(), LabError> {
+        let sides = [(Some(&world.old), &mut self.old), (world.new.as_ref(), &mut self.new)];
+        for (cluster, served) in sides {
+            let Some(cluster) = cluster else { continue };
+            let (rules, targets) = (world.rules(cluster).await?, served.targets(cluster));
+            let balancer = Arc::new(Balancer::start(rules, targets, seed.wrapping_add(3)).await?);
+            self.meters.insert_balancer(&cluster.load_balancer, &balancer);
+            background.0.spawn(Arc::clone(&balancer).follow());
+            served.balancer = Some(balancer);
+        }
+        Ok(())
     }
 
     /// Puts the origins behind the load balancers that there are.
     fn show(&self, world: &Routed) {
         let (old, new) = world.clusters();
         let sides = [(Some(old), &self.old), (new, &self.new)];
-        for (cluster, origin) in sides {
-            if let Some(cluster) = cluster {
-                self.hosts.insert(&cluster.dns_name, origin.address);
-                self.meters.insert(cluster, origin);
+        for (cluster, served) in sides {
+            let Some(cluster) = cluster else { continue };
+            if let Some(address) = served.address() {
+                self.hosts.insert(&cluster.dns_name, address);
+            }
+            for (part, origin) in cluster.parts().iter().zip(&served.origins) {
+                self.meters.insert(part, origin);
             }
         }
     }
@@ -445,14 +536,27 @@ impl Clusters {
             Routed::ByRules(world) => world,
         };
         let sides = [(&world.old, &self.old), (&world.new, &self.new)];
-        let targets =
-            sides.map(|(side, origin)| (side.target_group_arn().to_owned(), origin.address));
-        let balancer = Arc::new(Balancer::start(world, targets, seed.wrapping_add(3)).await?);
+        let targets = sides.into_iter().flat_map(|(side, served)| served.targets(side));
+        let rules = world.rules.clone();
+        let balancer = Arc::new(Balancer::start(rules, targets, seed.wrapping_add(3)).await?);
         self.meters.insert_balancer(&world.old.load_balancer, &balancer);
         let address = balancer.address;
-        background.0.spawn(balancer.follow(world.clone()));
+        background.0.spawn(balancer.follow());
         Ok(Lookup::Here(address))
     }
+}
+
+/// Tells CloudWatch of a cluster's usual traffic for so many seconds up to now.
+async fn publish_past(
+    config: &SdkConfig,
+    cluster: &Cluster,
+    past_s: u32,
+    seed: u64,
+) -> Result<(), LabError> {
+    let now_s = Timestamp::now().as_second();
+    let seconds = now_s - i64::from(past_s)..now_s;
+    let usual = (REQUESTS_PER_S_PAST, ERROR_RATE_USUAL);
+    metrics::publish_past(config, cluster, seconds, usual, seed.wrapping_add(4)).await
 }
 
 /// Deploys the template for where the routes are.
@@ -466,7 +570,7 @@ async fn deploy(
     let parameters = [
         match world {
             Routed::ByRecords(world) => ("HostedZoneId", world.zone.id.as_str()),
-            Routed::ByRules(world) => ("ListenerArns", world.listener_arn.as_str()),
+            Routed::ByRules(world) => ("ListenerArns", world.rules.listener_arn.as_str()),
         },
         ("Architecture", architecture),
         ("ShortestPeriodSeconds", "1"),
@@ -508,10 +612,14 @@ fn cluster(name: &str, weight: u16) -> ClusterSpec {
     ClusterSpec { name: name.to_owned(), targets: TARGETS, weight }
 }
 
-fn spec() -> WorldSpec {
+fn spec(plan: &Plan) -> WorldSpec {
     WorldSpec {
         routes: ROUTES.map(ToOwned::to_owned).to_vec(),
         records: RecordKind::Cname { ttl_s: TTL_S },
+        groups: match plan.hosting {
+            Hosting::Together => Groups::One,
+            Hosting::Apart(_) => Groups::EachHost,
+        },
         old: cluster(OLD, 100),
         new: cluster(NEW, 0),
     }
@@ -586,8 +694,16 @@ fn differences(plan: &Plan, recording: &Recording) -> Vec<String> {
             ));
         }
     }
-    if let Some(reason) = plan.reason.filter(|reason| !end.reason.contains(reason)) {
+    for reason in plan.reason.iter().filter(|reason| !end.reason.contains(**reason)) {
         differences.push(format!("the reason has no {reason:?} in it"));
+    }
+    let hold_max_s = number(recording, "hold_max_s").unwrap_or_default();
+    if plan.before_hold_ends && end.at_s >= hold_max_s {
+        differences.push(format!("it took longer than hold_max_s, which is {hold_max_s} s"));
+    }
+    let together = |note: &Note| note.text.contains(COUNTED_TOGETHER);
+    if plan.hosting != Hosting::Together && recording.notes.iter().any(together) {
+        differences.push("the host names are counted together".to_owned());
     }
     if plan.limit_passed && !passes_limit(recording) {
         differences.push(format!("{NEW} never failed more than a limit alone would allow"));
@@ -596,10 +712,15 @@ fn differences(plan: &Plan, recording: &Recording) -> Vec<String> {
     differences
 }
 
+/// A number among the request's fields of `health`.
+fn number(recording: &Recording, field: &str) -> Option<f64> {
+    recording.request.pointer(&format!("/health/{field}"))?.as_f64()
+}
+
 /// Whether the new side's error rate was over `error_rate_max` in two of three of its seconds in a row: those
 /// with `requests_min` requests.
 fn passes_limit(recording: &Recording) -> bool {
-    let health = |field: &str| recording.request.pointer(&format!("/health/{field}"))?.as_f64();
+    let health = |field| number(recording, field);
     let (Some(rate_max), Some(requests_min)) = (health("error_rate_max"), health("requests_min"))
     else {
         return false;
@@ -658,6 +779,23 @@ mod tests {
         assert_eq!(differences(&plan, &run), [""; 0]);
         run.end.as_mut().unwrap().reason = "new 6 % of 90 requests failed; the limit is 5 %".into();
         assert_eq!(differences(&plan, &run), ["the reason has no \"e = \" in it"]);
+    }
+
+    #[test]
+    fn what_is_seen_must_decide_before_the_hold_ends_and_each_host_name_by_itself() {
+        let plan = plan(Scenario::SharedAlb, Router::Route53).unwrap();
+        let mut run = ended("Completed", [(0, 100); 2], (0, 9));
+        run.request = plan.request.clone();
+        assert_eq!(differences(&plan, &run), [""; 0]);
+        run.end.as_mut().unwrap().at_s = 120.0;
+        run.note(1.0, "behind load balancer app/k8s-blue/1 all of them are counted together: …");
+        assert_eq!(
+            differences(&plan, &run),
+            [
+                "it took longer than hold_max_s, which is 120 s",
+                "the host names are counted together"
+            ]
+        );
     }
 
     #[test]

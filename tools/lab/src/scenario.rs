@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cutover_core::{COMPLETED, DRIFTED, ROLLED_BACK, limits};
+use cutover_core::{BASELINE_PERIODS, COMPLETED, DRIFTED, ROLLED_BACK, limits};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -28,6 +28,14 @@ pub enum Scenario {
     NotReady,
     /// No request reaches the new cluster: without evidence the traffic goes back.
     NoTraffic,
+    /// One of two host names behind a shared load balancer gets a fixed 404: the traffic goes back.
+    MissingRule,
+    /// The new cluster's load balancer takes no connection any more: the traffic goes back.
+    BlackHole,
+    /// Both clusters fail for good after a shift: the move itself may be why, and the traffic goes back.
+    SharedDatabase,
+    /// Two host names behind a shared load balancer fail very differently: all traffic moves all the same.
+    SharedAlb,
 }
 
 /// What splits the requests.
@@ -50,14 +58,17 @@ pub enum Incident {
     NewTargets,
     /// The new cluster answers this share of its requests with status 500, 0 to 1.
     NewErrors(f64),
-    /// Something that both clusters need fails: both answer this share of their requests with status
-    /// 500, and are well again after so many seconds.
+    /// Something that both clusters need fails: both answer this share of their requests with status 500.
     SharedErrors {
         /// The share, 0 to 1.
         rate: f64,
-        /// Whole seconds, from the next one that begins.
-        seconds: u8,
+        /// Whole seconds, from the next one that begins; `None`: for good.
+        seconds: Option<u8>,
     },
+    /// The new cluster's rule for the last host name takes another name's requests: somebody edited its Ingress.
+    NewRuleLost,
+    /// No request reaches the new cluster's load balancer: somebody edited its security group.
+    NewUnreachable,
     /// A second writer gives the first route these weights.
     OtherWeights {
         /// Of the old side.
@@ -76,6 +87,16 @@ pub enum When {
     Step(usize),
 }
 
+/// How the load balancer of a cluster serves the host names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Hosting {
+    /// All of them by one target group.
+    Together,
+    /// Each by a target group and a rule of its own. This share of its requests fails on either side when nothing is
+    /// wrong, 0 to 1.
+    Apart([f64; 2]),
+}
+
 /// A scenario, spelled out.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -85,6 +106,10 @@ pub struct Plan {
     pub request: Value,
     /// Whether the new side stands before the event.
     pub new_side_ready: bool,
+    /// How the host names are served.
+    pub hosting: Hosting,
+    /// Seconds for which the old side's traffic was counted before that of the lab itself.
+    pub past_s: u32,
     /// How edges keep DNS answers.
     pub caching: Caching,
     /// What befalls the world, in this order.
@@ -92,7 +117,9 @@ pub struct Plan {
     /// The end that the execution must come to.
     pub end: &'static str,
     /// What the reason of the end must have in it, where it matters what decided.
-    pub reason: Option<&'static str>,
+    pub reason: &'static [&'static str],
+    /// Whether it must end in less than `hold_max_s` after the event: by what was seen, and not because nothing was.
+    pub before_hold_ends: bool,
     /// Whether a limit on the new side's error rate, without a look at the old side, must have been
     /// passed: in two of three seconds in a row.
     pub limit_passed: bool,
@@ -109,6 +136,9 @@ pub const ERROR_RATE_USUAL: f64 = 0.001;
 /// found within 7 s of the second step's begin and 99 % within 15 s, not counting what it takes until
 /// a second is counted and checked.
 const ERROR_RATE_REGRESSED: f64 = 0.03;
+
+/// `hold_max_s` of the scenarios that must end before it: longer than any of them takes.
+const HOLD_LONG_S: u16 = 120;
 
 impl Router {
     /// Its name, as on the command line and in a request.
@@ -196,6 +226,10 @@ impl Scenario {
             Self::Drift => "drift",
             Self::NotReady => "not-ready",
             Self::NoTraffic => "no-traffic",
+            Self::MissingRule => "missing-rule",
+            Self::BlackHole => "black-hole",
+            Self::SharedDatabase => "shared-database",
+            Self::SharedAlb => "shared-alb",
         }
     }
 
@@ -204,7 +238,9 @@ impl Scenario {
     pub const fn has(self, router: Router) -> bool {
         match router {
             Router::Route53 => true,
-            Router::Alb => !matches!(self, Self::NotReady | Self::NoTraffic),
+            Router::Alb => {
+                matches!(self, Self::Healthy | Self::Regressed | Self::Noisy | Self::Drift)
+            }
         }
     }
 
@@ -225,6 +261,10 @@ impl Scenario {
             Self::Drift => drift(router, healthy),
             Self::NotReady => not_ready(healthy),
             Self::NoTraffic => no_traffic(healthy),
+            Self::MissingRule => missing_rule(healthy),
+            Self::BlackHole => black_hole(healthy),
+            Self::SharedDatabase => shared_database(healthy),
+            Self::SharedAlb => shared_alb(healthy),
         })
     }
 }
@@ -252,10 +292,13 @@ fn healthy(router: Router, place: &str, new: &str) -> Plan {
         summary: "the new cluster serves as well as the old one; all traffic moves to it",
         request,
         new_side_ready: true,
+        hosting: Hosting::Together,
+        past_s: 0,
         caching: Caching::Ttl,
         incidents: vec![],
         end: COMPLETED,
-        reason: None,
+        reason: &[],
+        before_hold_ends: false,
         limit_passed: false,
         first_route: (0, 100),
         other_routes: (0, 100),
@@ -269,7 +312,7 @@ fn regressed(healthy: Plan) -> Plan {
                   traffic back",
         incidents: vec![(When::Step(2), Incident::NewErrors(ERROR_RATE_REGRESSED))],
         end: ROLLED_BACK,
-        reason: Some("e = "),
+        reason: &["e = "],
         first_route: (100, 0),
         other_routes: (100, 0),
         ..healthy
@@ -277,7 +320,7 @@ fn regressed(healthy: Plan) -> Plan {
 }
 
 fn noisy(router: Router, healthy: Plan) -> Plan {
-    let burst = Incident::SharedErrors { rate: 0.4, seconds: 2 };
+    let burst = Incident::SharedErrors { rate: 0.4, seconds: Some(2) };
     let at = |at_s| (When::After(Duration::from_secs(at_s)), burst);
     Plan {
         summary: "while both clusters have traffic, something behind both fails 40 % of all \
@@ -316,14 +359,10 @@ fn not_ready(healthy: Plan) -> Plan {
 }
 
 fn no_traffic(healthy: Plan) -> Plan {
-    let mut request = healthy.request;
-    if let Some(hold) = request.pointer_mut("/health/hold_max_s") {
-        *hold = json!(8);
-    }
     Plan {
         summary: "the edges never ask DNS again, so no request reaches the new cluster; without \
                   evidence the traffic goes back",
-        request,
+        request: held_for(8, healthy.request),
         caching: Caching::Forever,
         end: ROLLED_BACK,
         first_route: (100, 0),
@@ -332,13 +371,90 @@ fn no_traffic(healthy: Plan) -> Plan {
     }
 }
 
+fn missing_rule(healthy: Plan) -> Plan {
+    Plan {
+        summary: "each cluster serves two host names behind one load balancer; from the second step \
+                  on the new one has no rule for one of them, because somebody edited its Ingress, \
+                  and answers a fixed 404 that no target counts; the traffic goes back",
+        request: held_for(HOLD_LONG_S, healthy.request),
+        hosting: Hosting::Apart([ERROR_RATE_USUAL; 2]),
+        incidents: vec![(When::Step(2), Incident::NewRuleLost)],
+        end: ROLLED_BACK,
+        reason: &[
+            "api.lab.example.com: requests vanish",
+            "were answered 4xx before a side answered",
+        ],
+        before_hold_ends: true,
+        first_route: (100, 0),
+        other_routes: (100, 0),
+        ..healthy
+    }
+}
+
+fn black_hole(healthy: Plan) -> Plan {
+    Plan {
+        summary: "from the second step on a security group lets no request reach the new cluster's \
+                  load balancer: nobody counts them, and the sum of both sides falls; the traffic \
+                  goes back",
+        request: held_for(HOLD_LONG_S, healthy.request),
+        incidents: vec![(When::Step(2), Incident::NewUnreachable)],
+        end: ROLLED_BACK,
+        reason: &["requests vanish on the way: the new side gets 0 %"],
+        before_hold_ends: true,
+        first_route: (100, 0),
+        other_routes: (100, 0),
+        ..healthy
+    }
+}
+
+fn shared_database(healthy: Plan) -> Plan {
+    Plan {
+        summary: "from the second step on both clusters fail 40 % of their requests and stay so, as \
+                  they would if their database broke under both; the new cluster is no worse than \
+                  the old one, but the day before had nothing like it: the traffic goes back",
+        request: held_for(HOLD_LONG_S, healthy.request),
+        past_s: BASELINE_PERIODS,
+        incidents: vec![(When::Step(2), Incident::SharedErrors { rate: 0.4, seconds: None })],
+        end: ROLLED_BACK,
+        reason: &["the move itself may be the cause", "both sides have been over the 5 % limit"],
+        before_hold_ends: true,
+        first_route: (100, 0),
+        other_routes: (100, 0),
+        ..healthy
+    }
+}
+
+fn shared_alb(healthy: Plan) -> Plan {
+    Plan {
+        summary: "each cluster serves two host names behind one load balancer, one of which always \
+                  fails 2 % of its requests and the other 0.1 %; each is compared with itself, and \
+                  all traffic moves",
+        request: held_for(HOLD_LONG_S, healthy.request),
+        hosting: Hosting::Apart([0.02, ERROR_RATE_USUAL]),
+        before_hold_ends: true,
+        ..healthy
+    }
+}
+
+/// The request with another `hold_max_s`.
+fn held_for(hold_max_s: u16, mut request: Value) -> Value {
+    if let Some(hold) = request.pointer_mut("/health/hold_max_s") {
+        *hold = json!(hold_max_s);
+    }
+    request
+}
+
 #[cfg(test)]
 mod tests {
-    use cutover_core::Regression;
-    use cutover_core::{Counts, Judge, Period, Request};
+    use cutover_core::{
+        Baseline, Baselines, Counts, Evidence, Judge, Lumps, Period, Regression, Request, Sent,
+        Verdict, VerdictKind, judge,
+    };
     use jiff::Timestamp;
 
     use super::*;
+    use crate::edges;
+    use crate::run::{EDGES, REQUESTS_PER_S, TTL_S};
 
     fn plan(scenario: Scenario, router: Router) -> Plan {
         let place = match router {
@@ -393,8 +509,11 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_is_named_as_on_the_command_line_and_in_its_recording() {
+    fn every_scenario_is_named_as_on_the_command_line_in_its_recording_and_in_the_readme() {
+        let readme = include_str!("../../../README.md");
         for scenario in Scenario::value_variants() {
+            let row = format!("\n| `{}` | ", scenario.name());
+            assert!(readme.contains(&row), "{row}");
             let possible = scenario.to_possible_value().unwrap();
             assert_eq!(possible.get_name(), scenario.name());
             assert_eq!(json!(scenario), json!(scenario.name()));
@@ -403,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_story_that_a_router_has_not_is_refused_with_those_that_it_has() {
-        for scenario in [Scenario::NotReady, Scenario::NoTraffic] {
+        for scenario in [Scenario::NotReady, Scenario::NoTraffic, Scenario::SharedAlb] {
             let refused = scenario.plan(Router::Alb, "lab:80", "green").unwrap_err().to_string();
             let told = format!(
                 "The lab does not play the scenario {} with --router alb. Take the scenario healthy, regressed, noisy, drift, or --router route53.",
@@ -466,12 +585,114 @@ mod tests {
         }
     }
 
+    /// Seconds of a scenario before its second step begins, and of this until it has settled.
+    const BEFORE_S: i64 = 10;
+    const SETTLES_S: i64 = 4;
+
+    /// What is judged of the second step, of whose `seconds` nothing is known but these counts of old and new, after
+    /// ten seconds of the first.
+    fn verdict(plan: &Plan, seconds: &[(Counts, Counts)], day: Option<&Baselines>) -> Verdict {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let period = |(second, (old, new)): (i64, &(Counts, Counts))| {
+            let (old, new) = (Some(*old), Some(*new).filter(|new| new.requests > 0));
+            Period { start: at(second), old, new, ..Period::default() }
+        };
+        let request = request(plan);
+        let share = f64::from(request.ramp.steps()[1].percent) / 100.0;
+        let lumps = Lumps::PerAnswer { resolvers: request.resolvers };
+        let (since, linger_s) = (at(BEFORE_S), TTL_S);
+        let evidence = Evidence {
+            periods: (0..).zip(seconds).map(period).collect(),
+            settled_at: Some(at(BEFORE_S + SETTLES_S)),
+            sent: Some(Sent { share, since, lumps, linger_s, is_alone: false }),
+            ..Evidence::default()
+        };
+        judge(&request.health, &evidence, 1, day)
+    }
+
+    /// What arrives of this many requests a second on both sides through the lab's edges, whose answers are drawn anew
+    /// when their TTL is over: 20 % for the new side, then 40 %, of which some arrive.
+    fn arrivals(seed: u64, requests: f64, arrive: bool) -> Vec<(Counts, Counts)> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut edges: Vec<(f64, bool)> =
+            edges::sizes(EDGES).into_iter().map(|size| (size, false)).collect();
+        let second = |second: i64| {
+            let share = if second < BEFORE_S { 0.2 } else { 0.4 };
+            let (mut old, mut new) = (0, 0);
+            for (index, (size, is_new)) in (0..).zip(&mut edges) {
+                if (second + index) % i64::from(TTL_S) == 0 {
+                    *is_new = random.f64() < share;
+                }
+                let sent = requests * *size;
+                let sent = (0..1000).filter(|_| random.f64() < sent / 1000.0).count();
+                *(if *is_new { &mut new } else { &mut old }) += u64::try_from(sent).unwrap();
+            }
+            let new = if arrive || second < BEFORE_S { new } else { 0 };
+            [old, new].map(|requests| Counts { requests, errors: 0 }).into()
+        };
+        (0..BEFORE_S + 100).map(second).collect()
+    }
+
+    /// The second of the step in which this is the verdict for the first time.
+    fn first(
+        plan: &Plan,
+        seconds: &[(Counts, Counts)],
+        is: impl Fn(&Verdict) -> bool,
+    ) -> Option<usize> {
+        let begin = usize::try_from(BEFORE_S + SETTLES_S).unwrap();
+        (begin..seconds.len()).find(|until| is(&verdict(plan, &seconds[..*until], None)))
+    }
+
+    #[test]
+    fn requests_that_vanish_are_found_while_the_step_is_held_and_lumps_are_not_taken_for_them() {
+        // All routes are counted together, or half of the requests are those of one.
+        for (scenario, requests) in
+            [(Scenario::BlackHole, REQUESTS_PER_S), (Scenario::MissingRule, REQUESTS_PER_S / 2.0)]
+        {
+            let plan = plan(scenario, Router::Route53);
+            let goes_back = |verdict: &Verdict| verdict.kind == VerdictKind::Regressed;
+            for seed in 0..50 {
+                let lost = arrivals(seed, requests, false);
+                let found = first(&plan, &lost, goes_back);
+                assert!(found.is_some_and(|second| second < 60), "{scenario:?} {seed}: {found:?}");
+                let all = arrivals(seed, requests, true);
+                assert_eq!(first(&plan, &all, goes_back), None, "{scenario:?} {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_sides_that_fail_since_a_shift_go_back_after_a_day_that_had_nothing_like_it() {
+        let plan = plan(Scenario::SharedDatabase, Router::Route53);
+        let usual_rate = ERROR_RATE_USUAL;
+        let errors = Baseline { stretches: 1440, usual_rate, ..Baseline::default() };
+        let day = Baselines { errors, ..Baselines::default() };
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let seconds: Vec<_> = (0..BEFORE_S + SETTLES_S + 8)
+                .map(|second| {
+                    let (new, rate) = match second {
+                        0..BEFORE_S => (40, ERROR_RATE_USUAL),
+                        _ => (80, 0.4),
+                    };
+                    let old = counts(&mut random, 200 - new, rate);
+                    (old, counts(&mut random, new, rate))
+                })
+                .collect();
+            let known = verdict(&plan, &seconds, Some(&day));
+            assert_eq!(known.kind, VerdictKind::Regressed, "{seed}: {}", known.reason);
+            assert!(known.reason.contains(plan.reason[0]), "{seed}: {}", known.reason);
+            let unknown = verdict(&plan, &seconds, None);
+            assert_eq!(unknown.kind, VerdictKind::NotEnoughData, "{seed}: {}", unknown.reason);
+        }
+    }
+
     /// The rate of a burst that lasts in this second after the event.
     fn burst_rate(plan: &Plan, second: u64) -> Option<f64> {
         plan.incidents.iter().find_map(|(when, incident)| match (when, incident) {
             (When::After(time), Incident::SharedErrors { rate, seconds }) => {
                 let passed = second.checked_sub(time.as_secs())?;
-                (passed < u64::from(*seconds)).then_some(*rate)
+                (passed < u64::from((*seconds)?)).then_some(*rate)
             }
             _ => None,
         })

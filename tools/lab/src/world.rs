@@ -3,14 +3,14 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, HostHeaderConditionConfig, LoadBalancer, ProtocolEnum, RuleCondition,
-    Tag, TargetDescription, TargetTypeEnum,
+    Action, LoadBalancer, ProtocolEnum, Tag, TargetDescription, TargetTypeEnum,
 };
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
 };
 
 use crate::error::LabError;
+use crate::rules::{Rules, forward_to, not_found};
 
 /// Changes in one batch, well under the limit of 1,000 elements.
 /// Source: Amazon Route 53 API reference, `ChangeResourceRecordSets`.
@@ -87,6 +87,17 @@ pub struct ClusterSpec {
     pub weight: u16,
 }
 
+/// What stands behind the load balancer of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// One target group, which gets all requests.
+    #[default]
+    One,
+    /// A target group for each host name, which gets what a rule for this name takes; all else gets a fixed 404. It is
+    /// what aws-load-balancer-controller makes of an `IngressGroup`.
+    EachHost,
+}
+
 /// The two clusters to make and what routes to them.
 #[derive(Clone, Debug)]
 pub struct WorldSpec {
@@ -94,6 +105,8 @@ pub struct WorldSpec {
     pub routes: Vec<String>,
     /// The form of the records.
     pub records: RecordKind,
+    /// What stands behind the load balancer of each cluster.
+    pub groups: Groups,
     /// The cluster that serves today.
     pub old: ClusterSpec,
     /// The cluster that shall serve.
@@ -109,11 +122,14 @@ pub struct Cluster {
     pub dns_name: String,
     /// The `LoadBalancer` dimension of its metrics, `app/NAME/ID`.
     pub load_balancer: String,
-    /// The `TargetGroup` dimension, `targetgroup/NAME/ID`.
+    /// The `TargetGroup` dimension, `targetgroup/NAME/ID`: of the only target group, or of the first host name's.
     pub target_group: String,
-    /// Registered targets, all healthy.
+    /// Registered targets in each target group, all healthy.
     pub targets: u16,
     target_group_arn: String,
+    /// The ARNs of the target groups of its own that each host name has; none where there is one for all.
+    each_host: Vec<String>,
+    balancer_arn: String,
     alias_zone: String,
 }
 
@@ -134,14 +150,37 @@ impl Cluster {
             target_group: resource(&target_group_arn),
             targets: 0,
             target_group_arn,
+            each_host: vec![],
+            balancer_arn: arn.to_owned(),
             alias_zone: alias_zone.clone().ok_or_else(|| missing("the alias zone"))?,
         })
     }
 
     /// The same cluster with another target group behind the same load balancer, still without targets.
-    pub(crate) fn with_group(&self, target_group_arn: String) -> Self {
-        let target_group = resource(&target_group_arn);
-        Self { target_group, targets: 0, target_group_arn, ..self.clone() }
+    pub(crate) fn with_group(&self, target_group_arn: &str) -> Self {
+        Self { targets: 0, ..self.part(target_group_arn) }
+    }
+
+    /// Its part behind one target group.
+    fn part(&self, target_group_arn: &str) -> Self {
+        Self {
+            target_group: resource(target_group_arn),
+            target_group_arn: target_group_arn.to_owned(),
+            each_host: vec![],
+            ..self.clone()
+        }
+    }
+
+    /// The part of each host name, in the order of the routes; the whole, once, where one target group serves all.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Self> {
+        self.groups().map(|arn| self.part(arn)).collect()
+    }
+
+    /// The ARNs of all its target groups.
+    fn groups(&self) -> impl Iterator<Item = &String> {
+        let one = Some(&self.target_group_arn).filter(|_| self.each_host.is_empty());
+        one.into_iter().chain(&self.each_host)
     }
 
     /// The ARN of its target group.
@@ -166,6 +205,8 @@ impl Cluster {
             target_group: format!("targetgroup/k8s-{name}/2"),
             targets,
             target_group_arn: String::new(),
+            each_host: vec![],
+            balancer_arn: String::new(),
             alias_zone: String::new(),
         }
     }
@@ -233,7 +274,7 @@ impl World {
     ) -> Result<Self, LabError> {
         let dns = aws_sdk_route53::Client::new(config);
         let balancers = aws_sdk_elasticloadbalancingv2::Client::new(config);
-        let mut old = create_cluster(&balancers, &spec.old.name).await?;
+        let mut old = create_side(&balancers, &spec, &spec.old).await?;
         register_targets(&balancers, &mut old, spec.old.targets).await?;
         let world = Self { zone: zone.clone(), old, new: None, spec, dns, balancers };
         world.create_records(&world.old, world.spec.old.weight).await?;
@@ -246,7 +287,7 @@ impl World {
     /// # Errors
     /// `Aws` when a service refuses a part of it.
     pub async fn create_new(&mut self) -> Result<(), LabError> {
-        let new = create_cluster(&self.balancers, &self.spec.new.name).await?;
+        let new = create_side(&self.balancers, &self.spec, &self.spec.new).await?;
         self.create_records(&new, self.spec.new.weight).await?;
         self.new = Some(new);
         Ok(())
@@ -275,6 +316,14 @@ impl World {
     #[must_use]
     pub fn routes(&self) -> &[String] {
         &self.spec.routes
+    }
+
+    /// The rules of a cluster's listener.
+    ///
+    /// # Errors
+    /// `Aws` when it cannot be found.
+    pub async fn rules(&self, cluster: &Cluster) -> Result<Rules, LabError> {
+        rules_of(&self.balancers, cluster).await
     }
 
     /// The weights that every route has now, in the order of [`World::routes`], read from Route 53.
@@ -424,6 +473,17 @@ fn value(what: &str, text: &str) -> Result<ResourceRecord, LabError> {
     ResourceRecord::builder().value(text).build().map_err(|error| LabError::aws(what, error))
 }
 
+async fn create_side(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    world: &WorldSpec,
+    cluster: &ClusterSpec,
+) -> Result<Cluster, LabError> {
+    match world.groups {
+        Groups::One => create_cluster(balancers, &cluster.name).await,
+        Groups::EachHost => create_shared_cluster(balancers, &cluster.name, &world.routes).await,
+    }
+}
+
 /// Makes a load balancer with one listener that forwards to one empty target group, as
 /// aws-load-balancer-controller does of an Ingress.
 ///
@@ -435,16 +495,29 @@ pub async fn create_cluster(
 ) -> Result<Cluster, LabError> {
     let (balancer, arn) = create_load_balancer(balancers, &format!("k8s-{name}")).await?;
     let target_group_arn = create_target_group(balancers, name, name).await?;
-    let forward = Action::builder()
-        .r#type(ActionTypeEnum::Forward)
-        .target_group_arn(&target_group_arn)
-        .build();
-    create_listener(balancers, &arn, LISTENER_PORT, forward).await?;
+    create_listener(balancers, &arn, LISTENER_PORT, forward_to(&target_group_arn)).await?;
     Cluster::behind(name, &balancer, target_group_arn)
 }
 
+/// Makes a load balancer whose rules lead each of these host names to an empty target group of its own, as
+/// aws-load-balancer-controller does of an `IngressGroup`.
+async fn create_shared_cluster(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    name: &str,
+    hosts: &[String],
+) -> Result<Cluster, LabError> {
+    let (balancer, arn) = create_load_balancer(balancers, &format!("k8s-{name}")).await?;
+    create_listener(balancers, &arn, LISTENER_PORT, not_found()).await?;
+    let mut cluster = Cluster::behind(name, &balancer, String::new())?;
+    let each_host = add_hosts(balancers, &cluster, hosts).await?;
+    if let Some(first) = each_host.first() {
+        cluster = cluster.part(first);
+    }
+    Ok(Cluster { each_host, ..cluster })
+}
+
 /// Gives each of these host names a target group of its own behind a cluster's load balancer and a rule that leads to
-/// it, as an `IngressGroup` does; gives the `TargetGroup` dimensions.
+/// it; gives the ARNs of the groups.
 ///
 /// # Errors
 /// `Aws` when a call fails.
@@ -453,38 +526,33 @@ pub async fn add_hosts(
     cluster: &Cluster,
     hosts: &[String],
 ) -> Result<Vec<String>, LabError> {
-    let doing = || format!("find the listener of {}", cluster.name);
-    let missing = || empty_reply("the listener", &cluster.name);
-    let groups = balancers.describe_target_groups().target_group_arns(&cluster.target_group_arn);
-    let groups = groups.send().await.map_err(|error| LabError::aws(doing(), error))?;
-    let group = groups.target_groups().first().ok_or_else(missing)?;
-    let balancer = group.load_balancer_arns().first().ok_or_else(missing)?;
-    let listeners = balancers.describe_listeners().load_balancer_arn(balancer).send().await;
-    let listeners = listeners.map_err(|error| LabError::aws(doing(), error))?;
-    let listener = listeners.listeners().first().and_then(|of| of.listener_arn());
-    let listener = listener.ok_or_else(missing)?;
-    let mut dimensions = Vec::new();
+    let rules = rules_of(balancers, cluster).await?;
+    let mut groups = Vec::new();
     for (host, priority) in hosts.iter().zip(1..) {
-        let group =
-            create_target_group(balancers, &format!("{}-h{priority}", cluster.name), &cluster.name)
-                .await?;
-        let forward = || {
-            let action = Action::builder().r#type(ActionTypeEnum::Forward);
-            action.target_group_arn(&group).build()
-        };
+        let name = format!("{}-h{priority}", cluster.name);
+        let group = create_target_group(balancers, &name, &cluster.name).await?;
+        let forward = || forward_to(&group);
         // The emulator puts a group behind a load balancer by a listener alone, not by a rule.
-        let by = create_listener(balancers, balancer, LISTENER_PORT + 1, forward()).await?;
-        let doing = || format!("make a rule for {host}");
-        let deleted = balancers.delete_listener().listener_arn(by).send().await;
-        deleted.map_err(|error| LabError::aws(doing(), error))?;
-        let names = HostHeaderConditionConfig::builder().values(host).build();
-        let condition = RuleCondition::builder().field("host-header").host_header_config(names);
-        let rule = balancers.create_rule().listener_arn(listener).priority(priority);
-        let rule = rule.conditions(condition.build()).actions(forward()).send().await;
-        rule.map_err(|error| LabError::aws(doing(), error))?;
-        dimensions.push(group.rsplit(':').next().unwrap_or_default().to_owned());
+        let by = create_listener(balancers, &cluster.balancer_arn, LISTENER_PORT + 1, forward());
+        let deleted = balancers.delete_listener().listener_arn(by.await?).send().await;
+        deleted.map_err(|error| LabError::aws(format!("make a group for {host}"), error))?;
+        rules.add(priority, host, &forward()).await?;
+        groups.push(group);
     }
-    Ok(dimensions)
+    Ok(groups)
+}
+
+/// The rules of a cluster's first listener.
+async fn rules_of(
+    balancers: &aws_sdk_elasticloadbalancingv2::Client,
+    cluster: &Cluster,
+) -> Result<Rules, LabError> {
+    let of = balancers.describe_listeners().load_balancer_arn(&cluster.balancer_arn).send().await;
+    let doing = format!("find the listener of {}", cluster.name);
+    let of = of.map_err(|error| LabError::aws(doing, error))?;
+    let listener = of.listeners().first().and_then(|listener| listener.listener_arn());
+    let listener = listener.ok_or_else(|| empty_reply("the listener", &cluster.name))?;
+    Ok(Rules::of(balancers, listener))
 }
 
 /// An application load balancer and its ARN.
@@ -552,7 +620,7 @@ pub(crate) async fn create_listener(
     arn.ok_or_else(|| empty_reply("a listener", load_balancer_arn))
 }
 
-/// Registers the targets 1 to `targets`, which the cluster then counts as its own.
+/// Registers the targets 1 to `targets` in every target group of a cluster, which then counts them as its own.
 ///
 /// # Errors
 /// `Aws` when the call fails.
@@ -561,19 +629,18 @@ pub async fn register_targets(
     cluster: &mut Cluster,
     targets: u16,
 ) -> Result<(), LabError> {
-    let pods = (1..=targets)
+    let pods: Vec<_> = (1..=targets)
         .map(|pod| {
             let [high, low] = pod.to_be_bytes();
             TargetDescription::builder().id(format!("10.0.{high}.{low}")).port(8080).build()
         })
         .collect();
-    balancers
-        .register_targets()
-        .target_group_arn(&cluster.target_group_arn)
-        .set_targets(Some(pods))
-        .send()
-        .await
-        .map_err(|error| LabError::aws(format!("register targets of {}", cluster.name), error))?;
+    for group in cluster.groups() {
+        let register = balancers.register_targets().target_group_arn(group);
+        let registered = register.set_targets(Some(pods.clone())).send().await;
+        let doing = || format!("register targets of {}", cluster.name);
+        registered.map_err(|error| LabError::aws(doing(), error))?;
+    }
     cluster.targets = targets;
     Ok(())
 }

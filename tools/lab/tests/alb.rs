@@ -81,14 +81,14 @@ async fn each_request_is_split_by_the_live_weights_and_counted_for_its_target_gr
     let meters = Meters::default();
     let sides = [(&world.old, &old), (&world.new, &new)];
     let targets = sides.map(|(side, origin)| (side.target_group_arn().to_owned(), origin.address));
-    let balancer = Arc::new(Balancer::start(&world, targets, 3).await.unwrap());
+    let balancer = Arc::new(Balancer::start(world.rules.clone(), targets, 3).await.unwrap());
     for (side, origin) in sides {
         meters.insert(side, origin);
     }
     meters.insert_balancer(&world.old.load_balancer, &balancer);
     let mut tasks = JoinSet::new();
     tasks.spawn(metrics::publish(config.clone(), meters));
-    tasks.spawn(Arc::clone(&balancer).follow(world.clone()));
+    tasks.spawn(Arc::clone(&balancer).follow());
     let traffic = Traffic { seed: 1, edges: 4, requests_per_s: 100.0, caching: Caching::Ttl };
     edges::spawn(&mut tasks, &Lookup::Here(balancer.address), world.routes(), &traffic);
 
@@ -137,7 +137,8 @@ async fn a_target_that_takes_no_connection_is_the_load_balancers_own_error() {
     let world = AlbWorld::create(&sdk_config(&moto.endpoint()), spec()).await.unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let group = world.old.target_group_arn().to_owned();
-    let balancer = Balancer::start(&world, [(group.clone(), nobody)], 3).await.unwrap();
+    let balancer =
+        Balancer::start(world.rules.clone(), [(group.clone(), nobody)], 3).await.unwrap();
     let mut tasks = JoinSet::new();
     let traffic = Traffic { seed: 1, edges: 1, requests_per_s: 50.0, caching: Caching::Ttl };
     edges::spawn(&mut tasks, &Lookup::Here(balancer.address), world.routes(), &traffic);

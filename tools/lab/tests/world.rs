@@ -7,6 +7,7 @@
     reason = "what a test helper cannot do fails the test"
 )]
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +18,13 @@ use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use aws_sdk_route53::types::RrType;
 use jiff::Timestamp;
 use lab::aws::sdk_config;
+use lab::balancer::Balancer;
 use lab::edges::{self, Caching, Dns, Hosts, Lookup, Traffic};
 use lab::emulator::{Emulator, EmulatorOptions};
 use lab::metrics::{self, Meters};
 use lab::origin::{Behaviour, Fault, Origin};
 use lab::python::Venv;
-use lab::world::{Cluster, ClusterSpec, RecordKind, World, WorldSpec, Zone};
+use lab::world::{Cluster, ClusterSpec, Groups, RecordKind, World, WorldSpec, Zone};
 use tokio::task::JoinSet;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -165,20 +167,102 @@ async fn what_both_clusters_need_fails_both_in_the_same_seconds_alone() {
     emulator.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn behind_a_shared_load_balancer_each_host_name_has_its_own_group_until_its_rule_is_gone() {
+    let (emulator, config) = emulator().await;
+    let zone = Zone::create(&config, "example.com").await.unwrap();
+    let hosts = ["chat.example.com", "api.example.com"];
+    let spec = spec(&hosts, RecordKind::Cname { ttl_s: 1 });
+    let spec = WorldSpec { groups: Groups::EachHost, ..spec };
+    let world = World::create(&config, &zone, spec).await.unwrap();
+    let parts = world.old.parts();
+    let origins = [Origin::start(USUAL, 1).await.unwrap(), Origin::start(USUAL, 2).await.unwrap()];
+    let origins = origins.map(Arc::new);
+    let targets = parts.iter().zip(&origins);
+    let targets =
+        targets.map(|(part, origin)| (part.target_group_arn().to_owned(), origin.address));
+    let rules = world.rules(&world.old).await.unwrap();
+    let balancer = Arc::new(Balancer::start(rules.clone(), targets, 3).await.unwrap());
+    let (names, meters) = (Hosts::default(), Meters::default());
+    names.insert(&world.old.dns_name, balancer.address);
+    for (part, origin) in parts.iter().zip(&origins) {
+        assert_eq!((part.targets, &part.load_balancer), (3, &world.old.load_balancer));
+        meters.insert(part, origin);
+    }
+    meters.insert_balancer(&world.old.load_balancer, &balancer);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(metrics::publish(config.clone(), meters));
+    tasks.spawn(Arc::clone(&balancer).follow());
+    let traffic = Traffic { seed: 1, edges: 4, requests_per_s: 100.0, caching: Caching::Ttl };
+    let lookup = Lookup::Dns(Dns::new(&config, &zone.id, &names));
+    edges::spawn(&mut tasks, &lookup, world.routes(), &traffic);
+
+    let started = Timestamp::now().as_second();
+    let last = || Timestamp::now().as_second() - 1;
+    until("both are served, each by its own group", async || {
+        origins.iter().all(|origin| origin.second(last()).requests > 10)
+    })
+    .await;
+    rules.rename("api.example.com", "apo.example.com").await.unwrap();
+    until("one is answered 404", async || {
+        origins[1].second(last()).requests == 0 && balancer.second(last()).not_found > 10
+    })
+    .await;
+    assert!(origins[0].second(last()).requests > 10, "the other is served");
+    let published = Timestamp::now().as_second();
+    let served = |origin: &Origin| -> u64 {
+        (started..published).map(|second| origin.second(second).requests).sum()
+    };
+    let answered: u64 = (started..published).map(|second| balancer.second(second).not_found).sum();
+    until("CloudWatch has what was counted", async || {
+        let of_part = async |part: &Cluster| {
+            sum_of(&config, part, "RequestCount", true, started..published).await
+        };
+        let all = async |metric| sum(&config, &world.old, metric, started, published).await;
+        of_part(&parts[0]).await == served(&origins[0])
+            && of_part(&parts[1]).await == served(&origins[1])
+            && all("RequestCount").await == served(&origins[0]) + served(&origins[1])
+            && all("HTTP_Fixed_Response_Count").await == answered
+    })
+    .await;
+
+    names.cut_off(&world.old.dns_name);
+    until("nothing arrives, and nobody counts it", async || {
+        let own = balancer.second(last()).not_found;
+        own + origins.iter().map(|origin| origin.second(last()).requests).sum::<u64>() == 0
+    })
+    .await;
+    assert!(tasks.try_join_next().is_none(), "nothing broke");
+    emulator.stop().await.unwrap();
+}
+
 /// The sum of a load balancer's metric from one Unix second to another.
 async fn sum(config: &SdkConfig, cluster: &Cluster, name: &str, from: i64, until: i64) -> u64 {
-    let dimension = Dimension::builder().name("LoadBalancer").value(&cluster.load_balancer).build();
+    sum_of(config, cluster, name, false, from..until).await
+}
+
+/// The same; with `group`, of its target group alone.
+async fn sum_of(
+    config: &SdkConfig,
+    cluster: &Cluster,
+    name: &str,
+    group: bool,
+    seconds: Range<i64>,
+) -> u64 {
+    let dimension = |name, value: &str| Dimension::builder().name(name).value(value).build();
+    let of_group = group.then(|| dimension("TargetGroup", &cluster.target_group));
+    let dimensions = [dimension("LoadBalancer", &cluster.load_balancer)];
     let metric = Metric::builder()
         .namespace("AWS/ApplicationELB")
         .metric_name(name)
-        .dimensions(dimension)
+        .set_dimensions(Some(dimensions.into_iter().chain(of_group).collect()))
         .build();
     let stat = MetricStat::builder().metric(metric).period(1).stat("Sum").build();
     let query = MetricDataQuery::builder().id("q").metric_stat(stat).build();
     let data = aws_sdk_cloudwatch::Client::new(config)
         .get_metric_data()
-        .start_time(DateTime::from_secs(from))
-        .end_time(DateTime::from_secs(until))
+        .start_time(DateTime::from_secs(seconds.start))
+        .end_time(DateTime::from_secs(seconds.end))
         .metric_data_queries(query)
         .send()
         .await
@@ -208,6 +292,7 @@ fn spec(routes: &[&str], records: RecordKind) -> WorldSpec {
     WorldSpec {
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
         records,
+        groups: Groups::One,
         old: cluster("blue", 100),
         new: cluster("green", 0),
     }

@@ -26,6 +26,8 @@ const LATELY_PART: usize = 10;
 const LATELY_PERIODS_MIN: usize = 5;
 /// In it must be this part of `requests_min`: half of what an even flow of them has there.
 const LATELY_REQUESTS_PART: u64 = 20;
+/// What others count is missing on the new side when its share of the requests leaves this chance of none at most.
+const CHANCE_OF_NONE: f64 = 1e-6;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -48,7 +50,7 @@ const LOG10_E_MAX: f64 = 999.0;
 /// - requests that [vanish](Missing::Vanished) on their way to it.
 ///
 /// Otherwise it tells whether there was enough to see since the step has settled, and lately. A step at which the new side
-/// is over the limit is not passed, whatever excuses it.
+/// is over the limit is not passed, whatever excuses it, nor one at which others count nothing of it.
 #[derive(Clone, Debug)]
 pub struct Judge<'a> {
     pub(super) health: &'a Health,
@@ -131,6 +133,8 @@ pub(super) enum Ground {
     OverTheLimit(usize),
     /// It is over the limit of errors, but too seldom or by no more than chance.
     OverTheLimitInDoubt,
+    /// What others count of the old side, they do not count of it at all.
+    NotCounted(usize),
     /// Nothing speaks against it, but nobody knows whether the alarms ring.
     AlarmsUnread,
     /// Nothing speaks against it.
@@ -150,6 +154,7 @@ impl Ground {
             | Self::NotLately(..)
             | Self::OverTheLimit(_)
             | Self::OverTheLimitInDoubt
+            | Self::NotCounted(_)
             | Self::AlarmsUnread => VerdictKind::NotEnoughData,
             Self::Nothing => VerdictKind::Healthy,
         }
@@ -389,6 +394,20 @@ impl<'a> Judge<'a> {
         Counts { requests: old.saturating_add(new), errors: old }.error_rate()
     }
 
+    /// The first signal of which others have counted nothing on the new side since the step has settled, and so much on the
+    /// old one that it must be missing.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn not_counted(&self) -> Option<usize> {
+        let [old, new] = self.of_step().map(|side| side.requests);
+        let all = Counts { requests: old.saturating_add(new), errors: new };
+        let log_none = (-all.error_rate()?).ln_1p();
+        self.tested.iter().position(|tested| {
+            let [old, new] = tested.of_step.map(|side| side.requests);
+            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
+            is_own && new == 0 && old as f64 * log_none < CHANCE_OF_NONE.ln()
+        })
+    }
+
     /// Both sides over the limit of a signal since the move, which the day before had nothing like.
     fn both_since_the_move(&self, evidence: &Evidence<'_>) -> Option<(usize, Stretch)> {
         let (sent, settled_at) = (evidence.sent?, evidence.settled_at?);
@@ -457,6 +476,8 @@ impl<'a> Judge<'a> {
             Ground::OverTheLimit(signal)
         } else if self.is_over_as_a_whole(&whole) {
             Ground::OverTheLimitInDoubt
+        } else if let Some(signal) = self.not_counted() {
+            Ground::NotCounted(signal)
         } else if evidence.alarms.is_some_and(|alarms| alarms.unread.is_some()) {
             Ground::AlarmsUnread
         } else {
@@ -505,10 +526,12 @@ pub fn judge(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::evidence::arrival::Sent;
     use crate::evidence::{AlarmsSeen, Series};
-    use crate::request::health::LatencyBy;
+    use crate::request::health::{LatencyBy, OwnMetric, OwnSignal};
     use crate::router::lumps::Lumps;
     use crate::words::{e_shown, grouped, percent};
 
@@ -908,6 +931,36 @@ mod tests {
     }
 
     #[test]
+    fn a_new_side_of_which_others_count_nothing_is_held() {
+        let metric = |name: &str| OwnMetric {
+            namespace: "Shop".to_owned(),
+            metric: name.to_owned(),
+            dimensions: BTreeMap::new(),
+        };
+        let orders = OwnSignal {
+            name: "orders".to_owned(),
+            requests: metric("Orders"),
+            failures: metric("FailedOrders"),
+            tolerated_odds_ratio: 1.5,
+        };
+        let health = Health { signals: vec![orders], ..HEALTH() };
+        let held = |old: Option<Counts>, new: Option<Counts>| {
+            let mut seen = evidence(&[(counts(900, 0), counts(100, 0)); 5]);
+            seen.periods.iter_mut().for_each(|period| period.others = vec![Pair { old, new }]);
+            let verdict = judge(&health, &seen, 1, None);
+            (verdict.kind == VerdictKind::NotEnoughData, verdict.reason)
+        };
+        let (is_held, reason) = held(counts(50, 0), None);
+        assert!(is_held && reason.starts_with("no orders have been counted"), "{reason}");
+        assert!(!held(counts(50, 0), counts(1, 0)).0, "there are some");
+        assert!(
+            !held(counts(20, 0), None).0,
+            "100 on the old side, a tenth of them none by chance"
+        );
+        assert!(!held(None, None).0, "nobody counts any");
+    }
+
+    #[test]
     fn stragglers_on_the_old_side_excuse_nothing() {
         let kind = |old: Option<Counts>, is_full: bool| {
             let mut seen = evidence(&[(old, counts(53_800, 16_140)); 5]);
@@ -935,6 +988,24 @@ mod tests {
         assert!(verdict.reason.contains("the move itself may be the cause"), "{}", verdict.reason);
         assert_eq!(kind(30, Some(&a_day())).kind, VerdictKind::NotEnoughData, "long after");
         assert_eq!(kind(3, None).kind, VerdictKind::NotEnoughData, "nobody knows the day before");
+    }
+
+    #[test]
+    fn requests_that_a_fixed_answer_keeps_from_a_side_are_said_first_among_those_that_vanish() {
+        let (before, now) = ((counts(10_000, 1), None), (counts(5000, 1), None));
+        let mut seen = evidence(&[[before; 10], [now; 10]].concat());
+        let since = seen.periods[10].start;
+        for period in &mut seen.periods[10..] {
+            period.shared_refused = counts(8000, 5000);
+        }
+        let lumps = Lumps::PerAnswer { resolvers: 10 };
+        let sent = Some(Sent { share: 0.5, since, lumps, linger_s: 60, is_alone: false });
+        let verdict =
+            judge(&HEALTH(), &Evidence { settled_at: Some(since), sent, ..seen }, 1, None);
+        assert_eq!(verdict.kind, VerdictKind::Regressed);
+        let said = "requests vanish on the way: 62.5 % of all 80,000 requests were answered 4xx before a side \
+                    answered; the new side gets 0 % of the requests where 50 % are meant for it";
+        assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::words::{e_shown, grouped, listed, percent, rounded};
 const OLD_HOSTS_MIN: f64 = 0.5;
 
 impl<'a> Judge<'a> {
-    /// Words what decides, with the numbers that a person needs, and the warnings beside it.
+    /// Words what decides first, because a report cuts long reasons, with the numbers that a person needs, and the warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
         let failed = evidence.failed_connections(self.health);
         // The cause comes first, where it may be one.
@@ -57,12 +57,12 @@ impl<'a> Judge<'a> {
             Ground::BothSinceTheMove(signal, both) => self.of_tested(*signal, |tested| {
                 let limit = percent(tested.stretches.limit());
                 format!(
-                    "{}: both sides have been over the {limit} limit since this step began, as the old side was not in \
-                     the day before: the move itself may be the cause",
+                    "the move itself may be the cause: both sides have been over the {limit} limit since this step \
+                     began, as the old side was not in the day before; {}",
                     tested.compared(both.old, both.new)
                 )
             }),
-            Ground::Missing(arrival) => missing(arrival),
+            Ground::Missing(arrival) => missing(arrival, self.before_a_side()),
             Ground::TooFewRequests => format!(
                 "{} of the {} requests needed have been counted on the new side since the step settled{}",
                 grouped(new.requests),
@@ -76,6 +76,13 @@ impl<'a> Judge<'a> {
                 grouped(*requests)
             ),
             Ground::OverTheLimit(signal) => self.of_tested(*signal, Tested::over_the_limit),
+            Ground::NotCounted(signal) => self.of_tested(*signal, |tested| {
+                format!(
+                    "no {} have been counted on the new side since the step settled, and {} on the old side",
+                    tested.signal.name(),
+                    grouped(tested.of_step[0].requests)
+                )
+            }),
             Ground::OverTheLimitInDoubt => self.of_tested(0, Tested::over_the_limit_in_doubt),
             Ground::AlarmsUnread | Ground::Nothing => self.nothing(evidence.own_alone),
         }
@@ -98,17 +105,24 @@ impl<'a> Judge<'a> {
                 (false, false) => format!("{reason}; {} not counted", tested.signal.name()),
             };
         }
-        for shared in self.shared.iter().filter(|shared| shared.of_step.errors > 0) {
-            let limit = match shared.signal.kind {
-                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
-                _ => String::new(),
-            };
-            reason = format!("{reason}; beside them {}{limit}", shared.words(shared.of_step));
+        for answered in self.before_a_side() {
+            reason = format!("{reason}; beside them {answered}");
         }
         if self.health.latency_target_s.is_none() && !own_alone {
             reason.push_str("; latency not judged");
         }
         reason + &self.more_needed()
+    }
+
+    /// Words what was answered before a side did, each by itself.
+    fn before_a_side(&self) -> impl Iterator<Item = String> {
+        self.shared.iter().filter(|shared| shared.of_step.errors > 0).map(|shared| {
+            let limit = match shared.signal.kind {
+                SignalKind::Failed => format!(" (limit {})", percent(shared.stretches.limit())),
+                _ => String::new(),
+            };
+            shared.words(shared.of_step) + &limit
+        })
     }
 
     /// What speaks against the new side, with the numbers that a person needs.
@@ -149,7 +163,8 @@ impl<'a> Judge<'a> {
     /// A share that is too small, where requests of others may be counted as well.
     fn not_sent_or_not_moved(&self, evidence: &Evidence<'_>) -> Option<String> {
         let arrival = self.arrival(evidence)?;
-        (arrival.missing == Missing::NotSentOrNotMoved).then(|| missing(&arrival))
+        (arrival.missing == Missing::NotSentOrNotMoved)
+            .then(|| missing(&arrival, std::iter::empty()))
     }
 
     /// For low traffic: how many more requests it takes to detect an effect of the size that matters. Empty when enough
@@ -295,8 +310,9 @@ impl Shared {
     }
 }
 
-/// Words where the requests are that do not arrive.
-fn missing(arrival: &Arrival) -> String {
+/// Words where the requests are that do not arrive. `answered`: what was answered before a side did, which is where
+/// requests are that vanish.
+fn missing(arrival: &Arrival, answered: impl Iterator<Item = String>) -> String {
     let Arrival { intended, measured, sums, missing } = *arrival;
     let less = format!(
         "the new side gets {} of the requests where {} are meant for it, less than the lumps of the split allow",
@@ -304,12 +320,13 @@ fn missing(arrival: &Arrival) -> String {
         percent(intended)
     );
     let fallen = sums.map_or_else(String::new, |[before, now]| {
-        format!(
-            ", and both sides together count {now:.0} a period, {before:.0} before this step: they vanish on the way"
-        )
+        format!("; both sides together count {now:.0} a period, {before:.0} before this step")
     });
     match missing {
-        Missing::Vanished => less + &fallen,
+        Missing::Vanished => {
+            let answered: Vec<String> = answered.map(|words| words + "; ").collect();
+            format!("requests vanish on the way: {}{less}{fallen}", answered.concat())
+        }
         Missing::NotSent => {
             format!("{less}: the router does not send them, or their connections last")
         }
