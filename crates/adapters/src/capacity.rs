@@ -24,7 +24,7 @@ use crate::CloudWatch;
 use crate::endpoint::Never;
 use crate::errors::{failure, incomplete};
 use crate::listeners;
-use crate::telemetry::cloudwatch::{load_balancer_and_groups, meter_of_groups};
+use crate::telemetry::cloudwatch::{load_balancer_and_groups, load_balancers, meter_of_groups};
 
 /// Up to this many load balancers are asked for their target groups one by one, and up to this many target
 /// groups for their targets. For more load balancers, all target groups of the account are listed, which are
@@ -78,12 +78,20 @@ impl Targets {
         let balancers = self.groups_of_balancers(&balancers).await?;
         let group_ids = apart.iter().flat_map(|asked| asked.groups.iter().copied()).collect();
         let alone = self.groups_alone(&group_ids).await?;
+        let replaced = whole.iter().filter_map(|asked| asked.replaced_by(&balancers)).collect();
+        let reached = self.metrics.with_requests(&replaced, Timestamp::now()).await?;
         let of = |asked: &Asked<'_>| {
             if asked.by_balancer {
-                let all = balancers.get(asked.balancer)?;
+                let (_, all) = balancers.get(stem(asked.balancer))?;
+                // It has another address then, and only requests show that the route's go there.
+                if asked.replaced_by(&balancers).is_some_and(|now| !reached.contains(now)) {
+                    return Some(Some(OldSide::Replaced));
+                }
                 let own = asked.own(all.iter());
+                // Where none of its groups is left, others serve in their place.
+                let own = if own.is_empty() { all.iter().collect() } else { own };
                 let left_out = condition(all).map(|_| OldSide::PartlyUnhealthy);
-                return (!own.is_empty()).then(|| condition(own).or(left_out));
+                return Some(condition(own).or(left_out));
             }
             let own = asked.own(alone.values().map(|(_, counted)| counted));
             (!own.is_empty()).then(|| condition(own))
@@ -91,18 +99,30 @@ impl Targets {
         Ok(meters.iter().map(|asked| of(asked).unwrap_or(Some(OldSide::Dead))).collect())
     }
 
-    /// The target groups of each of these load balancers that is still there, by its id.
-    async fn groups_of_balancers(
+    /// The load balancers of the same names as these: those themselves, or what was made anew in their place.
+    pub(crate) async fn of_these_names(
         &self,
-        wanted: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
-        let mut found = match self.named(wanted).await? {
+        ids: &BTreeSet<&str>,
+    ) -> Result<Vec<Balancer>, Failure> {
+        let mut found = match self.named(ids).await? {
             Some(found) => found,
             None => self.all().await?,
         };
-        found.retain(|balancer| wanted.contains(balancer.id.as_str()));
+        let names: BTreeSet<&str> = ids.iter().map(|id| stem(id)).collect();
+        found.retain(|balancer| names.contains(stem(&balancer.id)));
+        Ok(found)
+    }
+
+    /// The id and the target groups of the load balancers of these names, by the name.
+    async fn groups_of_balancers(
+        &self,
+        wanted: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, (String, Vec<Counted>)>, Failure> {
+        let found = self.of_these_names(wanted).await?;
         let mut groups = self.groups(&found).await?;
-        let of = |Balancer { arn, id, .. }| (id, groups.remove(&arn).unwrap_or_default());
+        let of = |Balancer { arn, id, .. }| {
+            (stem(&id).to_owned(), (id, groups.remove(&arn).unwrap_or_default()))
+        };
         Ok(found.into_iter().map(of).collect())
     }
 
@@ -149,8 +169,8 @@ impl Targets {
         Ok(all)
     }
 
-    /// The target groups of each load balancer, by its ARN, with their targets counted.
-    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
+    /// The target groups of these load balancers.
+    pub(crate) async fn list(&self, of: &[Balancer]) -> Result<Vec<Listed>, Failure> {
         let balancers: BTreeMap<&String, &String> =
             of.iter().map(|balancer| (&balancer.arn, &balancer.id)).collect();
         let mut listed = Vec::new();
@@ -177,6 +197,12 @@ impl Targets {
                 groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
             }
         }
+        Ok(groups)
+    }
+
+    /// The target groups of each load balancer, by its ARN, with their targets counted.
+    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
+        let groups = self.list(of).await?;
         let hosts = self.count(&groups).await?;
         let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
         for (Listed { id, owner, by_node, .. }, hosts) in groups.into_iter().zip(hosts) {
@@ -192,11 +218,12 @@ impl Targets {
         ids: &BTreeSet<&str>,
     ) -> Result<BTreeMap<String, (String, Counted)>, Failure> {
         let what = "DescribeTargetGroups";
+        let names: BTreeSet<&str> = ids.iter().map(|id| stem(id)).collect();
         let mut alone = Vec::new();
         for group in self.groups_named(ids).await? {
             let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
             let id = dimension(what, arn, "targetgroup/")?;
-            if let ([owner], true) = (group.load_balancer_arns(), ids.contains(id.as_str())) {
+            if let ([owner], true) = (group.load_balancer_arns(), names.contains(stem(&id))) {
                 let owner_id = dimension(what, owner, "loadbalancer/")?;
                 let (owner, by_node) = (owner.clone(), is_by_node(&group));
                 alone.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
@@ -227,15 +254,16 @@ impl Targets {
         for Balancer { arn, id, dns_key, kind, active } in found {
             let groups = groups.remove(&arn).unwrap_or_default();
             let groups = groups.into_iter().map(Counted::group).collect();
+            let found = Behind::Found(Backend {
+                called: format!("load balancer {id}"),
+                id: arn,
+                meter: id,
+                active,
+                groups,
+            });
             let found = match kind {
-                Kind::Application => Behind::Found(Backend {
-                    called: format!("load balancer {id}"),
-                    id: arn,
-                    meter: id,
-                    active,
-                    groups,
-                }),
-                Kind::Network => other_type(&dns_key, "network"),
+                Kind::Application => found,
+                Kind::Network => uncounted(&dns_key, found),
                 Kind::Gateway => other_type(&dns_key, "gateway"),
             };
             behind.insert(dns_key, found);
@@ -394,6 +422,7 @@ impl Capacity for Targets {
 
 /// An old side that is asked about.
 struct Asked<'a> {
+    meter: &'a str,
     balancer: &'a str,
     /// The target groups that its meter counts; none for all of the load balancer's.
     groups: Vec<&'a str>,
@@ -405,12 +434,19 @@ impl<'a> Asked<'a> {
     fn of(asked: &'a GoingBack) -> Self {
         let (balancer, groups) = load_balancer_and_groups(&asked.meter);
         let by_balancer = groups.is_empty() || asked.all_or_nothing;
-        Self { balancer, groups, by_balancer }
+        Self { meter: &asked.meter, balancer, groups, by_balancer }
+    }
+
+    /// The load balancer that has its name now, by the name, if it had another one at the start.
+    fn replaced_by<'b, T>(&self, now: &'b BTreeMap<String, (String, T)>) -> Option<&'b str> {
+        let (id, _) = now.get(stem(self.balancer))?;
+        load_balancers(self.meter).any(|of| of != id).then_some(id.as_str())
     }
 
     /// Those of these groups that its meter counts.
     fn own<'c>(&self, of: impl Iterator<Item = &'c Counted>) -> Vec<&'c Counted> {
-        of.filter(|of| self.groups.is_empty() || self.groups.contains(&of.id.as_str())).collect()
+        let is_own = |of: &&Counted| self.groups.iter().any(|own| stem(own) == stem(&of.id));
+        of.filter(|of| self.groups.is_empty() || is_own(of)).collect()
     }
 }
 
@@ -421,7 +457,17 @@ pub(crate) fn pace(period: Duration) -> Interval {
     pace
 }
 
-/// A load balancer that counts no requests.
+/// A network load balancer, which counts no requests: it does where something else counts them.
+fn uncounted(name: &str, found: Behind) -> Behind {
+    let why = format!(
+        "points at {name}, a network load balancer, which counts no requests; allowed: an application load balancer, \
+         as an Ingress of aws-load-balancer-controller makes one, or health.signals with counts of your own, by which \
+         alone it is judged then"
+    );
+    Behind::Uncounted { behind: Box::new(found), code: "load_balancer_type", why }
+}
+
+/// A load balancer of a type that is not allowed.
 fn other_type(name: &str, kind: &str) -> Behind {
     let why = format!(
         "points at {name}, a {kind} load balancer, which counts no requests; allowed: an application load balancer, \
@@ -432,7 +478,14 @@ fn other_type(name: &str, kind: &str) -> Behind {
 
 /// What may stand behind a name that no load balancer of the account and region has.
 fn unknown(name: &str, region: &str) -> Behind {
+    let nothing = Behind::Nothing {
+        code: "no_load_balancer",
+        what: format!("points at {name}, which is no load balancer of this account and region"),
+        allowed: format!("an application load balancer of the region {region}"),
+    };
     match Never::of(name, region) {
+        // It may be about to appear.
+        Some(Never::OtherType("network")) => uncounted(name, nothing),
         Some(Never::OtherType(kind)) => other_type(name, kind),
         Some(Never::Elsewhere(what)) => {
             let why = format!(
@@ -441,11 +494,7 @@ fn unknown(name: &str, region: &str) -> Behind {
             );
             Behind::Never { code: "foreign_target", why }
         }
-        None => Behind::Nothing {
-            code: "no_load_balancer",
-            what: format!("points at {name}, which is no load balancer of this account and region"),
-            allowed: format!("an application load balancer of the region {region}"),
-        },
+        None => nothing,
     }
 }
 
@@ -463,6 +512,11 @@ fn no_group(arn: &str) -> Behind {
         ),
         allowed: "a target group of this account and region".to_owned(),
     }
+}
+
+/// An id without its last part, which alone differs in what was made anew: names are unique in an account and region.
+pub(crate) fn stem(id: &str) -> &str {
+    id.rsplit_once('/').map_or(id, |(stem, _)| stem)
 }
 
 /// The name in an id, which is its part of this number.
@@ -511,10 +565,11 @@ fn condition<'a>(groups: impl IntoIterator<Item = &'a Counted>) -> Option<OldSid
 }
 
 /// A target group as it was listed, and the load balancer that it belongs to.
-struct Listed {
+pub(crate) struct Listed {
     arn: String,
-    id: String,
-    owner: String,
+    pub(crate) id: String,
+    /// The ARN of the load balancer.
+    pub(crate) owner: String,
     owner_id: String,
     by_node: bool,
 }
@@ -540,9 +595,9 @@ fn is_by_node(group: &TargetGroup) -> bool {
 }
 
 /// A load balancer as it was listed.
-struct Balancer {
-    arn: String,
-    id: String,
+pub(crate) struct Balancer {
+    pub(crate) arn: String,
+    pub(crate) id: String,
     dns_key: String,
     kind: Kind,
     active: bool,

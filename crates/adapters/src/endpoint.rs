@@ -34,6 +34,10 @@ impl Never {
     /// `NAME-ID.REGION.elb.amazonaws.com`, network ones `NAME-ID.elb.REGION.amazonaws.com`.
     pub(crate) fn of(name: &str, region: &str) -> Option<Self> {
         let elsewhere = |what: &str| Some(Self::Elsewhere(what.to_owned()));
+        let foreign = |of: &str| {
+            let is_foreign = !region.is_empty() && of != region;
+            is_foreign.then(|| Self::Elsewhere(format!("a load balancer of the region {of}")))
+        };
         if name.parse::<IpAddr>().is_ok() {
             return elsewhere("an IP address");
         }
@@ -44,11 +48,10 @@ impl Never {
             if is_classic(balancer) {
                 return Some(Self::OtherType("classic"));
             }
-            let foreign = !region.is_empty() && of != region;
-            return foreign.then(|| Self::Elsewhere(format!("a load balancer of the region {of}")));
+            return foreign(of);
         }
         if host.rsplit_once('.').is_some_and(|(_, last)| last == "elb") {
-            return Some(Self::OtherType("network"));
+            return Some(foreign(last).unwrap_or(Self::OtherType("network")));
         }
         if aws.is_some_and(|labels| labels.contains("s3-website")) {
             return elsewhere("an S3 website");
@@ -86,9 +89,11 @@ mod tests {
             ("k8s-shop-8f3ab2c1.us-east-1.elb.amazonaws.com", None),
             ("lb.example.com", None),
             ("localhost", None),
-            ("k8s-shop-1a2b-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", network.clone()),
-            ("k8s-shop-1a2b-8f3ab2c1d4e5f607.elb.eu-west-1.amazonaws.com", network.clone()),
-            ("k8s-shop-1a2b-8f3ab2c1d4e5f607.elb.cn-north-1.amazonaws.com.cn", network),
+            ("k8s-shop-1a2b-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", network),
+            (
+                "k8s-shop-1a2b-8f3ab2c1d4e5f607.elb.cn-north-1.amazonaws.com.cn",
+                elsewhere("a load balancer of the region cn-north-1"),
+            ),
             (
                 "a0123456789abcdef0123456789abcde-123456789.us-east-1.elb.amazonaws.com",
                 Some(Never::OtherType("classic")),

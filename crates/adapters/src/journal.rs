@@ -1,9 +1,11 @@
 //! What a function says in its log of what it decided: one line for the cutover, and one a route,
 //! which is at the same time its metrics.
 
-use cutover_core::{Answer, Asked, Cutover, Route, Side, Status, Verdict, VerdictKind};
+use cutover_core::{
+    Answer, Asked, Connections, Cutover, Route, Side, Status, Verdict, VerdictKind,
+};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::runtime::{Metric, Unit, emf};
 
@@ -21,8 +23,9 @@ pub fn tell(cutover: &Cutover, now: Timestamp) {
 ///
 /// Beside `IntendedShare`, for the routes that the check has judged: `MeasuredShare`, `ErrorRateOld`,
 /// `ErrorRateNew` (all in percent, since the step has settled), `Log10E` (the decimal logarithm of e, the
-/// evidence against the new side) and `Regressed` (1 or 0). The verdict, its sentence and `log10_limit`
-/// (what `Log10E` must reach for the route to go back) are properties of the line.
+/// evidence against the new side) and `Regressed` (1 or 0). The verdict, its sentence, the connections that failed
+/// on both sides since the step has settled and `log10_limit` (what `Log10E` must reach for the route to go back) are
+/// properties of the line.
 pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
     tell_next(cutover);
     for route in &cutover.routes {
@@ -39,8 +42,8 @@ pub fn tell_verdicts(cutover: &Cutover, now: Timestamp) {
 ///
 /// Metrics by `Route` and `Signal`: `SignalRateOld`, `SignalRateNew` (in percent).
 fn tell_signals(route: &Route, now: Timestamp) {
-    let signals = route.verdict.iter().flat_map(|verdict| &verdict.signals).skip(1);
-    for signal in signals {
+    let signals = route.verdict.iter().flat_map(|verdict| &verdict.signals);
+    for signal in signals.filter(|signal| signal.name != "failed") {
         let metrics = known([
             ("SignalRateOld", Unit::Percent, percent(signal.old.error_rate())),
             ("SignalRateNew", Unit::Percent, percent(signal.new.error_rate())),
@@ -100,9 +103,17 @@ fn tell_route(cutover: &Cutover, route: &Route, metrics: &[Metric<'_>], now: Tim
             ("weights", json!(route.last)),
             ("verdict", json!(verdict.map(|verdict| verdict.kind.name()))),
             ("reason", json!(reason)),
+            ("connections", json!(verdict.and_then(connections))),
             ("log10_limit", json!(rounded(cutover.log10_limit()))),
         ],
     );
+}
+
+/// Connections of both sides that failed since the step has settled, if any did.
+fn connections(of: &Verdict) -> Option<Value> {
+    let [old, new] = of.connections;
+    let none = Connections::default();
+    (old != none || new != none).then(|| json!({"old": old, "new": new}))
 }
 
 fn weights(route: &Route) -> Vec<Metric<'static>> {
@@ -152,6 +163,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn failed_connections_of_both_sides_are_told_where_there_are_any() {
+        let mut verdict = Verdict::metrics_broken("a test");
+        assert_eq!(connections(&verdict), None);
+        verdict.connections[1].tls = 120;
+        let of = |tls| json!({"tls": tls, "rejected": 0, "to_targets": 0});
+        assert_eq!(connections(&verdict), Some(json!({"old": of(0), "new": of(120)})));
+    }
+
+    #[test]
     fn a_route_tells_its_shares_its_error_rates_and_its_verdict() {
         let mut route = Route {
             name: RouteId::from("chat.example.com"),
@@ -160,9 +180,11 @@ mod tests {
             status: Status::Active,
             old_meter: 0,
             new_meter: 1,
+            counted_alone: false,
             other_writer: None,
             shapes: Vec::new(),
             supersedes: None,
+            own_counts_alone: false,
             forced: false,
             all_or_nothing: false,
             verdict: None,
@@ -182,6 +204,7 @@ mod tests {
             log10_e: Some(2.5),
             failing: false,
             signals: Vec::new(),
+            connections: Default::default(),
             old_share: None,
             reason: String::new(),
         });

@@ -6,6 +6,7 @@
 //! [`clients`], and builds only those that it uses: each costs time in a cold start.
 
 pub mod alarms;
+pub mod anew;
 pub mod capacity;
 pub mod clients;
 mod endpoint;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cutover_core::limits::REFUSED_DAY_METERS_MAX;
 use cutover_core::{
     Attempt, BASELINE_PERIODS, Backend, Busiest, Cutover, Facts, Failure, Health, History, Meter,
-    Outlook, PERIOD_S_MIN, Request, Side, Sides, Survey, TRAFFIC_PERIODS, Validation, Window,
-    mark_holders,
+    Outlook, OwnSeries, PERIOD_S_MIN, Request, Series, Side, Sides, Survey, TRAFFIC_PERIODS,
+    Validation, Window, mark_holders, own_counts_of,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -125,8 +125,15 @@ impl World {
             let answers = Box::pin(prober.probe(&probe, &survey.routes, facts)).await;
             validation.look_at_probes(&answers);
         }
-        let history = history(&metrics, &validation, outlook, now).await?;
-        validation.conclude(&history)
+        let own = own_counts(&metrics, &validation, outlook, now).await?;
+        let history = history(&metrics, &validation, outlook, &own, now).await?;
+        validation.look_at_own_days(&own);
+        let mut cutover = validation.conclude(&history)?;
+        if let Cutover { report: Some(report), meters, health, sides, .. } = &mut cutover {
+            let (of_meters, own) = CloudWatch::metrics_per_check(meters, health, sides);
+            report.plan = report.plan.take().map(|plan| plan.asking(of_meters, own));
+        }
+        Ok(cutover)
     }
 
     /// What stands behind the endpoints, alarms and other executions.
@@ -193,6 +200,7 @@ pub async fn history(
     telemetry: &impl Telemetry,
     validation: &Validation,
     outlook: Outlook,
+    own: &[OwnSeries],
     now: Timestamp,
 ) -> Result<History, Failure> {
     let old_periods = match outlook {
@@ -203,7 +211,12 @@ pub async fn history(
     let resumed = validation.request().resume.then_some((Side::New, TRAFFIC_PERIODS));
     let mut history = History::new();
     for (side, periods) in [(Side::Old, old_periods)].into_iter().chain(resumed) {
-        let ids = validation.meters(side).into_iter().filter(|id| !history.contains_key(id));
+        let mut ids = validation.meters(side);
+        let own_counts = own_counts_of(side);
+        if ids.remove(&own_counts) {
+            history.insert(own_counts, lately(own.first(), side));
+        }
+        let ids = ids.into_iter().filter(|id| !history.contains_key(id));
         let meters: Vec<Meter> =
             ids.map(|id| Meter { id, hosts: Vec::new(), baseline: None }).collect();
         let window = Window::newest(periods, now, health, telemetry.limits());
@@ -214,4 +227,37 @@ pub async fn history(
         history.extend(meters.into_iter().map(|of| of.id).zip(series));
     }
     Ok(history)
+}
+
+/// What the request's own signals counted of both sides up to now: over a day, for their baselines. A request that is
+/// refused anyway needs none, but where they are all that a side counts, a few periods tell whether it has traffic.
+///
+/// # Errors
+/// As [`Telemetry::own`].
+pub async fn own_counts(
+    telemetry: &impl Telemetry,
+    validation: &Validation,
+    outlook: Outlook,
+    now: Timestamp,
+) -> Result<Vec<OwnSeries>, Failure> {
+    let health = &validation.request().health;
+    let are_all = || validation.meters(Side::Old).contains(&own_counts_of(Side::Old));
+    let periods = match outlook {
+        Outlook::Accepted => BASELINE_PERIODS,
+        Outlook::NotReady | Outlook::Refused if are_all() => TRAFFIC_PERIODS,
+        Outlook::NotReady | Outlook::Refused => return Ok(Vec::new()),
+    };
+    let Some(sides) = &validation.survey_and_facts().0.sides else { return Ok(Vec::new()) };
+    let window = Window::newest(periods, now, health, telemetry.limits());
+    telemetry.own(&health.signals, sides, window).await
+}
+
+/// What a signal counted of a side in the newest periods.
+fn lately(of: Option<&OwnSeries>, side: Side) -> Series {
+    let counts = of.map_or(&[][..], |of| match side {
+        Side::Old => &of.old,
+        Side::New => &of.new,
+    });
+    let newest = counts.len().saturating_sub(TRAFFIC_PERIODS as usize);
+    Series { counts: counts.get(newest..).unwrap_or_default().to_vec(), ..Series::default() }
 }

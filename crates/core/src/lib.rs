@@ -22,6 +22,7 @@ pub use cutover::{
 };
 pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
+pub use evidence::connections::Connections;
 pub use evidence::e_process::EProcess;
 pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::signal::{Signal, SignalKind};
@@ -31,7 +32,7 @@ pub use evidence::{
     TelemetryLimits, Window,
 };
 pub use failure::{Failure, Problem};
-pub use meter::{GoingBack, Meter, OldSide};
+pub use meter::{GoingBack, MadeAnew, Meter, OldSide};
 pub use next::{
     Action, COMPLETED, DRIFTED, FAILED_ENDS, GOOD_ENDS, IGNORED, Next, PLANNED, REJECTED,
     ROLLBACK_FAILED, ROLLED_BACK,
@@ -63,7 +64,9 @@ pub use router::{
     Split, Way, Weights,
 };
 pub use seen::Seen;
-pub use validate::facts::{Attempt, Busiest, Door, Entrance, Facts, History, Running};
+pub use validate::facts::{
+    Attempt, Busiest, Door, Entrance, Facts, History, Running, own_counts_of,
+};
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
 pub use words::{e_shown, grouped, listed, percent};

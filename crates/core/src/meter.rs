@@ -19,6 +19,19 @@ pub struct Meter {
     pub baseline: Option<Baselines>,
 }
 
+/// A meter of something that was made anew: its names are the same, and the telemetry knows it by another id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeAnew {
+    /// The id of the meter.
+    pub meter: String,
+    /// The id that it has from now on, by which what it counted before is found as well.
+    pub id: String,
+    /// As [`Meter::hosts`].
+    pub hosts: Vec<String>,
+    /// What was made anew, after "the new side's".
+    pub called: String,
+}
+
 /// A route that must go back, and what is to be known of its old side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoingBack {
@@ -36,6 +49,9 @@ pub struct GoingBack {
 pub enum OldSide {
     /// It has no registered target, or is gone: it cannot serve at all.
     Dead,
+    /// It was made anew, and is reached by another address than the one that the route's requests go to, as far as is
+    /// known.
+    Replaced,
     /// Targets are registered and none is healthy. All of them get requests then.
     Unhealthy,
     /// One of its groups of targets has no healthy one. The others serve; a router for which a side is
@@ -47,7 +63,8 @@ impl OldSide {
     /// The routes that cannot go back.
     #[must_use]
     pub fn dead(old_sides: &[(RouteId, Self)]) -> Vec<RouteId> {
-        let dead = old_sides.iter().filter(|(_, old_side)| *old_side == Self::Dead);
+        let is_dead = |old_side| matches!(old_side, Self::Dead | Self::Replaced);
+        let dead = old_sides.iter().filter(|(_, old_side)| is_dead(*old_side));
         dead.map(|(route, _)| route.clone()).collect()
     }
 
@@ -56,6 +73,9 @@ impl OldSide {
     pub(crate) const fn warning(self, all_or_nothing: bool) -> Option<&'static str> {
         match (self, all_or_nothing) {
             (Self::Dead, _) => Some("its old side has no registered target"),
+            (Self::Replaced, _) => {
+                Some("its old side was made anew: its requests may go to an address that is gone")
+            }
             (_, true) => Some(
                 "its old side is left out by its router, which sends everything to the new one until every \
                  group of the old one's targets has a healthy one",

@@ -11,9 +11,9 @@ use crate::router::lumps::{hosts_needed, worst_share};
 use crate::router::survey::{Behaviour, Splitting};
 use crate::router::{Scale, Weights};
 
-/// Raw series a meter: requests, errors of targets, errors before them. One more is asked of a meter that has the
-/// latter.
-const SERIES_PER_METER: usize = 3;
+/// Raw series a meter: requests, errors of targets, errors before them, and two kinds of failed connections. Two more are
+/// asked of a meter that has errors before its targets.
+const SERIES_PER_METER: usize = 5;
 /// And where refused requests are judged: those of targets, those before them, and fixed responses.
 const SERIES_OF_REFUSED: usize = 3;
 /// Requests and failures of both sides, for each of one's own signals.
@@ -94,7 +94,6 @@ impl Plan {
     /// Plans a cutover, accepted or at a desk.
     #[must_use]
     #[expect(
-        clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "counts stay far below 2^52, and none is negative"
@@ -135,22 +134,36 @@ impl Plan {
         let refused = health.refused_tolerated_odds_ratio.map_or(0, |_| SERIES_OF_REFUSED);
         let series = SERIES_PER_METER + refused + latency;
         let own = SERIES_PER_OWN_SIGNAL * health.signals.len();
-        let metrics_per_check = series * meters.len() + groups + own;
-        let transitions =
-            TRANSITIONS_PER_CHECK * checks + TRANSITIONS_PER_SHIFT * steps.len() as u64;
-        let cost_usd = transitions as f64 * USD_PER_TRANSITION
-            + checks as f64 * metrics_per_check as f64 * USD_PER_METRIC;
-        Self {
+        let plan = Self {
             duration_s: at_s,
             steps,
             routes,
             checks,
             change_calls_per_shift: routes_u32.div_ceil(behaviour.routes_per_write.max(1)) as usize,
             write_s,
-            metric_calls_per_check: metrics_per_check
-                .div_ceil(queries_per_call(CLOUDWATCH.periods_per_check)),
+            metric_calls_per_check: 0,
+            metrics_per_check: 0,
+            cost_usd: 0.0,
+        };
+        plan.asking(series * meters.len() + groups, own)
+    }
+
+    /// With what a check asks for: metrics of the meters and of one's own signals, which are asked for in calls of their
+    /// own. At first each meter is reckoned with by itself; the telemetry knows what some of them have in common.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn asking(self, of_meters: usize, own: usize) -> Self {
+        let per_call = queries_per_call(CLOUDWATCH.periods_per_check);
+        let transitions =
+            TRANSITIONS_PER_CHECK * self.checks + TRANSITIONS_PER_SHIFT * self.steps.len() as u64;
+        let metrics_per_check = of_meters + own;
+        let cost_usd = transitions as f64 * USD_PER_TRANSITION
+            + self.checks as f64 * metrics_per_check as f64 * USD_PER_METRIC;
+        Self {
+            metric_calls_per_check: of_meters.div_ceil(per_call) + own.div_ceil(per_call),
             metrics_per_check,
             cost_usd: (cost_usd * 10_000.0).round() / 10_000.0,
+            ..self
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `check-health`: reads the evidence and the live weights, and lets core judge.
 
-use adapters::{Alarms, CloudWatch, Routers, Splits, Telemetry, clients, journal, runtime};
+use adapters::{Alarms, CloudWatch, Routers, Splits, Targets, Telemetry};
+use adapters::{anew, clients, journal, runtime};
 use cutover_core::{Checked, Cutover, Failure, Observed, Propagation, RouteId, Seen};
 use jiff::Timestamp;
 
@@ -13,7 +14,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     runtime::serve(async |event| {
         let cutover = Cutover::read(event)?;
         let splits = routers.of(&cutover)?;
-        Box::pin(check(&splits, &telemetry, cutover, Timestamp::now())).await
+        let targets = || Targets::new(clients::load_balancing(&config), telemetry.clone());
+        Box::pin(check(&splits, &telemetry, targets, cutover, Timestamp::now())).await
     })
     .await
 }
@@ -21,13 +23,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 /// Looks for drift, asks whether the last shift is live everywhere, reads the evidence since the
 /// first shift, and decides what comes next.
 ///
-/// What is out of reach is no error: the rest is judged, and the step is held.
+/// What is out of reach is no error: the rest is judged, and the step is held. What was made anew is counted again.
 ///
 /// # Errors
 /// `Refused` when the router or the telemetry refused, `Internal` when a reply made no sense.
 async fn check(
     router: &impl Splits,
     telemetry: &(impl Telemetry + Alarms),
+    targets: impl FnOnce() -> Targets,
     cutover: Cutover,
     now: Timestamp,
 ) -> Result<Cutover, Failure> {
@@ -37,15 +40,18 @@ async fn check(
         router.is_live(cutover.unsettled_receipts()),
         observe(telemetry, &cutover, now),
     );
+    let observed = observed?;
+    let (cutover, said) = anew::follow(targets, cutover, &observed).await;
+    let observed = if said.is_some() { observe(telemetry, &cutover, now).await? } else { observed };
     let checked = Checked {
         propagated: match Seen::of(propagated)? {
             Seen::Now(propagated) => propagated,
             Seen::OutOfReach(_) => Propagation::Pending,
         },
         splits: Seen::of(splits)?,
-        observed: observed?,
+        observed,
     };
-    let cutover = cutover.after_check(&checked, now);
+    let cutover = cutover.after_check(&checked, now).saying(said);
     journal::tell_verdicts(&cutover, now);
     Ok(cutover)
 }

@@ -128,7 +128,7 @@ async fn a_dry_run_ends_with_a_plan_and_touches_nothing() {
     let plan = end.report().plan.expect("a plan");
     let shares: Vec<f64> = plan.steps.iter().map(|step| step.percent.into()).collect();
     assert_eq!(format!("{shares:?}"), "[50.0, 100.0]");
-    assert_eq!((plan.routes, plan.metrics_per_check), (1, 14));
+    assert_eq!((plan.routes, plan.metrics_per_check), (1, 18));
     assert_eq!(case.live().await, (100, 0));
 }
 

@@ -57,3 +57,25 @@ async fn an_old_side_of_which_nothing_is_known_any_more_is_said_during_the_ramp(
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_load_balancer_that_was_made_anew_is_followed() {
+    let case = Given::default().case().await;
+    let mut accepted = json!(case.accepted(&case.request()).await);
+    let id = &case.new_side().load_balancer;
+    let (name, _) = id.rsplit_once('/').expect("app/NAME/ID");
+    accepted["meters"][1]["id"] = json!(format!("{name}/former"));
+    accepted["meters"][1]["hosts"] = json!(["former/0123456789abcdef"]);
+    let shifted = case.invoke("ShiftWeightFunctionName", &accepted).await.expect("shifted");
+    let followed = tests::until("the new id", async || {
+        let checked = case.invoke("CheckHealthFunctionName", &shifted).await.expect("checked");
+        (checked["meters"][1]["id"] != shifted["meters"][1]["id"]).then_some(checked)
+    })
+    .await;
+    assert_eq!(followed["meters"][1]["id"], format!("{id};{name}/former"));
+    let group = case.new_side().target_group.trim_start_matches("targetgroup/");
+    assert_eq!(followed["meters"][1]["hosts"], json!([group]));
+    let reason = followed["next"]["reason"].as_str().expect("a reason");
+    let said = format!("made anew, and counted from now on: the new side's load balancer: {id}; ");
+    assert!(reason.starts_with(&said), "{reason}");
+}

@@ -24,4 +24,5 @@ mod scale;
 mod shared;
 mod signals;
 mod starts;
+mod uncounted;
 mod world;

@@ -47,7 +47,7 @@ fn value(text: &str) -> ResourceRecord {
 }
 
 /// Turns the plain record of one side to another name.
-async fn point_at(case: &Case, side: &str, dns_name: &str) {
+pub(crate) async fn point_at(case: &Case, side: &str, dns_name: &str) {
     let sets = record_sets(case, &RrType::Cname).await.into_iter();
     let of_side = sets.filter(|set| set.set_identifier() == Some(side)).map(|mut set| {
         set.resource_records = Some(vec![value(dns_name)]);

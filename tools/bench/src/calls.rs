@@ -173,9 +173,9 @@ fn calls_of_rollback(routes: usize) -> u64 {
 }
 
 /// Metric calls: ⌈distinct queries / queries a call⌉. Of each load balancer requests and two kinds of errors
-/// are asked for, three kinds of refused requests and slow ones where they are judged, and the healthy hosts of each
-/// target group that is watched. Where target groups are counted alone, what their load balancer answers by itself is
-/// asked for once.
+/// are asked for, three kinds of refused requests and slow ones where they are judged, in a check two kinds of failed
+/// connections, and the healthy hosts of each target group that is watched. Where target groups are counted alone, what
+/// their load balancer does by itself is asked for once.
 /// A call asks for no more than one page holds, 500 queries in a check and 70 of a day: the emulator's answers have
 /// one page however long they are, so that more pages would not be seen here.
 fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, periods: u32) -> u64 {
@@ -183,15 +183,16 @@ fn metric_calls<'a>(meters: impl Iterator<Item = &'a Meter>, health: &Health, pe
         meters.map(|of| (of.id.as_str(), of.hosts.len())).collect();
     let refused = usize::from(health.refused_tolerated_odds_ratio.is_some());
     let latency = usize::from(health.latency_target_s.is_some());
+    let connections = if periods <= PERIODS_OF_CHECK { 2 } else { 0 };
     let groups = |id: &str| id.matches(GROUP_MARK).count();
     let series = |id: &&str| match groups(id) {
-        0 => 3 + 3 * refused + latency,
+        0 => 3 + 3 * refused + latency + connections,
         groups => groups * (3 + refused + latency),
     };
     let counted: usize = distinct.keys().map(series).sum();
     let apart = distinct.keys().filter(|id| groups(id) > 0);
     let shared: BTreeSet<&str> = apart.filter_map(|id| id.split(GROUP_MARK).next()).collect();
-    let shared = (SHARED_SERIES + 2 * refused) * shared.len();
+    let shared = (SHARED_SERIES + 2 * refused + connections) * shared.len();
     let queries = counted + shared + distinct.values().sum::<usize>();
     let per_call = queries_per_call(periods);
     u64::try_from(queries.div_ceil(per_call)).unwrap_or(u64::MAX)
@@ -600,16 +601,16 @@ mod tests {
 
     #[test]
     fn a_metric_call_asks_500_queries() {
-        // A side has 6 queries, and one for its target group.
+        // A side has 8 queries, and one for its target group.
         let pairs =
             |pairs: usize| (0..2 * pairs).map(|of| load_balancer(of, 1)).collect::<Vec<_>>();
         let health = Health::default();
-        for (count, calls) in [(1, 1), (35, 1), (36, 2), (250, 7)] {
+        for (count, calls) in [(1, 1), (27, 1), (28, 2), (250, 9)] {
             let of = pairs(count);
             assert_eq!(metric_calls(of.iter(), &health, PERIODS_OF_CHECK), calls, "{count} pairs");
         }
         let slow = Health { latency_target_s: Some(0.5), ..health };
-        assert_eq!(metric_calls(pairs(32).iter(), &slow, PERIODS_OF_CHECK), 2, "16 queries a pair");
+        assert_eq!(metric_calls(pairs(26).iter(), &slow, PERIODS_OF_CHECK), 2, "20 queries a pair");
     }
 
     #[test]
@@ -619,7 +620,7 @@ mod tests {
             hosts: vec![id.to_string()],
             baseline: None,
         };
-        for (groups, calls) in [(2, 1), (99, 1), (100, 2), (199, 2), (200, 3), (250, 3)] {
+        for (groups, calls) in [(2, 1), (98, 1), (99, 2), (198, 2), (199, 3), (250, 3)] {
             let of: Vec<Meter> = (0..groups).map(group).collect();
             let calls_made = metric_calls(of.iter(), &Health::default(), PERIODS_OF_CHECK);
             assert_eq!(calls_made, calls, "{groups} target groups");

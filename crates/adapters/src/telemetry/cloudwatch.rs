@@ -15,8 +15,8 @@ use aws_sdk_cloudwatch::types::{
 use aws_smithy_types::DateTime;
 use cutover_core::limits::{CLOUDWATCH, METRIC_PERIOD_S, queries_per_call};
 use cutover_core::{
-    Counts, Failure, Health, Latency, LatencyBy, Meter, OwnSeries, OwnSignal, Series, Sides,
-    TelemetryLimits, Window,
+    Connections, Counts, Failure, Health, Latency, LatencyBy, Meter, OwnSeries, OwnSignal, Series,
+    Sides, TelemetryLimits, Window,
 };
 use jiff::Timestamp;
 
@@ -24,10 +24,11 @@ use crate::errors::failure;
 use crate::telemetry::{Telemetry, own};
 
 const NAMESPACE: &str = "AWS/ApplicationELB";
+const NETWORK_NAMESPACE: &str = "AWS/NetworkELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
-/// How far back a number of hosts is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
+/// How far back a number of hosts, or of requests, is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
@@ -64,6 +65,10 @@ enum Name<'a> {
     OwnRefused,
     /// Answers of rules that answer by themselves.
     FixedResponses,
+    /// TLS negotiations that failed.
+    TlsFailed,
+    /// Connections that were rejected.
+    Rejected,
     /// Healthy hosts of a target group.
     HealthyHosts,
     /// Its other hosts.
@@ -126,14 +131,7 @@ impl CloudWatch {
         groups: &[(&'a str, &'a str)],
         now: Timestamp,
     ) -> Result<Vec<Option<Hosts>>, Failure> {
-        let period_s = i64::from(METRIC_PERIOD_S);
-        let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
-        let start = end - period_s * i64::from(HOSTS_PERIODS);
-        let window = Window {
-            start: Timestamp::from_second(start).unwrap_or(now),
-            period_s: METRIC_PERIOD_S,
-            periods: HOSTS_PERIODS,
-        };
+        let window = lately(now);
         let query = |&(load_balancer, group): &(&'a str, &'a str), metric| Query {
             load_balancer,
             group: Some(group),
@@ -159,6 +157,34 @@ impl CloudWatch {
             Some(Hosts { healthy: count(healthy), unhealthy: count(unhealthy) })
         };
         Ok(groups.iter().map(hosts).collect())
+    }
+
+    /// How many metrics a check asks for: of the meters, and of one's own signals. What load balancers with errors of their
+    /// own are asked beside them is not in it.
+    #[must_use]
+    pub fn metrics_per_check(meters: &[Meter], health: &Health, sides: &Sides) -> (usize, usize) {
+        let statistic = health.latency_target_s.map(slower_than);
+        let wanted = Wanted::of(health, statistic.as_deref(), CLOUDWATCH.periods_per_check);
+        let of_meters = all_queries(meters.iter(), wanted);
+        let own: BTreeSet<own::OwnQuery> = own::queries(&health.signals, sides).collect();
+        (of_meters.len(), own.len())
+    }
+
+    /// Those of these load balancers that counted a request in the last few minutes.
+    ///
+    /// # Errors
+    /// As [`series`](Telemetry::series).
+    pub(crate) async fn with_requests<'a>(
+        &self,
+        load_balancers: &BTreeSet<&'a str>,
+        now: Timestamp,
+    ) -> Result<BTreeSet<&'a str>, Failure> {
+        let query = |&load_balancer| Query { load_balancer, group: None, metric: Name::Requests };
+        let mut points = BTreeMap::new();
+        let queries = load_balancers.iter().map(query).collect();
+        self.ask_all(queries, lately(now), &mut points).await?;
+        let counted = points.iter().filter(|(_, of)| of.iter().flatten().any(|count| *count > 0.0));
+        Ok(counted.map(|(query, _)| query.load_balancer).collect())
     }
 
     /// Asks any number of queries, each once.
@@ -238,17 +264,14 @@ impl Telemetry for CloudWatch {
         health: &Health,
     ) -> Result<Vec<Series>, Failure> {
         let statistic = health.latency_target_s.map(slower_than);
-        let latency = statistic.as_deref().map(|slower| match health.latency_by {
-            LatencyBy::Count => Name::Slow(slower),
-            LatencyBy::Percentile => Name::Percentile,
-        });
+        let wanted = Wanted::of(health, statistic.as_deref(), window.periods);
+        let Wanted { latency, connections, .. } = wanted;
+        let meters: Vec<Vec<Meter>> = meters.iter().map(under_each_id).collect();
         let mut points = BTreeMap::new();
         if window.periods > 0 {
-            let refused = health.refused_tolerated_odds_ratio.is_some();
-            let queries: BTreeSet<Query<'_>> =
-                meters.iter().flat_map(|of| queries(of, refused, latency)).collect();
+            let queries = all_queries(meters.iter().flatten(), wanted);
             self.ask_all(queries, window, &mut points).await?;
-            let whose = whose_errors(&points);
+            let whose = whose_errors(&points, connections);
             self.ask_all(whose, window, &mut points).await?;
         }
         let tells = |(query, points): (&Query<'_>, &Points)| {
@@ -256,9 +279,10 @@ impl Telemetry for CloudWatch {
         };
         let counts_slow = points.iter().any(tells);
         let told = Told(&points);
-        let answer =
-            Answers { window, latency, counts_slow, told, attributed: told.attributed(window) };
-        Ok(meters.iter().map(|of| answer.series(of)).collect())
+        let attributed = told.attributed(window);
+        let answer = Answers { window, latency, counts_slow, connections, told, attributed };
+        let series = |of: &Vec<Meter>| of.iter().map(|of| answer.series(of)).reduce(Series::with);
+        Ok(meters.iter().map(|of| series(of).unwrap_or_default()).collect())
     }
 
     async fn own(
@@ -294,6 +318,8 @@ impl Asked for Query<'_> {
             Name::TargetRefused => ("HTTPCode_Target_4XX_Count", "Sum"),
             Name::OwnRefused => ("HTTPCode_ELB_4XX_Count", "Sum"),
             Name::FixedResponses => ("HTTP_Fixed_Response_Count", "Sum"),
+            Name::TlsFailed => ("ClientTLSNegotiationErrorCount", "Sum"),
+            Name::Rejected => ("RejectedConnectionCount", "Sum"),
             // Each node of the load balancer reports how many hosts it sees.
             Name::HealthyHosts => ("HealthyHostCount", "Maximum"),
             Name::UnhealthyHosts => ("UnHealthyHostCount", "Maximum"),
@@ -303,8 +329,21 @@ impl Asked for Query<'_> {
         let group = self.group.map(|group| format!("targetgroup/{group}"));
         let group = group.as_deref().map(|group| ("TargetGroup", group));
         let dimensions = group.into_iter().chain([("LoadBalancer", self.load_balancer)]);
-        let metric = Metric::builder().namespace(NAMESPACE).metric_name(name);
+        let namespace = if is_network(self.load_balancer) { NETWORK_NAMESPACE } else { NAMESPACE };
+        let metric = Metric::builder().namespace(namespace).metric_name(name);
         question(index, metric, dimensions, statistic, window)
+    }
+}
+
+/// The last few minutes, up to the one that has begun.
+fn lately(now: Timestamp) -> Window {
+    let period_s = i64::from(METRIC_PERIOD_S);
+    let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
+    let start = end - period_s * i64::from(HOSTS_PERIODS);
+    Window {
+        start: Timestamp::from_second(start).unwrap_or(now),
+        period_s: METRIC_PERIOD_S,
+        periods: HOSTS_PERIODS,
     }
 }
 
@@ -358,10 +397,39 @@ pub(crate) fn meter_of_groups<'g>(
     groups.into_iter().fold(load_balancer.to_owned(), |id, group| id + GROUP_MARK + group)
 }
 
+/// What stands before the former id of a meter whose load balancer or groups were made anew: what was counted under
+/// that one belongs to it as well. No name has a semicolon.
+const FORMER_MARK: char = ';';
+
+/// The id of a meter that was counted under another one. Of that, only the newest form is kept.
+pub(crate) fn meter_made_anew(id: &str, former_id: &str) -> String {
+    format!("{id}{FORMER_MARK}{}", former_id.split(FORMER_MARK).next().unwrap_or_default())
+}
+
+/// The load balancers of a meter, the present one first: more than one where it was made anew.
+pub(crate) fn load_balancers(meter_id: &str) -> impl Iterator<Item = &str> {
+    meter_id.split(FORMER_MARK).map(|id| load_balancer_and_groups(id).0)
+}
+
 /// The load balancer of a meter, and the target groups that it counts; none where it counts all that passes through.
 pub(crate) fn load_balancer_and_groups(meter_id: &str) -> (&str, Vec<&str>) {
-    let mut parts = meter_id.split(GROUP_MARK);
-    (parts.next().unwrap_or(meter_id), parts.collect())
+    let id = meter_id.split(FORMER_MARK).next().unwrap_or(meter_id);
+    let mut parts = id.split(GROUP_MARK);
+    (parts.next().unwrap_or(id), parts.collect())
+}
+
+/// A meter under each of its ids, the present one first. The hosts are those of the present.
+fn under_each_id(of: &Meter) -> Vec<Meter> {
+    let form = |(index, id): (usize, &str)| {
+        let hosts = of.hosts.iter().filter(|_| index == 0).cloned().collect();
+        Meter { id: id.to_owned(), hosts, baseline: None }
+    };
+    of.id.split(FORMER_MARK).enumerate().map(form).collect()
+}
+
+/// Whether a load balancer is one of the network type, which counts no requests.
+fn is_network(load_balancer: &str) -> bool {
+    load_balancer.starts_with("net/")
 }
 
 /// The dimensions under which a meter's requests are counted: each of its groups, or none for all.
@@ -369,11 +437,40 @@ fn counted_as<'a>(groups: &[&'a str]) -> Vec<Option<&'a str>> {
     if groups.is_empty() { vec![None] } else { groups.iter().copied().map(Some).collect() }
 }
 
-fn queries<'a>(
-    of: &'a Meter,
+/// What is asked of each meter beside requests, failed ones and hosts.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
     refused: bool,
+    connections: bool,
     latency: Option<Name<'a>>,
-) -> impl Iterator<Item = Query<'a>> {
+}
+
+impl<'a> Wanted<'a> {
+    /// `slower`: the statistic of slow requests.
+    fn of(health: &Health, slower: Option<&'a str>, periods: u32) -> Self {
+        let latency = slower.map(|slower| match health.latency_by {
+            LatencyBy::Count => Name::Slow(slower),
+            LatencyBy::Percentile => Name::Percentile,
+        });
+        Self {
+            refused: health.refused_tolerated_odds_ratio.is_some(),
+            // Both sides are compared in a check. A day of them would take calls that a validation has not.
+            connections: periods <= CLOUDWATCH.periods_per_check,
+            latency,
+        }
+    }
+}
+
+/// The questions for these meters, each once: none where no requests are counted.
+fn all_queries<'a>(
+    meters: impl Iterator<Item = &'a Meter>,
+    wanted: Wanted<'a>,
+) -> BTreeSet<Query<'a>> {
+    meters.filter(|of| !is_network(&of.id)).flat_map(|of| queries(of, wanted)).collect()
+}
+
+fn queries<'a>(of: &'a Meter, wanted: Wanted<'a>) -> impl Iterator<Item = Query<'a>> {
+    let Wanted { refused, connections, latency } = wanted;
     let (load_balancer, groups) = load_balancer_and_groups(&of.id);
     let query = move |group, metric| Query { load_balancer, group, metric };
     let asked = move |metrics: &'static [Name<'static>]| {
@@ -390,6 +487,8 @@ fn queries<'a>(
         .chain(latency);
     let of_all = is_apart.then_some(Name::Requests);
     let own = asked(&[Name::OwnErrors, Name::OwnRefused, Name::FixedResponses]);
+    let failed: &[Name<'_>] = if connections { &[Name::TlsFailed, Name::Rejected] } else { &[] };
+    let own = own.chain(failed.iter().copied());
     let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
     counted_as(&groups)
         .into_iter()
@@ -398,27 +497,37 @@ fn queries<'a>(
         .chain(hosts)
 }
 
-/// The questions for the load balancers that have errors of their own: how many requests were not served, and how many
-/// the targets of each group answered. Of the others they have one answer.
-fn whose_errors<'a>(points: &BTreeMap<Query<'a>, Points>) -> BTreeSet<Query<'a>> {
+/// The questions for the load balancers that have errors of their own: how many requests were not served, how many
+/// the targets of each group answered, and, with `connections`, to how many no connection came about. Of the others they
+/// have one answer.
+fn whose_errors<'a>(
+    points: &BTreeMap<Query<'a>, Points>,
+    connections: bool,
+) -> BTreeSet<Query<'a>> {
     let has_own_errors = |(query, points): &(&Query<'a>, &Points)| {
         let some = |point: &Option<f64>| point.is_some_and(|errors| errors > 0.0);
         query.metric == Name::OwnErrors && points.iter().any(some)
     };
     let balancers: BTreeSet<&str> =
         points.iter().filter(has_own_errors).map(|(query, _)| query.load_balancer).collect();
-    let unserved = |of: &&'a str| Query { load_balancer: of, group: None, metric: Name::Unserved };
+    let unconnected = connections.then_some(Name::ConnectionErrors);
+    let of_balancer = |&load_balancer: &&'a str| {
+        let metrics = [Name::Unserved].into_iter().chain(unconnected);
+        metrics.map(move |metric| Query { load_balancer, group: None, metric })
+    };
     let answers = [Name::TargetSucceeded, Name::TargetRedirected, Name::TargetRefused];
     let of_groups = groups_alone(points)
         .filter(|query| balancers.contains(query.load_balancer))
         .flat_map(|query| answers.map(|metric| Query { metric, ..query }));
-    let asked = balancers.iter().map(unserved).chain(of_groups);
+    let asked = balancers.iter().flat_map(of_balancer).chain(of_groups);
     asked.filter(|query| !points.contains_key(query)).collect()
 }
 
 /// One question for each group that is counted apart from its load balancer.
 fn groups_alone<'a>(points: &BTreeMap<Query<'a>, Points>) -> impl Iterator<Item = Query<'a>> {
-    points.keys().filter(|query| query.metric == Name::ConnectionErrors).copied()
+    let is_apart =
+        |query: &&Query<'a>| query.metric == Name::ConnectionErrors && query.group.is_some();
+    points.keys().filter(is_apart).copied()
 }
 
 /// The data points that came back.
@@ -499,6 +608,8 @@ struct Answers<'a> {
     latency: Option<Name<'a>>,
     /// Whether any load balancer has a number of slow requests.
     counts_slow: bool,
+    /// Whether failed connections were asked for.
+    connections: bool,
     told: Told<'a>,
     /// How many of a load balancer's own errors belong to one of its groups, by load balancer and period.
     attributed: BTreeMap<&'a str, Vec<u64>>,
@@ -585,6 +696,17 @@ impl<'a> Answers<'a> {
             let times: Vec<Option<f64>> = (0..periods).map(time).collect();
             slow(metric, &counts, &times, self.counts_slow, chosen)
         });
+        let failed_connections = |index| {
+            let sum = |counted: &[Option<&'a str>], metric| {
+                self.told.sum(load_balancer, counted, metric, index).unwrap_or(0)
+            };
+            Connections {
+                tls: sum(&[None], Name::TlsFailed),
+                rejected: sum(&[None], Name::Rejected),
+                to_targets: sum(&counted, Name::ConnectionErrors),
+            }
+        };
+        let asked = if self.connections { 0..periods } else { 0..0 };
         let healthy_hosts = self.healthy_hosts(of, load_balancer, &counts);
         let hosts_are_missing =
             healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
@@ -593,6 +715,7 @@ impl<'a> Answers<'a> {
             shared: failed(&shared),
             shared_refused: refused(&shared),
             latency: latency.unwrap_or_default(),
+            connections: asked.map(failed_connections).collect(),
             counts,
             healthy_hosts,
             hosts_are_missing,

@@ -21,7 +21,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use aws_smithy_types::DateTime;
 use cutover_core::{Backend, Behind, Failure, Group};
-use cutover_core::{GoingBack, OldSide, RouteId};
+use cutover_core::{GoingBack, Meter, OldSide, RouteId};
 
 use crate::fake::{Answer, Classes, Fake, client};
 
@@ -164,6 +164,11 @@ fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 's
             let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("plain");
             let of = |name| metric.dimensions().iter().find(|d| d.name() == Some(name));
             let value = |name| of(name).and_then(|d| d.value()).expect("both dimensions");
+            if metric.metric_name() == Some("RequestCount") {
+                // Requests reach the second load balancer alone.
+                let reached = value("LoadBalancer") == "app/lb1/1";
+                return requests(query.id(), newest, if reached { 7.0 } else { 0.0 });
+            }
             let name = value("TargetGroup").split('/').nth(1).expect("a name");
             assert!(name.starts_with(value("LoadBalancer").split('/').nth(1).expect("a name")));
             let healthy = metric.metric_name() == Some("HealthyHostCount");
@@ -178,6 +183,12 @@ fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 's
         let results = Some(results.collect());
         Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
     })
+}
+
+/// A series with one number of requests.
+fn requests(id: Option<&str>, at: DateTime, number: f64) -> MetricDataResult {
+    let result = MetricDataResult::builder().set_id(id.map(str::to_owned));
+    result.timestamps(at).values(number).status_code(StatusCode::Complete).build()
 }
 
 fn targets(elb: Fake, metrics: Fake) -> Targets {
@@ -205,7 +216,7 @@ async fn find(
     let behind = targets.behind(names).await?.into_iter();
     let found = behind.filter_map(|(name, behind)| match behind {
         Behind::Found(backend) => Some((name, backend)),
-        Behind::Nothing { .. } | Behind::Never { .. } => None,
+        Behind::Nothing { .. } | Behind::Uncounted { .. } | Behind::Never { .. } => None,
     });
     Ok(found.collect())
 }
@@ -425,9 +436,69 @@ async fn what_is_wrong_with_an_old_side_is_told_apart() {
 async fn an_old_side_whose_load_balancer_is_gone_is_dead() {
     let (targets, _) = account_of(vec![vec![WEB]; 3]);
     // The same name with another id is a new load balancer.
-    let wrong = old_sides(&targets, &["app/gone/1", "app/lb2/1", "app/lb1/old", "app/lb2/1"]).await;
-    let dead = |id: &str| (id.to_owned(), OldSide::Dead);
-    assert_eq!(wrong, [dead("app/gone/1"), dead("app/lb1/old")]);
+    let wrong = old_sides(&targets, &["app/gone/1", "app/lb2/1", "app/lb0/old", "app/lb2/1"]).await;
+    let expected = [("app/gone/1", OldSide::Dead), ("app/lb0/old", OldSide::Replaced)];
+    assert_eq!(wrong, expected.map(|(id, old_side)| (id.to_owned(), old_side)));
+}
+
+#[tokio::test]
+async fn an_old_side_that_was_replaced_can_take_the_traffic_back_where_requests_reach_it() {
+    // The second one counts requests.
+    let (targets, _) = account_of(vec![vec![WEB], vec![WEB], vec![WEB]]);
+    let ids = [
+        "app/lb0/former",
+        "app/lb1/former",
+        "app/lb0/1;app/lb0/former",
+        "app/lb1/1;app/lb1/former",
+    ];
+    let wrong = old_sides(&targets, &ids).await;
+    assert_eq!(wrong, [ids[0], ids[2]].map(|id| (id.to_owned(), OldSide::Replaced)));
+    assert!(old_sides(&targets, &["app/lb2/1;app/lb2/1,targetgroup/former/1"]).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_old_side_whose_target_groups_were_made_anew_is_not_dead() {
+    let (targets, _) = account_of(vec![vec![WEB, IDLE], vec![WEB]]);
+    let meter = |balancer: &str, group: &str| format!("app/{balancer}/1,targetgroup/{group}");
+    let fine = meter("lb1", "lb1-0/former");
+    // Others serve in the place of what is gone.
+    let gone = meter("lb1", "gone/1");
+    assert!(old_sides_that(&targets, &[&fine, &gone], true).await.is_empty());
+    assert!(old_sides(&targets, &[&fine]).await.is_empty());
+    let idle = meter("lb0", "lb0-1/former");
+    assert_eq!(old_sides(&targets, &[&idle]).await, [(idle, OldSide::Dead)]);
+}
+
+#[tokio::test]
+async fn what_has_the_name_of_a_meter_now_is_found_and_what_is_there_still_is_left() {
+    let (targets, calls) = account_of(vec![vec![WEB, IDLE], vec![WEB]]);
+    let meter = |id: &str| Meter { id: id.to_owned(), hosts: vec![], baseline: None };
+    let (group, former) = (",targetgroup/lb0-0", ";app/lb0/former,targetgroup/lb0-0/1");
+    let table = [
+        ("app/lb1/1".to_owned(), None),
+        ("app/gone/1".to_owned(), None),
+        (format!("app/lb0/1{group}/1"), None),
+        // Its target group is still to be made.
+        ("app/lb0/former,targetgroup/late/1".to_owned(), None),
+        (format!("app/lb0/former{group}/1"), Some((format!("app/lb0/1{group}/1{former}"), 1))),
+        (
+            format!("app/lb0/1{group}/former"),
+            Some((format!("app/lb0/1{group}/1;app/lb0/1{group}/former"), 1)),
+        ),
+        ("app/lb0/former".to_owned(), Some(("app/lb0/1;app/lb0/former".to_owned(), 2))),
+        // For the second time.
+        (
+            "app/lb0/former;app/lb0/first".to_owned(),
+            Some(("app/lb0/1;app/lb0/former".to_owned(), 2)),
+        ),
+    ];
+    for (id, expected) in table {
+        let anew = targets.made_anew(&[&meter(&id)]).await.expect("an answer");
+        let found = anew.first().map(|anew| (anew.id.clone(), anew.hosts.len()));
+        assert_eq!(found, expected, "{id}");
+        assert!(anew.iter().all(|anew| anew.meter == id), "{anew:?}");
+    }
+    assert_eq!((count(&calls, "health"), count(&calls, "metrics")), (0, 0), "no hosts are counted");
 }
 
 #[tokio::test]
@@ -573,18 +644,15 @@ fn account_of_one(kind: LoadBalancerTypeEnum) -> Targets {
 #[tokio::test]
 async fn only_application_load_balancers_count_requests_and_others_are_not_waited_for() {
     let name = "a.eu-central-1.elb.amazonaws.com";
-    for (kind, said) in [
-        (LoadBalancerTypeEnum::Network, "a network load balancer, which counts no requests"),
-        (LoadBalancerTypeEnum::Gateway, "a gateway load balancer, which counts no requests"),
-    ] {
-        let behind = account_of_one(kind).behind(&names(&[name])).await.expect("an answer");
-        let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
-        assert_eq!(*code, "load_balancer_type");
-        assert!(why.contains(said), "{why}");
-    }
+    let gateway = account_of_one(LoadBalancerTypeEnum::Gateway);
+    let behind = gateway.behind(&names(&[name])).await.expect("an answer");
+    let Behind::Never { code, why } = &behind[name] else { panic!("{behind:?}") };
+    assert_eq!(*code, "load_balancer_type");
+    assert!(why.contains("a gateway load balancer, which counts no requests"), "{why}");
     let targets = account_of_one(LoadBalancerTypeEnum::Application);
     for (name, code) in [
-        ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "load_balancer_type"),
+        ("a0123456789abcdef0123456789abcde-1.eu-central-1.elb.amazonaws.com", "load_balancer_type"),
+        ("k8s-x-8f3ab2c1d4e5f607.elb.us-east-1.amazonaws.com", "foreign_target"),
         ("k8s-x-1.eu-west-1.elb.amazonaws.com", "foreign_target"),
         ("x.s3-website-us-east-1.amazonaws.com", "foreign_target"),
         ("192.0.2.1", "foreign_target"),
@@ -599,5 +667,27 @@ async fn only_application_load_balancers_count_requests_and_others_are_not_waite
         let Behind::Nothing { code, what, allowed } = &behind[name] else { panic!("{behind:?}") };
         assert_eq!(*code, "no_load_balancer");
         assert!(what.contains(name) && allowed.contains("eu-central-1"), "{what}; {allowed}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_is_uncounted_and_found_or_still_to_come_all_the_same() {
+    let table = [
+        ("a.eu-central-1.elb.amazonaws.com", true),
+        ("k8s-x-8f3ab2c1d4e5f607.elb.eu-central-1.amazonaws.com", false),
+    ];
+    for (name, is_there) in table {
+        let targets = account_of_one(LoadBalancerTypeEnum::Network);
+        let behind = targets.behind(&names(&[name])).await.expect("an answer");
+        let Behind::Uncounted { behind, code, why } = &behind[name] else { panic!("{behind:?}") };
+        assert_eq!(*code, "load_balancer_type");
+        for said in ["a network load balancer, which counts no requests", "health.signals"] {
+            assert!(why.contains(said), "{why}");
+        }
+        match &**behind {
+            Behind::Found(found) => assert!(is_there && found.active, "{name}"),
+            Behind::Nothing { code: "no_load_balancer", .. } => assert!(!is_there, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }

@@ -12,7 +12,8 @@ use aws_sdk_cloudwatch::types::{
 };
 use aws_smithy_types::DateTime;
 use cutover_core::{
-    Backend, Busiest, Counts, Group, Health, Latency, LatencyBy, Meter, Series, Sides, Window,
+    Backend, Busiest, Connections, Counts, Group, Health, Latency, LatencyBy, Meter, Series, Sides,
+    Window,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -78,6 +79,36 @@ fn answering(answer: impl Fn(&GetMetricDataInput) -> Answer + Send + Sync + 'sta
 #[allow(clippy::unnecessary_wraps, reason = "a period, as a series has it")]
 const fn counts(requests: u64, errors: u64) -> Option<Counts> {
     Some(Counts { requests, errors })
+}
+
+#[tokio::test]
+async fn what_was_made_anew_is_counted_under_both_of_its_ids() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 100.0), (1, 40.0)]),
+        ("app/a/1 HTTPCode_Target_5XX_Count", &[(0, 3.0)]),
+        ("app/a/1 TargetResponseTime", &[(0, 7.0)]),
+        ("app/a/1 targetgroup/g/1 HealthyHostCount", &[(0, 9.0)]),
+        ("app/a/2 RequestCount", &[(1, 60.0), (2, 100.0)]),
+        ("app/a/2 HTTPCode_Target_4XX_Count", &[(2, 5.0)]),
+        ("app/a/2 TargetResponseTime", &[(1, 2.0)]),
+        ("app/a/2 targetgroup/g/2 HealthyHostCount", &[(2, 2.0)]),
+    ]);
+    let health = Health { latency_target_s: Some(1.0), ..Health::default() };
+    let meters = [balancer("app/a/2;app/a/1", &["g/2"])];
+    let series = &cloudwatch.series(&meters, window(3), &health).await.expect("told")[0];
+    assert_eq!(series.counts, [counts(100, 3), counts(100, 0), counts(100, 0)]);
+    assert_eq!(series.refused, [counts(100, 0), counts(100, 0), counts(100, 5)]);
+    assert_eq!(series.latency, [7, 2, 0].map(|slow| Some(Latency::Slow(slow))));
+    assert_eq!(series.healthy_hosts, Some(2));
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_is_not_asked_for_what_it_does_not_count() {
+    let (cloudwatch, asked) = cloudwatch(&[]);
+    let meters = [balancer("net/a/1", &[])];
+    let series = cloudwatch.series(&meters, window(7), &Health::default()).await.expect("told");
+    assert_eq!((series[0].counts.len(), series[0].hosts_are_missing), (7, false));
+    assert!(asked.lock().expect("whole").is_empty());
 }
 
 #[tokio::test]
@@ -215,7 +246,7 @@ async fn a_target_group_has_its_own_failures_and_shares_those_of_its_load_balanc
     assert_eq!(series[1].shared, []);
     let calls: Vec<usize> =
         asked.lock().expect("whole").iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(calls, [11, 3], "what both meters need of the load balancer is asked once");
+    assert_eq!(calls, [13, 4], "what both meters need of the load balancer is asked once");
 }
 
 #[tokio::test]
@@ -234,8 +265,31 @@ async fn who_was_not_served_is_asked_of_load_balancers_with_errors_of_their_own_
     let names: Vec<Vec<String>> =
         asked.iter().map(|call| call.metric_data_queries().iter().map(name).collect()).collect();
     assert_eq!(names.len(), 2);
-    assert_eq!(names[0].len(), 12, "what every check asks");
-    assert_eq!(names[1], ["app/b/1 HTTPCode_ELB_503_Count"]);
+    assert_eq!(names[0].len(), 16, "what every check asks");
+    assert_eq!(names[1], ["app/b/1 TargetConnectionErrorCount", "app/b/1 HTTPCode_ELB_503_Count"]);
+}
+
+#[tokio::test]
+async fn connections_that_fail_are_those_of_the_load_balancer_also_where_a_group_is_counted() {
+    let (cloudwatch, asked) = cloudwatch(&[
+        ("app/a/1 ClientTLSNegotiationErrorCount", &[(0, 40.0), (1, 80.0)]),
+        ("app/a/1 RejectedConnectionCount", &[(1, 3.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 9.0)]),
+        ("app/a/1 TargetConnectionErrorCount", &[(1, 9.0)]),
+        ("app/a/1 targetgroup/g/1 TargetConnectionErrorCount", &[(1, 7.0)]),
+    ]);
+    let of = [balancer("app/a/1", &[]), balancer("app/a/1,targetgroup/g/1", &[])];
+    let series = cloudwatch.series(&of, window(2), &Health::default()).await.expect("told");
+    let failed = |tls, rejected, to_targets| Connections { tls, rejected, to_targets };
+    assert_eq!(series[0].connections, [failed(40, 0, 0), failed(80, 3, 9)]);
+    assert_eq!(series[1].connections, [failed(40, 0, 0), failed(80, 3, 7)]);
+    asked.lock().expect("whole").clear();
+    let day = Window { periods: 1440, ..window(0) };
+    let series = cloudwatch.series(&of[..1], day, &Health::default()).await.expect("told");
+    assert_eq!(series[0].connections, [], "a day of them is not read");
+    let asked = asked.lock().expect("whole");
+    let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
+    assert_eq!(sizes, [6, 1]);
 }
 
 #[tokio::test]
@@ -312,18 +366,22 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
     assert_eq!(
         names,
         [
+            "app/a/1 ClientTLSNegotiationErrorCount",
             "app/a/1 HTTPCode_ELB_4XX_Count",
             "app/a/1 HTTPCode_ELB_5XX_Count",
             "app/a/1 HTTPCode_Target_4XX_Count",
             "app/a/1 HTTPCode_Target_5XX_Count",
             "app/a/1 HTTP_Fixed_Response_Count",
+            "app/a/1 RejectedConnectionCount",
             "app/a/1 RequestCount",
             "app/a/1 targetgroup/x/1 HealthyHostCount",
+            "app/b/1 ClientTLSNegotiationErrorCount",
             "app/b/1 HTTPCode_ELB_4XX_Count",
             "app/b/1 HTTPCode_ELB_5XX_Count",
             "app/b/1 HTTPCode_Target_4XX_Count",
             "app/b/1 HTTPCode_Target_5XX_Count",
             "app/b/1 HTTP_Fixed_Response_Count",
+            "app/b/1 RejectedConnectionCount",
             "app/b/1 RequestCount",
         ]
     );
@@ -339,6 +397,33 @@ async fn a_load_balancer_of_many_routes_is_asked_once_and_raw() {
 }
 
 #[tokio::test]
+async fn a_plan_reckons_with_what_a_check_asks() {
+    let health = Health { latency_target_s: Some(0.5), ..Health::default() };
+    let sides = Sides { old: "blue".to_owned(), new: "green".to_owned() };
+    let table: [(&str, &[&str], usize); 3] = [
+        ("a load balancer a side", &["app/a/1", "app/b/1"], 2 * 9),
+        ("a group a side", &["app/a/1,targetgroup/g/1", "app/b/1,targetgroup/g/1"], 2 * (5 + 6)),
+        (
+            "groups of one load balancer",
+            &["app/a/1,targetgroup/g/1", "app/a/1,targetgroup/h/1"],
+            2 * 5 + 6,
+        ),
+    ];
+    for (what, ids, metrics) in table {
+        let (cloudwatch, asked) = cloudwatch(&[]);
+        let of: Vec<_> = ids.iter().map(|id| balancer(id, &[])).collect();
+        cloudwatch.series(&of, window(200), &health).await.expect("told");
+        let made: Vec<usize> = asked.lock().expect("whole").iter().map(queries_of).collect();
+        assert_eq!(made, [metrics], "{what}");
+        assert_eq!(CloudWatch::metrics_per_check(&of, &health, &sides), (metrics, 0), "{what}");
+    }
+}
+
+fn queries_of(call: &GetMetricDataInput) -> usize {
+    call.metric_data_queries().len()
+}
+
+#[tokio::test]
 async fn a_call_holds_500_queries() {
     let (cloudwatch, asked) = cloudwatch(&[("app/lb249/1 RequestCount", &[(0, 9.0)])]);
     let of: Vec<_> = (0..250).map(|i| balancer(&format!("app/lb{i}/1"), &[])).collect();
@@ -346,7 +431,7 @@ async fn a_call_holds_500_queries() {
     assert_eq!(series[249].counts, [counts(9, 0)]);
     let asked = asked.lock().expect("whole");
     let sizes: Vec<usize> = asked.iter().map(|call| call.metric_data_queries().len()).collect();
-    assert_eq!(sizes, [500, 500, 500]);
+    assert_eq!(sizes, [500, 500, 500, 500]);
 }
 
 #[tokio::test]
@@ -397,7 +482,11 @@ async fn slow_requests_are_counted_and_one_that_is_missing_beside_others_is_0() 
         Some(Latency::Slow(10)),
     ];
     assert_eq!(series[0].latency, expected);
-    assert_eq!(asked_of_latency(&asked), (vec!["TC(0.5:)".to_owned()], 8), "with those not served");
+    assert_eq!(
+        asked_of_latency(&asked),
+        (vec!["TC(0.5:)".to_owned()], 11),
+        "with those not served"
+    );
 }
 
 #[tokio::test]
@@ -433,7 +522,7 @@ async fn percentiles_are_times_and_one_that_is_missing_is_not_known() {
     let series = cloudwatch.series(&of, window(3), &health).await.expect("told");
     let expected = [None, Some(Latency::Percentile(0.25)), None];
     assert_eq!(series[0].latency, expected, "and none without requests");
-    assert_eq!(asked_of_latency(&asked), (vec!["p95".to_owned()], 7));
+    assert_eq!(asked_of_latency(&asked), (vec!["p95".to_owned()], 9));
 }
 
 #[tokio::test]
@@ -442,7 +531,7 @@ async fn latency_that_is_not_judged_is_not_asked_for() {
     let health = Health { latency_by: LatencyBy::Percentile, ..Health::default() };
     let series = cloudwatch.series(&[balancer("app/a/1", &[])], window(1), &health).await;
     assert_eq!(series.expect("told")[0].latency, []);
-    assert_eq!(asked_of_latency(&asked), (vec![], 6));
+    assert_eq!(asked_of_latency(&asked), (vec![], 8));
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use adapters::router::SYNTAXES;
 use adapters::router::memory::Memory;
-use adapters::world::history;
+use adapters::world::{history, own_days};
 use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
     Attempt, Backend, Behind, Counts, Execution, Facts, Failure, Group, Health, Meter, Outlook,
-    OwnSeries, OwnSignal, Request, RouteId, Series, Sides, TelemetryLimits, Validation, Weights,
-    Window,
+    OwnSeries, OwnSignal, Request, RouteId, Series, Side, Sides, TelemetryLimits, Validation,
+    Weights, Window, own_counts_of,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -44,10 +44,14 @@ impl Telemetry for Counting {
     async fn own(
         &self,
         signals: &[OwnSignal],
-        _: &Sides,
-        _: Window,
+        sides: &Sides,
+        window: Window,
     ) -> Result<Vec<OwnSeries>, Failure> {
-        Ok(vec![OwnSeries::default(); signals.len()])
+        let ids = signals.iter().map(|signal| format!("{} of {}", signal.name, sides.old));
+        self.asked.borrow_mut().push((ids.collect(), window));
+        let counts = vec![Some(Counts { requests: 7, errors: 0 }); window.periods as usize];
+        let own = OwnSeries { old: counts, new: Vec::new() };
+        Ok(vec![own; signals.len()])
     }
 }
 
@@ -60,8 +64,8 @@ fn behind(side: &str) -> (String, Behind) {
     )
 }
 
-/// What was asked for a request, ids and number of periods, and of which there is a history.
-async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+/// A validation under way, and when.
+async fn begun(request: Value, new: (String, Behind)) -> (Validation, Timestamp) {
     let defaults = json!({"hosted_zone": "example.com", "old": "blue"});
     let request = Request::parse(&defaults, &request, &SYNTAXES, 60).expect("a good request");
     let all_on_old = Weights { old: 100, new: 0 };
@@ -70,12 +74,17 @@ async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)
     let now = Timestamp::from_second(1_000_000_000).expect("in range");
     let execution = Execution { arn: "arn".to_owned(), name: "us".to_owned() };
     let attempt = Attempt { execution, started_at: now, now };
-    let telemetry = Counting::default();
     let facts = Facts { behind: BTreeMap::from([behind("blue"), new]), ..Facts::default() };
-    let validation = Validation::of(request, survey, facts, attempt, &SYNTAXES);
+    (Validation::of(request, survey, facts, attempt, &SYNTAXES), now)
+}
+
+/// What was asked for a request, ids and number of periods, and of which there is a history.
+async fn asked(request: Value, new: (String, Behind)) -> (Vec<(Vec<String>, u32)>, Vec<String>) {
+    let (validation, now) = begun(request, new).await;
+    let telemetry = Counting::default();
     let outlook = validation.outlook();
     assert_ne!(outlook, Outlook::NotReady, "nobody asks for the traffic then");
-    let history = history(&telemetry, &validation, outlook, now).await.expect("told");
+    let history = history(&telemetry, &validation, outlook, &[], now).await.expect("told");
     for (_, window) in telemetry.asked.borrow().iter() {
         let delay = SignedDuration::from_secs(120 + 60);
         assert!(window.end() > now - delay, "up to what is counted by now");
@@ -108,4 +117,37 @@ async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
     let of_old = (vec!["app/blue/1".to_owned()], 15);
     assert_eq!(asked, [of_old, (vec![], 15)], "what counts nothing is not asked");
     assert_eq!(told, ["app/blue/1"], "its traffic is still looked at");
+}
+
+#[tokio::test]
+async fn ones_own_counts_are_asked_for_once_over_a_day_and_lately_where_a_side_counts_nothing_else() {
+    let metric =
+        |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
+    let signal =
+        |name: &str| json!({"name": name, "requests": metric("All"), "failures": metric("Bad")});
+    let signals = json!([signal("orders"), signal("logins")]);
+    let request = json!({"new": "green", "health": {"signals": signals}});
+    let uncounted = || {
+        let (name, found) = behind("green");
+        let why = "counts nothing".to_owned();
+        (name, Behind::Uncounted { behind: Box::new(found), code: "load_balancer_type", why })
+    };
+    for (new, outlook, periods, of_old) in [
+        (behind("green"), Outlook::Accepted, Some(1440), "app/blue/1".to_owned()),
+        (behind("green"), Outlook::Refused, None, "app/blue/1".to_owned()),
+        (uncounted(), Outlook::Accepted, Some(1440), own_counts_of(Side::Old)),
+        (uncounted(), Outlook::Refused, Some(15), own_counts_of(Side::Old)),
+    ] {
+        let (validation, now) = begun(request.clone(), new).await;
+        let telemetry = Counting::default();
+        let own = own_counts(&telemetry, &validation, outlook, now).await.expect("told");
+        let asked: Vec<_> = telemetry.asked.take().into_iter().collect();
+        let ids = vec!["orders of blue".to_owned(), "logins of blue".to_owned()];
+        let asked: Vec<_> = asked.into_iter().map(|(ids, window)| (ids, window.periods)).collect();
+        assert_eq!(asked, periods.map(|periods| (ids, periods)).into_iter().collect::<Vec<_>>());
+        let told = history(&telemetry, &validation, outlook, &own, now).await.expect("told");
+        assert_eq!(told.keys().collect::<Vec<_>>(), [&of_old], "{outlook:?}");
+        let counted = told.get(&own_counts_of(Side::Old));
+        assert!(counted.is_none_or(|of| of.counts.len() == 15), "{outlook:?}");
+    }
 }

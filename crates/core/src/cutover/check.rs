@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decide::Settled;
 use super::{Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
+use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::judge::judge;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
@@ -102,6 +103,7 @@ impl Cutover {
         let judging = Judging {
             health: &self.health,
             meters: &self.meters,
+            own_days: &self.own_days,
             observed,
             alarms: AlarmsSeen::of(&observed.alarms, &self.health.alarms),
             pairs: self.pairs(),
@@ -143,10 +145,17 @@ impl Cutover {
     }
 }
 
+impl Sent {
+    fn of(self, route: &Route) -> Self {
+        Self { is_alone: self.is_alone || route.counted_alone, ..self }
+    }
+}
+
 /// What verdicts are made of, the same for every route.
 struct Judging<'a> {
     health: &'a Health,
     meters: &'a [Meter],
+    own_days: &'a BTreeMap<String, Baseline>,
     observed: &'a Observed,
     alarms: AlarmsSeen,
     pairs: u32,
@@ -162,8 +171,8 @@ impl Judging<'_> {
             alarms: (!self.health.alarms.is_empty()).then_some(&self.alarms),
             ..Evidence::default()
         };
-        let baseline = self.meters.get(route.old_meter);
-        let baseline = baseline.and_then(|meter| meter.baseline.as_ref());
+        let baseline = self.baselines(route);
+        let baseline = baseline.as_ref();
         let series = match &self.observed.series {
             Seen::Now(series) => series,
             // An alarm that rings needs no series.
@@ -178,17 +187,30 @@ impl Judging<'_> {
         let none = Series::default();
         let of = |index: usize| series.get(index).unwrap_or(&none);
         let (old, new) = (of(route.old_meter), of(route.new_meter));
+        let evidence =
+            Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health);
+        let evidence =
+            if route.own_counts_alone { evidence.of_own_alone(self.health) } else { evidence };
         let evidence = Evidence {
             settled_at: self.settled_at,
             ramp_at: self.ramp_at,
-            sent: self.sent,
+            sent: self.sent.map(|sent| sent.of(route)),
             alarms: known.alarms,
-            ..Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health)
+            ..evidence
         }
         .without_strays();
         let before = self.before_the_window(route, &evidence);
         let evidence = Evidence { before, ..evidence }.marked(self.health);
         judge(self.health, &evidence, self.pairs, baseline)
+    }
+
+    /// The day of a route's old side: what its meter counted, and what others did.
+    fn baselines(&self, route: &Route) -> Option<Baselines> {
+        let of_meter = self.meters.get(route.old_meter).and_then(|meter| meter.baseline.clone());
+        if self.own_days.is_empty() {
+            return of_meter;
+        }
+        Some(Baselines { own: self.own_days.clone(), ..of_meter.unwrap_or_default() })
     }
 
     /// What the last verdict counted of this step.

@@ -4,6 +4,7 @@
 //! Transitions take the state and what an adapter observed, and give the next state. The same
 //! arguments give the same state, so a function that is run twice does no harm.
 
+mod anew;
 mod check;
 mod decide;
 mod rollback;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::baseline::Baseline;
 use crate::evidence::e_process::Test;
 use crate::evidence::verdict::Verdict;
 use crate::failure::Problem;
@@ -118,6 +120,9 @@ pub struct Route {
     pub old_meter: usize,
     /// Index of its new side's meter.
     pub new_meter: usize,
+    /// Whether its meters count its requests and no others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_alone: bool,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_writer: Option<String>,
@@ -128,6 +133,9 @@ pub struct Route {
     /// The holder of a fence that validation found on it: an execution that has ended and left it behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
+    /// Whether a side of it counts no requests, so that it is judged by what others count alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_counts_alone: bool,
     /// Whether a person insists that it goes back, whatever it has become.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
@@ -264,6 +272,9 @@ pub struct Cutover {
     pub retry_count: u32,
     /// Every meter of the routes, once.
     pub meters: Vec<Meter>,
+    /// What the old side did before the ramp, of each of one's own signals, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_days: BTreeMap<String, Baseline>,
     /// Who else may write weights back, by name, and what to do about each: the end of a sentence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_writers: Writers,

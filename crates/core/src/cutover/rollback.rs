@@ -109,7 +109,8 @@ impl Cutover {
         }
         for route in self.routes.iter_mut().filter(|r| r.status == Status::RollingBack) {
             if done.kept.contains(&route.name) {
-                route.kept("its old side has no registered target");
+                let why = done.warning(route);
+                route.kept(why.unwrap_or("its old side has no registered target"));
                 continue;
             }
             match done.shifted.moves.iter().find(|(name, _)| name == &route.name) {
@@ -202,7 +203,9 @@ impl Cutover {
         // What somebody else has changed is taken back by force; a side that cannot serve gets nothing by force.
         let drifted = said(left(Status::Drifted), "To take them back", true);
         let once = "Once the old side can serve them, this takes them back";
-        drifted.or_else(|| said(left(Status::Kept), once, false))
+        // Only a person can tell that the requests reach what was made anew.
+        let replaced = done.old_sides.iter().any(|(_, old_side)| *old_side == OldSide::Replaced);
+        drifted.or_else(|| said(left(Status::Kept), once, replaced))
     }
 
     /// What a roll-back wrote and what it read back afterwards.

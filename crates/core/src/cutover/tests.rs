@@ -5,10 +5,10 @@ use super::*;
 use crate::evidence::Counts;
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::verdict::VerdictKind;
-use crate::evidence::{Observed, Series};
-use crate::meter::OldSide;
+use crate::evidence::{Observed, OwnSeries, Series};
+use crate::meter::{MadeAnew, OldSide};
 use crate::next::Action;
-use crate::request::health::OnNoData;
+use crate::request::health::{OnNoData, OwnMetric, OwnSignal};
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Move, Moved, Propagation, Shifted};
 use crate::seen::Seen;
@@ -38,9 +38,11 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         status: Status::Active,
         old_meter: 2 * index,
         new_meter: 2 * index + 1,
+        counted_alone: false,
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
+        own_counts_alone: false,
         forced: false,
         all_or_nothing: false,
         verdict: None,
@@ -75,6 +77,7 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         extra_events: 0,
         retry_count: 0,
         meters: (0..2 * routes).map(lb).collect(),
+        own_days: BTreeMap::new(),
         routes: (0..routes).map(route).collect(),
         warnings: Vec::new(),
         next: Next { action: Action::Shift, wait_s: 0, reason: String::new() },
@@ -472,6 +475,42 @@ fn an_alarm_that_rings_is_seen_while_the_series_cannot_be_read() {
 }
 
 #[test]
+fn one_period_in_which_all_of_one_s_own_fail_decides_where_their_day_is_known() {
+    let metric =
+        OwnMetric { namespace: "Shop".into(), metric: "Orders".into(), dimensions: [].into() };
+    let orders = OwnSignal {
+        name: "orders".to_owned(),
+        requests: metric.clone(),
+        failures: metric,
+        tolerated_odds_ratio: 1.5,
+    };
+    let counted = |errors| Some(Counts { requests: 1000, errors });
+    let judged = |day_periods: usize| {
+        let mut cutover = accepted(1, two_steps());
+        cutover.health.signals = vec![orders.clone()];
+        let day = OwnSeries { old: vec![counted(10); day_periods], new: vec![] };
+        cutover.own_days = Baselines::of_own(&[day], &cutover.health);
+        let mut world = World::of(&cutover, &[FINE]);
+        cutover = world.obey(cutover);
+        cutover = world.obey(cutover);
+        world.now = 600;
+        let mut observed = world.observed(&cutover);
+        let periods = observed.window.periods as usize;
+        let mut new = vec![counted(10); periods];
+        new[periods - 1] = counted(1000);
+        observed.own = vec![OwnSeries { old: vec![counted(10); periods], new }];
+        let splits = Seen::Now(world.splits(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        let judged = cutover.after_check(&checked, at(world.now));
+        judged.routes[0].verdict.clone().expect("judged")
+    };
+    let known = judged(1440);
+    assert_eq!(known.kind, VerdictKind::Regressed, "{}", known.reason);
+    assert!(known.reason.contains("orders failed"), "{}", known.reason);
+    assert_ne!(judged(0).kind, VerdictKind::Regressed, "without a day it takes a second one");
+}
+
+#[test]
 fn what_a_step_counted_before_the_window_is_not_lost() {
     const THIN: Counts = Counts { requests: 1, errors: 0 };
     let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 40_000).expect("a ramp");
@@ -486,6 +525,53 @@ fn what_a_step_counted_before_the_window_is_not_lost() {
     assert_eq!(cutover.counted_until, None, "the next step counts for itself");
     let new = cutover.routes[0].verdict.as_ref().expect("judged").new.requests;
     assert!((650..=670).contains(&new), "one a minute, each once: {new}");
+}
+
+#[test]
+fn four_requests_a_minute_suffice_for_a_bake_of_a_day() {
+    let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 86_400).expect("a ramp");
+    let mut cutover = accepted(1, ramp);
+    cutover.health.check_interval_s = 600;
+    let mut world = World::of(&cutover, &[FINE]);
+    cutover = world.obey(cutover);
+    // Of 20 requests in five minutes, the new side gets 2 at once.
+    let counted = |at_s: i64| match at_s / 60 % 5 {
+        0 => [2, 2],
+        _ => [4, 0],
+    };
+    while cutover.step == 0 && cutover.next.action == Action::Wait {
+        world.now += i64::from(cutover.next.wait_s);
+        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(world.now));
+        let side = |side: usize| {
+            let starts = (0..window.periods).map(|index| window.start_of(index).as_second());
+            let counts = starts.map(|start| counted(start)[side]);
+            let counts = counts.map(|requests| Some(Counts { requests, errors: 0 }));
+            Series { counts: counts.collect(), ..Series::default() }
+        };
+        let series = Seen::Now(vec![side(0), side(1)]);
+        let observed = Observed { series, ..world.observed(&cutover) };
+        let splits = Seen::Now(world.splits(&cutover));
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        cutover = cutover.after_check(&checked, at(world.now));
+    }
+    assert_eq!(cutover.next.action, Action::Shift, "{}", cutover.next.reason);
+    let new = cutover.routes[0].verdict.as_ref().expect("judged").new.requests;
+    assert!((570..=580).contains(&new), "two in five minutes, each once: {new}");
+}
+
+#[test]
+fn requests_that_are_not_sent_hold_a_route_that_is_counted_alone_and_only_warn_of_others() {
+    for (counted_alone, end) in [(false, Action::Complete), (true, Action::RolledBack)] {
+        let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 900).expect("a ramp");
+        let mut cutover = accepted(1, ramp);
+        cutover.routes[0].counted_alone = counted_alone;
+        // A twentieth of the requests, where a tenth is meant for it.
+        let mut world = World::of(&cutover, &[Counts { requests: 60, errors: 0 }]);
+        let ended = world.run(cutover);
+        let reason = &ended.next.reason;
+        assert_eq!(ended.next.action, end, "{reason}");
+        assert_eq!(counted_alone, reason.contains(": the router does not"), "{reason}");
+    }
 }
 
 #[test]
@@ -720,13 +806,14 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
     };
     // Of so many meters no day of refused requests is read.
     for lb in cutover.meters.iter_mut().step_by(2) {
-        lb.baseline = Some(Baselines { hosts: 1000, errors: day, refused: None, slow: Some(day) });
+        lb.baseline =
+            Some(Baselines { hosts: 1000, errors: day, slow: Some(day), ..Baselines::default() });
     }
     for (index, route) in cutover.routes.iter_mut().enumerate() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
         route.shapes = vec![u32::MAX; 2];
         route.all_or_nothing = true;
-        route.all_or_nothing = true;
+        route.counted_alone = true;
         let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
         route.verdict = Some(Verdict {
             kind: VerdictKind::NotEnoughData,
@@ -735,6 +822,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
             log10_e: Some(-888.888),
             failing: true,
             signals: Vec::new(),
+            connections: Default::default(),
             old_share: None,
             reason: "not kept".repeat(100),
         });
@@ -885,6 +973,7 @@ fn a_last_step_at_which_both_sides_fail_is_held_and_does_not_complete() {
         log10_e: Some(0.0),
         failing: true,
         signals: Vec::new(),
+        connections: Default::default(),
         old_share: None,
         reason: "both fail".to_owned(),
     };
@@ -975,4 +1064,127 @@ fn every_action_has_its_name() {
     ]) {
         assert_eq!(serde_json::to_value(action).expect("JSON"), name);
     }
+}
+
+/// What was seen of a route with a side that counts no requests, where others counted this.
+fn with_own(world: &World, cutover: &Cutover, old: Counts, new: Counts) -> Observed {
+    let mut observed = world.observed(cutover);
+    let of = |counts| vec![Some(counts); observed.window.periods as usize];
+    observed.own = vec![OwnSeries { old: of(old), new: of(new) }];
+    observed
+}
+
+#[test]
+fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
+    let metric = |name: &str| OwnMetric {
+        namespace: "Shop".to_owned(),
+        metric: name.to_owned(),
+        dimensions: BTreeMap::new(),
+    };
+    let mut cutover = accepted(1, two_steps());
+    cutover.routes[0].own_counts_alone = true;
+    cutover.health.signals = vec![OwnSignal {
+        name: "orders".to_owned(),
+        requests: metric("Orders"),
+        failures: metric("Failed"),
+        tolerated_odds_ratio: 1.5,
+    }];
+    // What its meters count fails, and is not looked at.
+    let mut world = World::of(&cutover, &[BAD]);
+    let shifted = world.obey(cutover);
+    world.now = 700;
+    let check = |old, new| {
+        let splits = Seen::Now(world.splits(&shifted));
+        let observed = with_own(&world, &shifted, old, new);
+        let checked = Checked { propagated: Propagation::Done, splits, observed };
+        let settled = shifted.clone().after_check(&checked, at(60));
+        settled.after_check(&checked, at(world.now))
+    };
+    let fine = check(FINE, FINE);
+    assert_eq!(fine.next.action, Action::Shift, "{}", fine.next.reason);
+    let said = &fine.next.reason;
+    assert!(said.contains("orders failed, old 0 % of"), "{said}");
+    assert!(said.ends_with("; judged by orders alone"), "{said}");
+    assert!(!said.contains("latency"), "{said}");
+    let verdict = fine.routes[0].verdict.as_ref().expect("judged");
+    assert_eq!((verdict.old, verdict.new), (fine_of(9), fine_of(9)), "orders are its requests");
+
+    let bad = check(FINE, BAD);
+    assert_eq!(bad.next.action, Action::RollBack);
+    assert!(bad.next.reason.contains("orders failed"), "{}", bad.next.reason);
+
+    let none = check(Counts::default(), Counts::default());
+    let said = &none.next.reason;
+    assert_eq!(none.next.action, Action::Wait, "{said}");
+    assert!(said.contains("0 of the 100 requests needed"), "{said}");
+    assert!(said.ends_with("judged by orders alone; the share is not measured"), "{said}");
+}
+
+/// What this many fine periods come to.
+fn fine_of(periods: u64) -> Counts {
+    Counts { requests: FINE.requests * periods, errors: 0 }
+}
+
+#[test]
+fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from_then_on() {
+    let shifted = World::of(&accepted(1, two_steps()), &[FINE]).obey(accepted(1, two_steps()));
+    let ids = |cutover: &Cutover, now, old: &[u64], new: &[u64]| {
+        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(now));
+        let quiet = vec![None; (window.periods as usize).saturating_sub(old.len())];
+        let series = [old, new].map(|of| {
+            let of = of.iter().map(|&requests| Some(Counts { requests, errors: 0 }));
+            Series { counts: quiet.iter().copied().chain(of).collect(), ..Series::default() }
+        });
+        let (own, alarms) = (vec![], Seen::Now(vec![]));
+        let observed = Observed { window, series: Seen::Now(series.into()), own, alarms };
+        let silent = cutover.silent_meters(&observed).into_iter();
+        silent.map(|meter| meter.id.clone()).collect::<Vec<_>>()
+    };
+    let [old, new] = [0, 1].map(|index| shifted.meters[index].id.clone());
+    assert_eq!(ids(&shifted, 600, &[9, 0, 0], &[0, 0, 0]), std::slice::from_ref(&new));
+    assert_eq!(ids(&shifted, 600, &[0, 0, 0], &[0, 0, 1]), std::slice::from_ref(&old));
+    assert!(ids(&shifted, 600, &[9, 9, 9], &[1, 0, 0]).is_empty());
+    let too_early = i64::from(TTL_S) + 179;
+    assert!(ids(&shifted, too_early, &[9, 9, 9], &[0, 0, 0]).is_empty(), "it has not settled");
+    let mut other = shifted.clone();
+    other.routes[0].last = Weights { old: 0, new: 100 };
+    assert!(ids(&other, 600, &[0, 0, 0], &[9, 9, 9]).is_empty(), "no weight, no requests");
+    other = shifted.clone();
+    other.routes[0].own_counts_alone = true;
+    assert!(ids(&other, 600, &[0, 0, 0], &[0, 0, 0]).is_empty(), "nothing is counted there");
+
+    let anew = |meter: &str| MadeAnew {
+        meter: meter.to_owned(),
+        id: "app/2;app/1".to_owned(),
+        hosts: vec!["g/2".to_owned()],
+        called: "balancer: app/2".to_owned(),
+    };
+    let (followed, said) = shifted.clone().follow(&[anew(&new)]);
+    let wanted =
+        Meter { id: "app/2;app/1".to_owned(), hosts: vec!["g/2".to_owned()], baseline: None };
+    assert_eq!(followed.meters, [shifted.meters[0].clone(), wanted]);
+    let said = followed.saying(said).next.reason;
+    assert!(
+        said.starts_with("made anew, and counted from now on: the new side's balancer: app/2; "),
+        "{said}"
+    );
+    assert_eq!(shifted.clone().follow(&[anew("nobody's")]), (shifted, None));
+}
+
+#[test]
+fn an_old_side_that_was_made_anew_elsewhere_keeps_the_traffic_and_a_person_is_told_how() {
+    let cutover = accepted(1, two_steps());
+    let mut world = World::of(&cutover, &[FINE]);
+    let cutover = world.obey(cutover).give_up("a test says so");
+    let name = cutover.routes[0].name.clone();
+    let old_sides = vec![(name, OldSide::Replaced)];
+    let kept = OldSide::dead(&old_sides);
+    let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
+    let splits = world.splits(&cutover);
+    let end =
+        cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
+    assert_eq!(end.next.action, Action::RollbackFailed);
+    let said = &end.next.reason;
+    assert!(said.contains("its old side was made anew"), "{said}");
+    assert!(said.contains("\"force\":true"), "{said}");
 }

@@ -2,11 +2,13 @@
 //! both sides are compared minute by minute; how unsteadily they fail matters much. A burst of
 //! errors on a side that has one every hour says nothing about a new cluster.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::stretches::{Excess, SHOWN};
-use crate::evidence::{Counts, Series};
+use crate::evidence::{Counts, OwnSeries, Series};
 use crate::request::health::Health;
 
 /// Periods before the ramp that are looked at: a day of minutes, so that what happens once a day is
@@ -85,7 +87,7 @@ impl From<Baseline> for (u32, f64, f64, f64, f64, f64) {
 }
 
 /// What the old side did before the ramp, signal by signal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Baselines {
     /// Healthy hosts at the start.
     pub hosts: u32,
@@ -97,6 +99,10 @@ pub struct Baselines {
     /// Slow ones, where they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<Baseline>,
+    /// Counts of one's own, by the signal's name. They are of the cutover, which keeps them once: see
+    /// [`Cutover::own_days`](crate::Cutover#structfield.own_days).
+    #[serde(skip)]
+    pub own: BTreeMap<String, Baseline>,
 }
 
 impl Baselines {
@@ -116,21 +122,35 @@ impl Baselines {
                 SignalKind::Refused if !is_known => {}
                 SignalKind::Refused => of.refused = Some(baseline),
                 SignalKind::Slow { .. } => of.slow = Some(baseline),
-                // Nobody has looked at the day of what others count.
+                // No meter has them.
                 SignalKind::Own { .. } => {}
             }
         }
         of
     }
 
+    /// Reads what others counted of the old side, in the order of [`Health::signals`](crate::Health#structfield.signals),
+    /// the newest period last. By the signal's name.
+    #[must_use]
+    pub fn of_own(counted: &[OwnSeries], health: &Health) -> BTreeMap<String, Baseline> {
+        let signals = health.signals();
+        let own = signals.iter().filter(|signal| matches!(signal.kind, SignalKind::Own { .. }));
+        let day = |(signal, series): (&Signal, &OwnSeries)| {
+            let limit = |usual_rate| health.limit(signal, usual_rate);
+            let day = Baseline::of(series.old.iter().copied(), health.requests_min, limit);
+            (signal.name().to_owned(), day)
+        };
+        own.zip(counted).map(day).collect()
+    }
+
     /// That of one signal.
     #[must_use]
-    pub const fn of_signal(&self, signal: &Signal) -> Option<&Baseline> {
-        match signal.kind {
+    pub fn of_signal(&self, signal: &Signal) -> Option<&Baseline> {
+        match &signal.kind {
             SignalKind::Failed => Some(&self.errors),
             SignalKind::Refused => self.refused.as_ref(),
             SignalKind::Slow { .. } => self.slow.as_ref(),
-            SignalKind::Own { .. } => None,
+            SignalKind::Own { name } => self.own.get(name),
         }
     }
 

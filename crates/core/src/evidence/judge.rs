@@ -287,6 +287,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Judges by what others count alone.
+    pub fn keep_own(&mut self) {
+        self.tested.retain(|tested| tested.signal.is_own());
+    }
+
     /// Adds what was counted of failed requests since the step has settled, before the first period that is seen.
     pub fn resume(&mut self, before: [Counts; 2]) {
         if let Some(failed) = self.tested.first_mut() {
@@ -308,8 +313,7 @@ impl<'a> Judge<'a> {
         for (index, tested) in self.tested.iter_mut().enumerate() {
             let counted = period.signal(index);
             // What others count may come without any request of the old side.
-            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
-            let is_known = is_own || counted.old.is_some() || old == 0;
+            let is_known = tested.signal.is_own() || counted.old.is_some() || old == 0;
             tested.see(counted, is_known, period, of_step);
         }
         if new > 0 {
@@ -378,9 +382,8 @@ impl<'a> Judge<'a> {
     /// Requests of the new side in the latest periods of the step, and how many these are, when they are too few to
     /// tell how it does now.
     fn too_few_lately(&self) -> Option<(u64, usize)> {
-        let periods = (self.requests.len() / LATELY_PART).max(LATELY_PERIODS_MIN);
+        let (periods, enough) = enough_lately(self.requests.len(), self.health.requests_min);
         let [_, requests] = self.newest(periods);
-        let enough = (self.health.requests_min / LATELY_REQUESTS_PART).max(1);
         (requests < enough && self.requests.len() >= periods).then_some((requests, periods))
     }
 
@@ -437,6 +440,7 @@ impl<'a> Judge<'a> {
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
             failing: self.failing().is_some(),
             signals: signals.collect(),
+            connections: evidence.connections(),
             old_share: self.old_share(),
             reason: self.sentence(&ground, evidence),
         }
@@ -495,6 +499,12 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Of a step with this many periods, those that were lately, and the requests that the new side needs in them.
+pub(crate) fn enough_lately(periods: usize, requests_min: u64) -> (usize, u64) {
+    let enough = (requests_min / LATELY_REQUESTS_PART).max(1);
+    ((periods / LATELY_PART).max(LATELY_PERIODS_MIN), enough)
+}
+
 /// Judges one route by all of its evidence: see [`Judge`].
 #[must_use]
 pub fn judge(
@@ -504,6 +514,9 @@ pub fn judge(
     baseline: Option<&Baselines>,
 ) -> Verdict {
     let mut judge = Judge::new(health, routes, baseline);
+    if evidence.own_alone {
+        judge.keep_own();
+    }
     judge.resume(evidence.before);
     for period in evidence.periods.iter().filter(|period| evidence.is_of_the_ramp(period)) {
         judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));

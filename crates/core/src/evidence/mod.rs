@@ -2,6 +2,7 @@
 
 pub mod arrival;
 pub mod baseline;
+pub mod connections;
 pub mod e_process;
 pub mod hypergeometric;
 pub mod judge;
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::arrival::Sent;
+use crate::evidence::connections::Connections;
 use crate::evidence::signal::SignalKind;
 use crate::request::health::Health;
 use crate::seen::Seen;
@@ -201,6 +203,8 @@ pub struct Series {
     pub shared: Vec<Option<Counts>>,
     /// The same of refused requests.
     pub shared_refused: Vec<Option<Counts>>,
+    /// Connections that failed, one entry a period of the window. Empty when it was not asked.
+    pub connections: Vec<Connections>,
     /// Healthy hosts behind it at the newest point of the window; `None` when not told.
     pub healthy_hosts: Option<u32>,
     /// Whether its hosts were asked for over a while and nothing came: a source says nothing of a target
@@ -209,6 +213,27 @@ pub struct Series {
 }
 
 impl Series {
+    /// Adds what was counted under a former name. Hosts and percentiles are those of this one, where it tells any.
+    #[must_use]
+    pub fn with(mut self, former: Self) -> Self {
+        let add = |to: &mut [Option<Counts>], of: Vec<Option<Counts>>| {
+            for (to, of) in to.iter_mut().zip(of) {
+                *to = to.zip(of).map_or(to.or(of), |(a, b)| Some(a + b));
+            }
+        };
+        add(&mut self.counts, former.counts);
+        add(&mut self.refused, former.refused);
+        add(&mut self.shared, former.shared);
+        add(&mut self.shared_refused, former.shared_refused);
+        for (to, of) in self.latency.iter_mut().zip(former.latency) {
+            *to = match (*to, of) {
+                (Some(Latency::Slow(a)), Some(Latency::Slow(b))) => Some(Latency::Slow(a + b)),
+                (now, before) => now.or(before),
+            };
+        }
+        self
+    }
+
     /// What it counted of a signal in one period of the window.
     fn at(&self, kind: &SignalKind, index: usize) -> Option<Counts> {
         let counts = self.counts.get(index).copied().flatten();
@@ -297,6 +322,8 @@ pub struct Period {
     pub shared: Option<Counts>,
     /// The same of refused requests.
     pub shared_refused: Option<Counts>,
+    /// Connections that failed, of the old and of the new side.
+    pub connections: [Connections; 2],
     /// Whether the new side has just got its first requests: it may have to warm up.
     pub is_warming: bool,
     /// Whether all requests were meant for the new side.
@@ -361,6 +388,8 @@ pub struct Evidence<'a> {
     pub ramp_at: Option<Timestamp>,
     /// What the router was asked to send; `None` where nobody knows.
     pub sent: Option<Sent>,
+    /// Whether a side counts no requests: then all of the counts are what others counted.
+    pub own_alone: bool,
     /// What both sides did since the step has settled, before the first of the periods.
     pub before: [Counts; 2],
     /// Healthy hosts of the new side; `None` when not told.
@@ -383,8 +412,7 @@ impl Evidence<'_> {
         health: &Health,
     ) -> Evidence<'a> {
         let signals = health.signals();
-        let of_meters =
-            signals.iter().filter(|signal| !matches!(signal.kind, SignalKind::Own { .. }));
+        let of_meters = signals.iter().filter(|signal| !signal.is_own());
         let of_meters: Vec<&SignalKind> = of_meters.skip(1).map(|signal| &signal.kind).collect();
         let periods = (0..window.periods).filter_map(|number| {
             let index = usize::try_from(number).ok()?;
@@ -392,6 +420,7 @@ impl Evidence<'_> {
                 |kind: &SignalKind| Pair { old: old.at(kind, index), new: new.at(kind, index) };
             let at = |series: &[Option<Counts>]| series.get(index).copied().flatten();
             let own = own.iter().map(|own| Pair { old: at(&own.old), new: at(&own.new) });
+            let failed = |of: &Series| of.connections.get(index).copied().unwrap_or_default();
             Some(Period {
                 start: window.start_of(number),
                 old: old.at(&SignalKind::Failed, index),
@@ -400,6 +429,7 @@ impl Evidence<'_> {
                 percentiles: [old, new].map(|side| side.percentile(index)),
                 shared: at(&new.shared),
                 shared_refused: at(&new.shared_refused),
+                connections: [old, new].map(failed),
                 ..Period::default()
             })
         });
@@ -410,6 +440,20 @@ impl Evidence<'_> {
             hosts_are_missing_old: old.hosts_are_missing,
             ..Evidence::default()
         }
+    }
+
+    /// Leaves what others counted alone, where a side counts no requests: the first of it stands for the requests.
+    #[must_use]
+    pub fn of_own_alone(mut self, health: &Health) -> Self {
+        self.own_alone = true;
+        for period in &mut self.periods {
+            let first = period.others.len().saturating_sub(health.signals.len());
+            let mut own = std::mem::take(&mut period.others).into_iter().skip(first);
+            let Pair { old, new } = own.next().unwrap_or_default();
+            let (start, others) = (period.start, own.collect());
+            *period = Period { start, old, new, others, ..Period::default() };
+        }
+        self
     }
 
     /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to

@@ -15,8 +15,22 @@ const OLD_HOSTS_MIN: f64 = 0.5;
 impl<'a> Judge<'a> {
     /// Words what decides first, because a report cuts long reasons, with the numbers that a person needs, and the warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
-        let mut sentence = self.reason(ground, evidence);
+        let failed = evidence.failed_connections(self.health);
+        // The cause comes first, where it may be one.
+        let (cause, failed) = match ground {
+            Ground::Missing(_) => (failed, None),
+            _ => (None, failed),
+        };
+        let mut sentence = cause.map_or_else(String::new, |cause| cause + "; ");
+        sentence += &self.reason(ground, evidence);
+        if evidence.own_alone {
+            sentence += &format!("; judged by {} alone", self.health.own_names());
+            if self.of_step().iter().all(|side| side.requests == 0) {
+                sentence.push_str("; the share is not measured");
+            }
+        }
         let warnings = [
+            failed,
             self.overload(evidence),
             self.no_way_back(evidence),
             unseen_alarms(evidence),
@@ -70,7 +84,7 @@ impl<'a> Judge<'a> {
                 )
             }),
             Ground::OverTheLimitInDoubt => self.of_tested(0, Tested::over_the_limit_in_doubt),
-            Ground::AlarmsUnread | Ground::Nothing => self.nothing(),
+            Ground::AlarmsUnread | Ground::Nothing => self.nothing(evidence.own_alone),
         }
     }
 
@@ -79,7 +93,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Words that nothing speaks against the new side, and what was looked at.
-    fn nothing(&self) -> String {
+    fn nothing(&self, own_alone: bool) -> String {
         let mut reason = String::new();
         for tested in &self.tested {
             let [old, new] = tested.of_step;
@@ -94,7 +108,7 @@ impl<'a> Judge<'a> {
         for answered in self.before_a_side() {
             reason = format!("{reason}; beside them {answered}");
         }
-        if self.health.latency_target_s.is_none() {
+        if self.health.latency_target_s.is_none() && !own_alone {
             reason.push_str("; latency not judged");
         }
         reason + &self.more_needed()

@@ -32,6 +32,11 @@ pub enum SignalKind {
 }
 
 impl Signal {
+    /// Whether somebody else counts it.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self.kind, SignalKind::Own { .. })
+    }
+
     /// Its name, for logs and metrics.
     #[must_use]
     pub fn name(&self) -> &str {

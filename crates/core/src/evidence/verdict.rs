@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Counts;
+use crate::evidence::connections::Connections;
 
 /// What the evidence says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,9 @@ pub struct Verdict {
     /// What both sides counted of each signal since the step has settled. Not kept in the state that travels.
     #[serde(skip)]
     pub signals: Vec<SignalSeen>,
+    /// Connections of the old and of the new side that failed since the step has settled. Not kept either.
+    #[serde(skip)]
+    pub connections: [Connections; 2],
     /// The share of the requests that the old side gets lately, 0–1. Not kept either.
     #[serde(skip)]
     pub old_share: Option<f64>,
@@ -104,6 +108,7 @@ impl Verdict {
             log10_e: None,
             failing: false,
             signals: Vec::new(),
+            connections: Default::default(),
             old_share: None,
             reason: format!("the metrics cannot be read: {why}"),
         }

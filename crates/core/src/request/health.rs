@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::signal::REFUSED_TOLERATED_ODDS_RATIO;
 
 use crate::limits::METRIC_PERIOD_S;
+use crate::words::listed;
 
 /// The shortest period that the metrics have, in seconds, where nobody says otherwise.
 pub const PERIOD_S_MIN: u32 = METRIC_PERIOD_S;
@@ -141,6 +142,12 @@ impl Health {
     #[must_use]
     pub const fn counts_slow(&self) -> bool {
         self.latency_target_s.is_some() && matches!(self.latency_by, LatencyBy::Count)
+    }
+
+    /// The names of the counts of one's own, for a sentence.
+    pub(crate) fn own_names(&self) -> String {
+        let names: Vec<String> = self.signals.iter().map(|own| own.name.clone()).collect();
+        listed(&names)
     }
 
     /// Seconds from the new side's first request in which it may have to warm up.

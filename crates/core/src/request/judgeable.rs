@@ -1,5 +1,6 @@
 //! Whether a ramp leaves the time and the requests that its steps need to be judged.
 
+use crate::evidence::judge::enough_lately;
 use crate::failure::Problem;
 use crate::limits::CLOUDWATCH;
 use crate::request::Request;
@@ -52,24 +53,37 @@ impl Request {
         u64::from(step.bake_s) + u64::from(self.health.hold_max_s)
     }
 
-    /// Periods whose requests decide whether a step is judged: those of its bake and hold, as far as a check looks
-    /// back.
-    pub(crate) fn periods_to_judge(&self, step: Step) -> u32 {
+    /// Periods whose requests decide whether a step is judged: those of its bake and hold.
+    fn periods_to_judge(&self, step: Step) -> u32 {
         let counted_s = self.stay_s(step).saturating_sub(u64::from(self.health.metrics_delay_s));
         let periods = counted_s / u64::from(self.health.period_s.max(1));
-        u32::try_from(periods).unwrap_or(u32::MAX).min(CLOUDWATCH.periods_per_check)
+        u32::try_from(periods).unwrap_or(u32::MAX)
     }
 
     /// Says which steps will have too few requests to be judged, each as a clause, when `in_newest` says how many all
-    /// sides together had in this many of the newest periods.
+    /// sides together had in this many of the newest periods: too few of all that the step will count, which a check adds
+    /// up, or of those that are recent when it looks.
+    #[expect(clippy::cast_precision_loss, reason = "up to 10^9")]
     pub(crate) fn thin_steps(&self, in_newest: impl Fn(u32) -> f64) -> Vec<String> {
+        let requests_min = self.health.requests_min;
         let steps = self.ramp.steps().iter().enumerate();
         let thin = steps.filter_map(|(index, step)| {
-            let expected =
-                in_newest(self.periods_to_judge(*step)) * f64::from(step.percent) / 100.0;
-            #[expect(clippy::cast_precision_loss, reason = "up to 10^9")]
-            let is_thin = expected < self.health.requests_min as f64;
-            is_thin.then(|| format!("step {} ({}): about {expected:.0}", index + 1, step.percent))
+            let share = f64::from(step.percent) / 100.0;
+            let periods = self.periods_to_judge(*step);
+            let expected = in_newest(periods) * share;
+            // A check looks back as far as this, and at the newest of these.
+            let seen = periods.clamp(1, CLOUDWATCH.periods_per_check);
+            let (lately, enough) = enough_lately(seen as usize, requests_min);
+            let recent = in_newest(seen) * share * lately as f64 / f64::from(seen);
+            let name = format!("step {} ({}): about {expected:.0}", index + 1, step.percent);
+            if expected < requests_min as f64 {
+                Some(name)
+            } else if recent < enough as f64 {
+                let last = format!("in the last {lately} periods, where {enough} are needed");
+                Some(format!("{name}, but {recent:.0} {last}"))
+            } else {
+                None
+            }
         });
         thin.collect()
     }
@@ -139,8 +153,11 @@ mod tests {
     #[test]
     fn steps_that_are_too_thin_to_be_judged_are_named() {
         let day = request(include_str!("../../tests/data/requests/lowtraffic_day.json"));
-        // Of its 25 hours a check looks at 200 minutes.
-        assert_eq!(day.thin_steps(|periods| 4.0 * f64::from(periods)), ["step 1 (10 %): about 80"]);
-        assert_eq!(day.thin_steps(|periods| 5.0 * f64::from(periods)), Vec::<String>::new());
+        let said = |a_minute: f64| day.thin_steps(|periods| a_minute * f64::from(periods));
+        assert_eq!(said(0.6), ["step 1 (10 %): about 90"], "in its 25 hours");
+        // It has enough by the end, but a check must also see that the new side still serves.
+        let lately = "step 1 (10 %): about 300, but 4 in the last 20 periods, where 5 are needed";
+        assert_eq!(said(2.0), [lately]);
+        assert_eq!(said(4.0), Vec::<String>::new(), "600 by the end, 8 in the last 20 minutes");
     }
 }

@@ -153,6 +153,15 @@ pub enum Behind {
         /// What should stand there, after "point it at".
         allowed: String,
     },
+    /// Something that takes requests and counts none: it does where the request names counts of its own.
+    Uncounted {
+        /// What it is beside that.
+        behind: Box<Behind>,
+        /// The problem's code, where there are no such counts.
+        code: &'static str,
+        /// Why, after "its old side" or "its new side".
+        why: String,
+    },
     /// Something that can never be counted here.
     Never {
         /// The problem's code.

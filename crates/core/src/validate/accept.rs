@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Validation;
 use crate::cutover::{Cutover, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
+use crate::evidence::OwnSeries;
 use crate::evidence::baseline::Baselines;
 use crate::failure::Problem;
 use crate::limits::{CAUSE_BYTES_MAX, STATE_BYTES_MAX};
@@ -11,7 +12,7 @@ use crate::meter::Meter;
 use crate::next::{Action, Next};
 use crate::plan::{Plan, Planned};
 use crate::router::lumps::Lumps;
-use crate::router::survey::{Backend, RouterRef, Splitting};
+use crate::router::survey::{Backend, Found, RouterRef, Splitting};
 use crate::router::{Live, Side, Split, Weights};
 use crate::validate::facts::History;
 use crate::words::listed;
@@ -111,6 +112,7 @@ impl Validation {
             retry_count: 0,
             other_writers: survey.other_writers.clone(),
             meters,
+            own_days: self.facts.own_days.clone(),
             routes,
             warnings: survey.warnings.clone(),
             next: Next { action: Action::Shift, wait_s: 0, reason },
@@ -135,14 +137,28 @@ impl Validation {
         Some(cutover)
     }
 
+    /// Takes what others counted of the old side in the last day, in the order of the request's signals.
+    pub fn look_at_own_days(&mut self, counted: &[OwnSeries]) {
+        self.facts.own_days = Baselines::of_own(counted, &self.request.health);
+    }
+
     /// Every meter once, and the routes with the indices of theirs.
     fn meters_and_routes(&self, history: &History) -> Option<(Vec<Meter>, Vec<Route>)> {
         let mut meters: Vec<Meter> = Vec::new();
-        let mut index_of = |backend: &Backend, side: Side| {
-            let groups = backend.groups.iter().map(|group| group.id.clone());
-            let counted = history.get(&backend.meter).filter(|_| side == Side::Old);
-            let baseline =
-                counted.map(|of| Baselines::of(of, backend.healthy(), &self.request.health));
+        let mut index_of = |found: &Found, backend: &Backend, side: Side| {
+            // What counts no requests does not tell its hosts in the same way either.
+            let is_silent = self.facts.uncounted.contains(&found.endpoint(side).id);
+            let groups = backend.groups.iter().filter(|_| !is_silent);
+            let groups = groups.map(|group| group.id.clone());
+            let hosts = backend.healthy();
+            let baseline = if side == Side::New {
+                None
+            } else if self.facts.is_uncounted(found) {
+                Some(Baselines { hosts, ..Baselines::default() })
+            } else {
+                let counted = history.get(&backend.meter);
+                counted.map(|of| Baselines::of(of, hosts, &self.request.health))
+            };
             let meter = Meter { id: backend.meter.clone(), hosts: groups.collect(), baseline };
             meters.iter().position(|known| *known == meter).unwrap_or_else(|| {
                 meters.push(meter);
@@ -151,8 +167,8 @@ impl Validation {
         };
         let mut routes = Vec::new();
         for found in &self.survey.routes {
-            let old_meter = index_of(self.backend(found, Side::Old)?, Side::Old);
-            let new_meter = index_of(self.backend(found, Side::New)?, Side::New);
+            let old_meter = index_of(found, self.backend(found, Side::Old)?, Side::Old);
+            let new_meter = index_of(found, self.backend(found, Side::New)?, Side::New);
             // Resumed: going back means all weight on the old side, not the split found. Any
             // weight beside 0 does.
             let all = found.live.old.saturating_add(found.live.new);
@@ -164,10 +180,12 @@ impl Validation {
                 status: Status::Active,
                 old_meter,
                 new_meter,
+                counted_alone: self.facts.is_told_apart(found),
                 other_writer: found.other_writer.clone(),
                 all_or_nothing: found.old.all_or_nothing.is_some(),
                 shapes: found.shapes.clone(),
                 supersedes: found.mark.as_ref().map(|mark| mark.holder.clone()),
+                own_counts_alone: self.facts.is_uncounted(found),
                 forced: false,
                 verdict: None,
                 reason: None,
@@ -187,12 +205,13 @@ impl Validation {
 
     /// Without a day of the old side's traffic, its bursts are not known.
     fn warn_without_baseline(&mut self, meters: &[Meter], routes: &[Route]) {
-        let of_old: BTreeSet<usize> = routes.iter().map(|route| route.old_meter).collect();
-        let known =
-            |meter: &&Meter| meter.baseline.is_some_and(|baselines| baselines.knows_bursts());
+        let counted = routes.iter().filter(|route| !route.own_counts_alone);
+        let of_old: BTreeSet<usize> = counted.map(|route| route.old_meter).collect();
+        let known = |meter: &&Meter| meter.baseline.as_ref().is_some_and(Baselines::knows_bursts);
         let old = of_old.iter().filter_map(|index| meters.get(*index));
-        let ids: Vec<String> =
-            old.filter(|meter| !known(meter)).map(|meter| meter.id.clone()).collect();
+        let old = old.filter(|meter| !known(meter)).map(|meter| meter.id.clone());
+        let own = self.facts.own_days.iter().filter(|(_, day)| !day.knows_bursts());
+        let ids: Vec<String> = old.chain(own.map(|(name, _)| name.clone())).collect();
         if !ids.is_empty() {
             let message = format!(
                 "too little traffic was counted before the start to know the bursts of {}: a bad new \

@@ -9,7 +9,7 @@ use crate::request::health::OnNoData;
 use crate::router::lumps::{hosts_needed, worst_share};
 use crate::router::survey::{Backend, Behind, Endpoint, Found, Splitting};
 use crate::router::{RouteId, Side};
-use crate::validate::facts::History;
+use crate::validate::facts::{History, own_counts_of};
 use crate::words::{grouped, listed};
 
 /// Complete periods of the old side's traffic that are looked at before the start.
@@ -32,11 +32,22 @@ impl Validation {
         self.facts.serving(found, side)
     }
 
-    /// The meters of a side, each once.
+    /// The meters of a side, each once; among them [`own_counts_of`] it, where routes are judged by these.
     #[must_use]
     pub fn meters(&self, side: Side) -> BTreeSet<String> {
-        let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, side));
-        backends.map(|backend| backend.meter.clone()).collect()
+        self.survey.routes.iter().filter_map(|found| self.meter(found, side)).collect()
+    }
+
+    /// What counts the requests of a side of a route.
+    fn meter(&self, found: &Found, side: Side) -> Option<String> {
+        let backend = self.backend(found, side)?;
+        let is_uncounted = self.facts.is_uncounted(found);
+        Some(if is_uncounted { own_counts_of(side) } else { backend.meter.clone() })
+    }
+
+    /// What was counted of a side of a route.
+    fn counted<'h>(&self, found: &Found, side: Side, history: &'h History) -> Option<&'h Series> {
+        history.get(&self.meter(found, side)?)
     }
 
     pub(super) fn look_behind_endpoints(&mut self) {
@@ -159,7 +170,7 @@ impl Validation {
         let (route, id) = (&found.route, &found.endpoint(side).id);
         let problem = match (self.facts.behind.get(id), side) {
             (Some(Behind::Found(_)), _) => return true,
-            (Some(Behind::Never { code, why }), _) => {
+            (Some(Behind::Never { code, why } | Behind::Uncounted { code, why, .. }), _) => {
                 Problem::of(route, code, format!("its {name} side {why}"))
             }
             (Some(Behind::Nothing { code, what, allowed }), Side::New) => {
@@ -224,19 +235,22 @@ impl Validation {
         let mut silent: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for found in &self.survey.routes {
             let Some(old) = self.backend(found, Side::Old) else { continue };
-            let new = self.backend(found, Side::New);
             // A resumed cutover may have all of its traffic on the new side already.
-            let resumed = self.request.resume
-                && new.is_some_and(|new| counted_lately(history.get(&new.meter)));
-            if !counted_lately(history.get(&old.meter)) && !resumed {
-                silent.entry(old.called.clone()).or_default().push(found.route.to_string());
+            let resumed =
+                self.request.resume && counted_lately(self.counted(found, Side::New, history));
+            if !counted_lately(self.counted(found, Side::Old, history)) && !resumed {
+                let what = if self.facts.is_uncounted(found) {
+                    format!("{} of the old side", self.request.health.own_names())
+                } else {
+                    format!("the old {}", old.called)
+                };
+                silent.entry(what).or_default().push(found.route.to_string());
             }
         }
         let minutes = f64::from(TRAFFIC_PERIODS * self.request.health.period_s) / 60.0;
         for (called, routes) in silent {
             let message = format!(
-                "the old {called} of {} counted no request in the last {minutes} minutes: there is nothing to \
-                 compare with",
+                "{called} of {} counted no request in the last {minutes} minutes: there is nothing to compare with",
                 listed(&routes)
             );
             match self.request.health.on_no_data {
@@ -254,8 +268,10 @@ impl Validation {
         let mut thin: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for found in &self.survey.routes {
             let Some(old) = self.backend(found, Side::Old) else { continue };
-            let series = history.get(&old.meter).filter(|series| counted_lately(Some(series)));
-            let Some(series) = series else { continue };
+            let series = self.counted(found, Side::Old, history);
+            let Some(series) = series.filter(|series| counted_lately(Some(series))) else {
+                continue;
+            };
             let old_share = 1.0 - found.live.share().unwrap_or(0.0);
             let in_newest = |periods| requests_in_newest(series, periods) / old_share.max(0.01);
             for step in self.request.thin_steps(in_newest) {
@@ -370,6 +386,22 @@ fn without_healthy_target(backend: &Backend) -> Vec<String> {
 }
 
 impl Validation {
+    /// Says what is not seen of routes that are judged by counts of one's own alone.
+    pub(super) fn warn_of_own_counts_alone(&mut self) {
+        let routes = self.survey.routes.iter().filter(|found| self.facts.is_uncounted(found));
+        let routes: Vec<String> = routes.map(|found| found.route.to_string()).collect();
+        if routes.is_empty() {
+            return;
+        }
+        let message = format!(
+            "a side of {} counts no requests: judged by {} alone; requests that fail, are refused or are slow are seen only \
+             as far as these counts tell, and so is the share that arrives",
+            listed(&routes),
+            self.request.health.own_names()
+        );
+        self.warn(Problem::new("own_counts_alone", message));
+    }
+
     /// Says what targets that are nodes do not tell.
     pub(super) fn warn_of_nodes(&mut self) {
         let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, Side::New));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cutover::Execution;
 use crate::evidence::Series;
+use crate::evidence::baseline::Baseline;
 use crate::router::survey::{Backend, Behind, Found};
 use crate::router::{RouteId, Side};
 
@@ -74,10 +75,14 @@ pub struct Busiest {
 pub struct Facts {
     /// What stands behind each endpoint, by its id.
     pub behind: BTreeMap<String, Behind>,
+    /// Endpoints that count no requests and are accepted, because the request names counts of its own.
+    pub uncounted: BTreeSet<String>,
     /// How the requests of a route enter an endpoint, by the endpoint's id; none where nobody has looked.
     pub entrances: BTreeMap<(String, RouteId), Entrance>,
     /// What each meter of the old side counted in its busiest hour of the last day.
     pub busiest: BTreeMap<String, Busiest>,
+    /// What others counted of the old side in the last day, by the signal's name.
+    pub own_days: BTreeMap<String, Baseline>,
     /// Of the named alarms those that exist, and whether they are in ALARM.
     pub alarms: Vec<(String, bool)>,
     /// Other running executions.
@@ -85,11 +90,30 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Takes what counts no requests for what it is beside that where there are counts of one's own, and refuses it
+    /// otherwise.
+    pub(super) fn settle_uncounted(&mut self, has_own_counts: bool) {
+        for (id, found) in &mut self.behind {
+            let Behind::Uncounted { behind, code, why } = found else { continue };
+            *found = if has_own_counts {
+                self.uncounted.insert(id.clone());
+                (**behind).clone()
+            } else {
+                Behind::Never { code, why: std::mem::take(why) }
+            };
+        }
+    }
+
+    /// Whether a side of a route counts no requests, so that both are judged by what others count.
+    pub(super) fn is_uncounted(&self, found: &Found) -> bool {
+        [&found.old, &found.new].iter().any(|endpoint| self.uncounted.contains(&endpoint.id))
+    }
+
     /// What stands behind an endpoint, if it counts requests.
     pub(super) fn backend(&self, endpoint: &str) -> Option<&Backend> {
         match self.behind.get(endpoint)? {
             Behind::Found(backend) => Some(backend),
-            Behind::Nothing { .. } | Behind::Never { .. } => None,
+            Behind::Nothing { .. } | Behind::Uncounted { .. } | Behind::Never { .. } => None,
         }
     }
 
@@ -103,12 +127,15 @@ impl Facts {
     /// of both sides, so that they are counted alike.
     #[must_use]
     pub fn serving(&self, found: &Found, side: Side) -> Option<&Backend> {
+        let endpoint = &found.endpoint(side).id;
+        let own = self.own(endpoint, &found.route).filter(|_| self.is_told_apart(found));
+        own.or_else(|| self.backend(endpoint))
+    }
+
+    /// Whether both sides have something that serves this route alone, so that no other requests are counted with its own.
+    pub(super) fn is_told_apart(&self, found: &Found) -> bool {
         let own = |side| self.own(&found.endpoint(side).id, &found.route);
-        match (own(Side::Old), own(Side::New), side) {
-            (Some(old), Some(_), Side::Old) => Some(old),
-            (Some(_), Some(new), Side::New) => Some(new),
-            _ => self.backend(&found.endpoint(side).id),
-        }
+        own(Side::Old).is_some() && own(Side::New).is_some()
     }
 
     /// What serves a route alone behind an endpoint.
@@ -118,5 +145,12 @@ impl Facts {
 }
 
 /// By meter, what it counted up to now: [`BASELINE_PERIODS`](crate::BASELINE_PERIODS) periods at most, the newest
-/// last. Those of the old side, and of both sides when the cutover is resumed.
+/// last. Those of the old side, and of both sides when the cutover is resumed. What others counted stands under
+/// [`own_counts_of`] a side.
 pub type History = BTreeMap<String, Series>;
+
+/// The name in a [`History`] of what the first of the request's own signals counted of a side.
+#[must_use]
+pub fn own_counts_of(side: Side) -> String {
+    format!("own counts of {side:?}")
+}

@@ -57,6 +57,7 @@ impl Validation {
         routers: &[RouterSyntax],
     ) -> Self {
         let mut validation = Self { request, attempt, facts, survey };
+        validation.facts.settle_uncounted(!validation.request.health.signals.is_empty());
         validation.look_at_splits();
         validation.look_behind_endpoints();
         validation.look_at_entrances();
@@ -114,6 +115,7 @@ impl Validation {
         }
         self.warn_of_lumps();
         self.warn_of_shared_counts();
+        self.warn_of_own_counts_alone();
         self.warn_of_nodes();
         let cutover = self.cutover(history);
         if let Some(cutover) = cutover.as_ref().filter(|_| self.survey.findings.is_empty()) {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cutover::Execution;
-use crate::evidence::Counts;
+use crate::evidence::{Counts, OwnSeries};
 use crate::next::Action;
 use crate::request::tests::ROUTERS;
 use crate::router::survey::{Backend, Behaviour, Behind, Endpoint, Found, Group, Splitting};
 use crate::router::{Mark, RouteId, Side, Sides, Weights};
-use crate::validate::facts::{Busiest, Door, Entrance, Running};
+use crate::validate::facts::{Busiest, Door, Entrance, Running, own_counts_of};
 use crate::validate::probes::{Answered, Probed};
 
 fn at(second: i64) -> Timestamp {
@@ -373,15 +373,15 @@ fn a_dry_run_ends_with_a_plan() {
     assert_eq!(plan.steps[0].weights, Weights { old: 90, new: 10 });
     assert_eq!(plan.duration_s, 4200);
     assert_eq!((plan.change_calls_per_shift, plan.metric_calls_per_check), (1, 1));
-    assert_eq!(plan.metrics_per_check, 14);
+    assert_eq!(plan.metrics_per_check, 18);
     assert_eq!(plan.checks, 150);
-    assert_eq!(plan.cost_usd.to_string(), "0.0328");
+    assert_eq!(plan.cost_usd.to_string(), "0.0388");
     for latency_by in ["count", "percentile"] {
         let health = json!({"latency_target_s": 0.5, "latency_by": latency_by});
         let given = Given::fine().with("health", health).with("dry_run", json!(true));
         let report = given.validate().expect("planned").report.expect("a report");
         let plan = report.plan.expect("a plan");
-        assert_eq!(plan.metrics_per_check, 16, "one more of each meter: {latency_by}");
+        assert_eq!(plan.metrics_per_check, 20, "one more of each meter: {latency_by}");
     }
 }
 
@@ -576,7 +576,7 @@ fn a_cutover_that_knows_little_of_the_old_side_is_warned_about() {
     }
     let cutover = given.validate().expect("accepted");
     assert_eq!(cutover.warnings[0].code, "short_baseline");
-    let baseline = cutover.meters[0].baseline.expect("of the old side");
+    let baseline = cutover.meters[0].baseline.as_ref().expect("of the old side");
     assert_eq!((baseline.hosts, baseline.errors.stretches), (3, 500));
     assert_eq!(cutover.meters[1].baseline, None, "of the new side there is none");
 }
@@ -598,13 +598,39 @@ fn steps_that_will_be_too_thin_to_judge_are_named_before_the_start() {
         counts: vec![Some(Counts { requests, errors: 0 }); 1440],
         ..Series::default()
     };
-    given.history.insert("blue".to_owned(), day(4));
+    given.history.insert("blue".to_owned(), day(2));
     let warnings = given.validate().expect("only warned").warnings;
     let warning = warnings.iter().find(|problem| problem.code == "thin_step").expect("warned");
-    assert!(warning.message.contains("step 1 (10 %): about 80; such a step goes back after"));
+    let said = "step 1 (10 %): about 300, but 4 in the last 20 periods, where 5 are needed; such a step goes back after";
+    assert!(warning.message.contains(said), "{}", warning.message);
+    // What a long bake counts is added up: 4 a minute are 600 by its end.
+    given.history.insert("blue".to_owned(), day(4));
+    let warnings = given.validate().expect("accepted").warnings;
+    assert!(warnings.iter().all(|problem| problem.code != "thin_step"), "{warnings:?}");
     given.history.insert("blue".to_owned(), day(1000));
     let warnings = given.validate().expect("accepted").warnings;
     assert!(warnings.iter().all(|problem| problem.code != "thin_step"), "{warnings:?}");
+}
+
+#[test]
+fn a_day_of_one_s_own_counts_is_kept_once_and_a_short_one_is_said() {
+    let metric =
+        json!({"namespace": "Shop", "metric": "Orders", "dimensions": {"Cluster": "{side}"}});
+    let orders = json!({"name": "orders", "requests": metric, "failures": metric});
+    let given = Given::fine().with("health", json!({"signals": [orders]}));
+    let day = |periods| {
+        let counted = Some(Counts { requests: 1000, errors: 10 });
+        let mut validation = given.begun();
+        validation.look_at_own_days(&[OwnSeries { old: vec![counted; periods], new: vec![] }]);
+        validation.conclude(&given.history).expect("accepted")
+    };
+    let cutover = day(1440);
+    let orders = cutover.own_days["orders"];
+    assert_eq!((orders.stretches, orders.usual_rate), (1440, 0.01));
+    assert!(cutover.warnings.iter().all(|warning| warning.code != "short_baseline"));
+    let short = &day(500).warnings[0];
+    assert_eq!(short.code, "short_baseline");
+    assert!(short.message.contains("the bursts of orders:"), "{}", short.message);
 }
 
 #[test]
@@ -653,6 +679,8 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     let meters: Vec<_> =
         cutover.routes.iter().map(|route| (of(route.old_meter), of(route.new_meter))).collect();
     assert_eq!(meters, [("blue,own", "green,own"), ("blue", "green")]);
+    let alone: Vec<bool> = cutover.routes.iter().map(|route| route.counted_alone).collect();
+    assert_eq!(alone, [true, false]);
     assert_eq!(cutover.meters[0].hosts, ["blue/own"]);
 
     let mut failing = a_day();
@@ -667,6 +695,7 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     enter(&mut half, "green", "chat.example.com", Entrance::default());
     let cutover = half.validate().expect("accepted");
     assert_eq!(cutover.meters.len(), 2, "counted alike: both together with the other route");
+    assert!(cutover.routes.iter().all(|route| !route.counted_alone));
 }
 
 #[test]
@@ -729,7 +758,11 @@ fn nodes_are_counted_once_and_what_they_do_not_tell_is_said() {
     green(&mut given).groups = vec![nodes(5)];
     let cutover = given.validate().expect("5 nodes on both sides");
     assert_eq!(cutover.warnings[0].code, "node_targets");
-    assert_eq!(cutover.meters[0].baseline.expect("of old").hosts, 9, "as the meter counts them");
+    assert_eq!(
+        cutover.meters[0].baseline.as_ref().expect("of old").hosts,
+        9,
+        "as the meter counts them"
+    );
     green(&mut given).groups = vec![nodes(4)];
     assert_eq!(given.refused().1, BTreeSet::from(["capacity_too_low".to_owned()]));
 }
@@ -848,4 +881,57 @@ fn both_sides_must_answer_a_probe_alike() {
         "to 2 requests for /healthz the old side answered 200 in up to 7 ms, the new one with a failure (the \
          certificate is of another name): mend the new side first"
     );
+}
+
+/// A world whose new side counts no requests, and whose request may name counts of its own.
+fn uncounted(behind: Behind) -> Given {
+    let (behind, why) = (Box::new(behind), "points at what counts none; allowed: what does");
+    let mut given = Given::fine();
+    let uncounted = Behind::Uncounted { behind, code: "counts_none", why: why.to_owned() };
+    given.facts.behind.insert("green".to_owned(), uncounted);
+    given
+}
+
+fn with_orders(given: Given) -> Given {
+    let metric =
+        |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
+    let orders =
+        json!({"name": "orders", "requests": metric("Orders"), "failures": metric("Failed")});
+    let mut given = given.with("health", json!({"signals": [orders]}));
+    given.history = History::from([(own_counts_of(Side::Old), a_day())]);
+    given
+}
+
+#[test]
+fn a_side_that_counts_no_requests_is_judged_by_counts_of_one_s_own_alone() {
+    let refused = |given: Given| given.refused();
+    let counts_none = ("InvalidInput", BTreeSet::from(["counts_none".to_owned()]));
+    assert_eq!(refused(uncounted(backend("green", 3))), counts_none);
+    assert_eq!(refused(uncounted(nothing())), counts_none, "not waited for either");
+
+    let given = with_orders(uncounted(backend("green", 3)));
+    let begun = given.begun();
+    for side in [Side::Old, Side::New] {
+        assert_eq!(begun.meters(side), BTreeSet::from([own_counts_of(side)]), "counted alike");
+    }
+    let cutover = given.validate().expect("accepted");
+    assert!(cutover.routes.iter().all(|route| route.own_counts_alone));
+    let [old, new] = &cutover.meters[..] else { panic!("{:?}", cutover.meters) };
+    assert_eq!(old.baseline.map(|baseline| baseline.hosts), Some(3));
+    assert_eq!((old.hosts.len(), new.hosts.len()), (1, 0));
+    let warning = |code| cutover.warnings.iter().find(|warning| warning.code == code);
+    let said = &warning("own_counts_alone").expect("said").message;
+    assert!(said.contains("chat.example.com, shop.example.com"), "{said}");
+    assert!(said.contains("judged by orders alone"), "{said}");
+    assert_eq!(warning("short_baseline"), None, "no day of theirs is read");
+
+    let mut given = with_orders(uncounted(backend("green", 0)));
+    assert_eq!(refused(given).0, "NotReady", "its targets are looked at");
+    given = with_orders(uncounted(nothing()));
+    assert_eq!(refused(given).0, "NotReady", "it may be about to appear");
+    given = with_orders(uncounted(backend("green", 3)));
+    given.history.clear();
+    let failure = given.validate().expect_err("nothing to compare with");
+    let message = &failure.problems()[0].message;
+    assert!(message.starts_with("orders of the old side of chat.example.com"), "{message}");
 }

@@ -285,7 +285,8 @@ impl Route53 {
                 Ok(Sent::Accepted(change.id().trim_start_matches("/change/").to_owned()))
             }
             Err(error) => match refusal(&error) {
-                Some(why) => Ok(Sent::Refused(format!("{what}: InvalidChangeBatch: {why}"))),
+                // The service's words first: a reason is cut off at its end.
+                Some(why) => Ok(Sent::Refused(format!("InvalidChangeBatch: {why} ({what})"))),
                 None => Err(failure(&what, &error)),
             },
         }

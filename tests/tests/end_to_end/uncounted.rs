@@ -1,0 +1,85 @@
+//! Sides whose load balancers count no requests, and counts of one's own that stand in for these.
+
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, LoadBalancerTypeEnum, ProtocolEnum, TargetDescription,
+};
+use jiff::Timestamp;
+use serde_json::json;
+use tests::{Case, Given, SILENT};
+
+use crate::world::point_at;
+
+/// Makes a network load balancer with two targets, and turns the records of a side to it.
+async fn serve_by_network_balancer(case: &Case, side: &str) {
+    let client = aws_sdk_elasticloadbalancingv2::Client::new(case.config());
+    let create = client.create_load_balancer().name(format!("net-{side}"));
+    let create = create.r#type(LoadBalancerTypeEnum::Network).subnets("subnet-0000000000000000a");
+    let created = create.send().await.expect("created");
+    let balancer = &created.load_balancers()[0];
+    let group = client.create_target_group().name(format!("net-{side}"));
+    let group = group.protocol(ProtocolEnum::Tcp).port(443).vpc_id("vpc-00000001").send().await;
+    let group = group.expect("created").target_groups()[0].target_group_arn.clone();
+    let forward = Action::builder().r#type(ActionTypeEnum::Forward);
+    client
+        .create_listener()
+        .set_load_balancer_arn(balancer.load_balancer_arn.clone())
+        .protocol(ProtocolEnum::Tcp)
+        .port(443)
+        .default_actions(forward.set_target_group_arn(group.clone()).build())
+        .send()
+        .await
+        .expect("created");
+    let target = |ip: &str| TargetDescription::builder().id(ip).port(443).build();
+    let register = client.register_targets().set_target_group_arn(group);
+    register.targets(target("10.0.0.1")).targets(target("10.0.0.2")).send().await.expect("done");
+    point_at(case, side, balancer.dns_name().expect("a name")).await;
+}
+
+/// Publishes what a shop counts of a side, second by second.
+async fn count_orders(case: &Case, side: &str, failed: f64) {
+    let now = Timestamp::now().as_second();
+    let metrics = [("Orders", 100.0), ("FailedOrders", failed)];
+    let data = (now - 40..now + 200).flat_map(|second| {
+        metrics.map(|(name, value)| {
+            MetricDatum::builder()
+                .metric_name(name)
+                .timestamp(DateTime::from_secs(second))
+                .storage_resolution(1)
+                .dimensions(Dimension::builder().name("Cluster").value(side).build())
+                .value(value)
+                .build()
+        })
+    });
+    let client = aws_sdk_cloudwatch::Client::new(case.config());
+    let put = client.put_metric_data().namespace("Shop").set_metric_data(Some(data.collect()));
+    put.send().await.expect("published");
+}
+
+#[tokio::test]
+async fn behind_network_load_balancers_ones_own_counts_alone_decide() {
+    for (failed, error) in [(0.0, ""), (40.0, "RolledBack")] {
+        let case = Given { rates: (SILENT, SILENT), ..Given::default() }.case().await;
+        let (old, new) = (case.world.old.name.clone(), case.new_side().name.clone());
+        for side in [&old, &new] {
+            serve_by_network_balancer(&case, side).await;
+        }
+        count_orders(&case, &old, 0.0).await;
+        count_orders(&case, &new, failed).await;
+        let metric = |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Cluster": "{side}"}});
+        let mut request = case.request();
+        request["health"]["signals"] = json!([
+            {"name": "orders", "requests": metric("Orders"), "failures": metric("FailedOrders")}
+        ]);
+        let end = case.run(&request).await;
+        assert_eq!(end.error, error, "{end:?}");
+        let reason = end.report().reason;
+        assert!(reason.contains("orders failed"), "{reason}");
+        let live = if error.is_empty() { (0, 100) } else { (100, 0) };
+        assert_eq!(case.live().await, live);
+        if error.is_empty() {
+            assert!(reason.contains("judged by orders alone"), "{reason}");
+        }
+    }
+}
