@@ -158,7 +158,7 @@ fn error_rate(verdict: &Verdict, side: Side) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use cutover_core::{Counts, RouteId, Weights};
+    use cutover_core::{CountedBy, Counts, RouteId, Weights};
 
     use super::*;
 
@@ -180,11 +180,10 @@ mod tests {
             status: Status::Active,
             old_meter: 0,
             new_meter: 1,
-            counted_alone: false,
+            counted_by: CountedBy::default(),
             other_writer: None,
             shapes: Vec::new(),
             supersedes: None,
-            own_counts_alone: false,
             forced: false,
             all_or_nothing: false,
             verdict: None,

@@ -18,7 +18,7 @@ mod validate;
 mod words;
 
 pub use cutover::{
-    Checked, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Status,
+    Checked, CountedBy, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Status,
 };
 pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use adapters::router::SYNTAXES;
 use adapters::router::memory::Memory;
-use adapters::world::{history, own_days};
+use adapters::world::{history, own_counts};
 use adapters::{Router, Telemetry};
 use cutover_core::limits::CLOUDWATCH;
 use cutover_core::{
@@ -120,7 +120,8 @@ async fn where_a_cutover_is_refused_anyway_no_day_is_asked_for() {
 }
 
 #[tokio::test]
-async fn ones_own_counts_are_asked_for_once_over_a_day_and_lately_where_a_side_counts_nothing_else() {
+async fn ones_own_counts_are_asked_for_once_over_a_day_and_lately_where_a_side_counts_nothing_else()
+{
     let metric =
         |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Of": "{side}"}});
     let signal =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cutover, later};
+use super::{CountedBy, Cutover, later};
 use crate::evidence::{Observed, Series};
 use crate::meter::{MadeAnew, Meter};
 use crate::next::Next;
@@ -25,7 +25,7 @@ impl Cutover {
         if since.is_none_or(|since| since < settled_at) {
             return Vec::new();
         }
-        let counted = self.active().filter(|route| !route.own_counts_alone);
+        let counted = self.active().filter(|route| route.counted_by != CountedBy::OwnCounts);
         let used = counted.flat_map(|route| {
             [(route.last.old, route.old_meter), (route.last.new, route.new_meter)]
         });

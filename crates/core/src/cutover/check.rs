@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::decide::Settled;
-use super::{Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
+use super::{CountedBy, Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::judge::judge;
@@ -147,7 +147,7 @@ impl Cutover {
 
 impl Sent {
     fn of(self, route: &Route) -> Self {
-        Self { is_alone: self.is_alone || route.counted_alone, ..self }
+        Self { is_alone: self.is_alone || route.counted_by == CountedBy::MetersAlone, ..self }
     }
 }
 
@@ -189,8 +189,10 @@ impl Judging<'_> {
         let (old, new) = (of(route.old_meter), of(route.new_meter));
         let evidence =
             Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health);
-        let evidence =
-            if route.own_counts_alone { evidence.of_own_alone(self.health) } else { evidence };
+        let evidence = match route.counted_by {
+            CountedBy::OwnCounts => evidence.of_own_alone(self.health),
+            CountedBy::Meters | CountedBy::MetersAlone => evidence,
+        };
         let evidence = Evidence {
             settled_at: self.settled_at,
             ramp_at: self.ramp_at,

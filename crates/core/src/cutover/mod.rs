@@ -120,9 +120,9 @@ pub struct Route {
     pub old_meter: usize,
     /// Index of its new side's meter.
     pub new_meter: usize,
-    /// Whether its meters count its requests and no others.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub counted_alone: bool,
+    /// What tells its requests.
+    #[serde(default, skip_serializing_if = "CountedBy::is_meters")]
+    pub counted_by: CountedBy,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_writer: Option<String>,
@@ -133,9 +133,6 @@ pub struct Route {
     /// The holder of a fence that validation found on it: an execution that has ended and left it behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<String>,
-    /// Whether a side of it counts no requests, so that it is judged by what others count alone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub own_counts_alone: bool,
     /// Whether a person insists that it goes back, whatever it has become.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
@@ -149,6 +146,26 @@ pub struct Route {
     /// Why it is no longer active, in at most 160 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What tells a route's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CountedBy {
+    /// Its meters, which may count others' as well.
+    #[default]
+    Meters,
+    /// Its meters, which count nothing else.
+    MetersAlone,
+    /// [`Health::signals`](crate::Health) alone: a side of it counts no requests.
+    OwnCounts,
+}
+
+impl CountedBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    const fn is_meters(&self) -> bool {
+        matches!(self, Self::Meters)
+    }
 }
 
 /// Longest reason kept per route, in characters: 250 of them must fit into the state.

@@ -38,11 +38,10 @@ fn accepted(routes: usize, ramp: Ramp) -> Cutover {
         status: Status::Active,
         old_meter: 2 * index,
         new_meter: 2 * index + 1,
-        counted_alone: false,
+        counted_by: CountedBy::default(),
         other_writer: None,
         shapes: vec![7],
         supersedes: None,
-        own_counts_alone: false,
         forced: false,
         all_or_nothing: false,
         verdict: None,
@@ -561,16 +560,19 @@ fn four_requests_a_minute_suffice_for_a_bake_of_a_day() {
 
 #[test]
 fn requests_that_are_not_sent_hold_a_route_that_is_counted_alone_and_only_warn_of_others() {
-    for (counted_alone, end) in [(false, Action::Complete), (true, Action::RolledBack)] {
+    for (counted_by, end) in
+        [(CountedBy::Meters, Action::Complete), (CountedBy::MetersAlone, Action::RolledBack)]
+    {
         let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 900).expect("a ramp");
         let mut cutover = accepted(1, ramp);
-        cutover.routes[0].counted_alone = counted_alone;
+        cutover.routes[0].counted_by = counted_by;
         // A twentieth of the requests, where a tenth is meant for it.
         let mut world = World::of(&cutover, &[Counts { requests: 60, errors: 0 }]);
         let ended = world.run(cutover);
         let reason = &ended.next.reason;
         assert_eq!(ended.next.action, end, "{reason}");
-        assert_eq!(counted_alone, reason.contains(": the router does not"), "{reason}");
+        let is_alone = counted_by == CountedBy::MetersAlone;
+        assert_eq!(is_alone, reason.contains(": the router does not"), "{reason}");
     }
 }
 
@@ -813,7 +815,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         route.name = RouteId::from(format!("application-number-{index:03}.team.example.com"));
         route.shapes = vec![u32::MAX; 2];
         route.all_or_nothing = true;
-        route.counted_alone = true;
+        route.counted_by = CountedBy::MetersAlone;
         let counts = Counts { requests: u64::from(u32::MAX), errors: u64::from(u32::MAX) };
         route.verdict = Some(Verdict {
             kind: VerdictKind::NotEnoughData,
@@ -1082,7 +1084,7 @@ fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
         dimensions: BTreeMap::new(),
     };
     let mut cutover = accepted(1, two_steps());
-    cutover.routes[0].own_counts_alone = true;
+    cutover.routes[0].counted_by = CountedBy::OwnCounts;
     cutover.health.signals = vec![OwnSignal {
         name: "orders".to_owned(),
         requests: metric("Orders"),
@@ -1150,7 +1152,7 @@ fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from
     other.routes[0].last = Weights { old: 0, new: 100 };
     assert!(ids(&other, 600, &[0, 0, 0], &[9, 9, 9]).is_empty(), "no weight, no requests");
     other = shifted.clone();
-    other.routes[0].own_counts_alone = true;
+    other.routes[0].counted_by = CountedBy::OwnCounts;
     assert!(ids(&other, 600, &[0, 0, 0], &[0, 0, 0]).is_empty(), "nothing is counted there");
 
     let anew = |meter: &str| MadeAnew {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn they_come_first_where_requests_vanish_and_are_a_warning_elsewhere() {
+    fn they_are_the_cause_where_requests_vanish_and_a_warning_elsewhere() {
         let verdict = |evidence: &Evidence<'_>| judge(&Health::default(), evidence, 1, None);
         let mut evidence = evidence([0, 0, 12], 0);
         let waits = verdict(&evidence);
@@ -207,8 +207,8 @@ mod tests {
             period.old = Some(Counts { requests: 48_600, errors: 0 });
         }
         let vanished = verdict(&evidence);
-        let first = "120 TLS negotiations failed on the new side since the step settled, 0 on the old one; the new side \
-                     gets 0 % of the requests";
+        let first = "requests vanish on the way: 120 TLS negotiations failed on the new side since the step settled, \
+                     0 on the old one; the new side gets 0 % of the requests";
         assert!(vanished.reason.starts_with(first), "{}", vanished.reason);
         assert!(!vanished.reason.contains("warning"), "{}", vanished.reason);
         assert_eq!(vanished.connections[1].tls, 120);

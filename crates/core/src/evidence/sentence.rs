@@ -13,24 +13,21 @@ use crate::words::{e_shown, grouped, listed, percent, rounded};
 const OLD_HOSTS_MIN: f64 = 0.5;
 
 impl<'a> Judge<'a> {
-    /// Words what decides first, because a report cuts long reasons, with the numbers that a person needs, and the warnings beside it.
+    /// Words what decides first, because a report cuts long reasons, with the numbers that a person needs, and the
+    /// warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
         let failed = evidence.failed_connections(self.health);
-        // The cause comes first, where it may be one.
-        let (cause, failed) = match ground {
-            Ground::Missing(_) => (failed, None),
-            _ => (None, failed),
-        };
-        let mut sentence = cause.map_or_else(String::new, |cause| cause + "; ");
-        sentence += &self.reason(ground, evidence);
+        let mut sentence = self.reason(ground, evidence);
         if evidence.own_alone {
-            sentence += &format!("; judged by {} alone", self.health.own_names());
+            sentence = format!("{sentence}; judged by {} alone", self.health.own_names());
             if self.of_step().iter().all(|side| side.requests == 0) {
                 sentence.push_str("; the share is not measured");
             }
         }
+        let is_cause =
+            matches!(ground, Ground::Missing(Arrival { missing: Missing::Vanished, .. }));
         let warnings = [
-            failed,
+            failed.filter(|_| !is_cause),
             self.overload(evidence),
             self.no_way_back(evidence),
             unseen_alarms(evidence),
@@ -62,7 +59,10 @@ impl<'a> Judge<'a> {
                     tested.compared(both.old, both.new)
                 )
             }),
-            Ground::Missing(arrival) => missing(arrival, self.before_a_side()),
+            Ground::Missing(arrival) => {
+                let failed = evidence.failed_connections(self.health);
+                missing(arrival, failed.into_iter().chain(self.before_a_side()))
+            }
             Ground::TooFewRequests => format!(
                 "{} of the {} requests needed have been counted on the new side since the step settled{}",
                 grouped(new.requests),
@@ -310,9 +310,9 @@ impl Shared {
     }
 }
 
-/// Words where the requests are that do not arrive. `answered`: what was answered before a side did, which is where
-/// requests are that vanish.
-fn missing(arrival: &Arrival, answered: impl Iterator<Item = String>) -> String {
+/// Words where the requests are that do not arrive. `instead`: what became of others before a side could answer, which is
+/// where requests are that vanish.
+fn missing(arrival: &Arrival, instead: impl Iterator<Item = String>) -> String {
     let Arrival { intended, measured, sums, missing } = *arrival;
     let less = format!(
         "the new side gets {} of the requests where {} are meant for it, less than the lumps of the split allow",
@@ -324,8 +324,8 @@ fn missing(arrival: &Arrival, answered: impl Iterator<Item = String>) -> String 
     });
     match missing {
         Missing::Vanished => {
-            let answered: Vec<String> = answered.map(|words| words + "; ").collect();
-            format!("requests vanish on the way: {}{less}{fallen}", answered.concat())
+            let instead: Vec<String> = instead.map(|words| words + "; ").collect();
+            format!("requests vanish on the way: {}{less}{fallen}", instead.concat())
         }
         Missing::NotSent => {
             format!("{less}: the router does not send them, or their connections last")

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Validation;
-use crate::cutover::{Cutover, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
+use crate::cutover::{CountedBy, Cutover, Phase, REASON_CHARS_MAX, Route, SCHEMA, Status};
 use crate::evidence::OwnSeries;
 use crate::evidence::baseline::Baselines;
 use crate::failure::Problem;
@@ -180,12 +180,11 @@ impl Validation {
                 status: Status::Active,
                 old_meter,
                 new_meter,
-                counted_alone: self.facts.is_told_apart(found),
+                counted_by: self.facts.counted_by(found),
                 other_writer: found.other_writer.clone(),
                 all_or_nothing: found.old.all_or_nothing.is_some(),
                 shapes: found.shapes.clone(),
                 supersedes: found.mark.as_ref().map(|mark| mark.holder.clone()),
-                own_counts_alone: self.facts.is_uncounted(found),
                 forced: false,
                 verdict: None,
                 reason: None,
@@ -205,7 +204,7 @@ impl Validation {
 
     /// Without a day of the old side's traffic, its bursts are not known.
     fn warn_without_baseline(&mut self, meters: &[Meter], routes: &[Route]) {
-        let counted = routes.iter().filter(|route| !route.own_counts_alone);
+        let counted = routes.iter().filter(|route| route.counted_by != CountedBy::OwnCounts);
         let of_old: BTreeSet<usize> = counted.map(|route| route.old_meter).collect();
         let known = |meter: &&Meter| meter.baseline.as_ref().is_some_and(Baselines::knows_bursts);
         let old = of_old.iter().filter_map(|index| meters.get(*index));

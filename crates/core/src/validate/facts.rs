@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::cutover::Execution;
+use crate::cutover::{CountedBy, Execution};
 use crate::evidence::Series;
 use crate::evidence::baseline::Baseline;
 use crate::router::survey::{Backend, Behind, Found};
@@ -107,6 +107,17 @@ impl Facts {
     /// Whether a side of a route counts no requests, so that both are judged by what others count.
     pub(super) fn is_uncounted(&self, found: &Found) -> bool {
         [&found.old, &found.new].iter().any(|endpoint| self.uncounted.contains(&endpoint.id))
+    }
+
+    /// What tells a route's requests.
+    pub(super) fn counted_by(&self, found: &Found) -> CountedBy {
+        if self.is_uncounted(found) {
+            CountedBy::OwnCounts
+        } else if self.is_told_apart(found) {
+            CountedBy::MetersAlone
+        } else {
+            CountedBy::Meters
+        }
     }
 
     /// What stands behind an endpoint, if it counts requests.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cutover::Execution;
+use crate::cutover::{CountedBy, Execution, Route};
 use crate::evidence::{Counts, OwnSeries};
 use crate::next::Action;
 use crate::request::tests::ROUTERS;
@@ -679,7 +679,8 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     let meters: Vec<_> =
         cutover.routes.iter().map(|route| (of(route.old_meter), of(route.new_meter))).collect();
     assert_eq!(meters, [("blue,own", "green,own"), ("blue", "green")]);
-    let alone: Vec<bool> = cutover.routes.iter().map(|route| route.counted_alone).collect();
+    let is_alone = |route: &Route| route.counted_by == CountedBy::MetersAlone;
+    let alone: Vec<bool> = cutover.routes.iter().map(is_alone).collect();
     assert_eq!(alone, [true, false]);
     assert_eq!(cutover.meters[0].hosts, ["blue/own"]);
 
@@ -695,7 +696,7 @@ fn a_route_is_counted_by_itself_where_both_sides_can_be_told_apart() {
     enter(&mut half, "green", "chat.example.com", Entrance::default());
     let cutover = half.validate().expect("accepted");
     assert_eq!(cutover.meters.len(), 2, "counted alike: both together with the other route");
-    assert!(cutover.routes.iter().all(|route| !route.counted_alone));
+    assert!(cutover.routes.iter().all(|route| route.counted_by == CountedBy::Meters));
 }
 
 #[test]
@@ -915,9 +916,9 @@ fn a_side_that_counts_no_requests_is_judged_by_counts_of_one_s_own_alone() {
         assert_eq!(begun.meters(side), BTreeSet::from([own_counts_of(side)]), "counted alike");
     }
     let cutover = given.validate().expect("accepted");
-    assert!(cutover.routes.iter().all(|route| route.own_counts_alone));
+    assert!(cutover.routes.iter().all(|route| route.counted_by == CountedBy::OwnCounts));
     let [old, new] = &cutover.meters[..] else { panic!("{:?}", cutover.meters) };
-    assert_eq!(old.baseline.map(|baseline| baseline.hosts), Some(3));
+    assert_eq!(old.baseline.as_ref().map(|baseline| baseline.hosts), Some(3));
     assert_eq!((old.hosts.len(), new.hosts.len()), (1, 0));
     let warning = |code| cutover.warnings.iter().find(|warning| warning.code == code);
     let said = &warning("own_counts_alone").expect("said").message;
