@@ -130,7 +130,11 @@ async fn a_dry_run_ends_with_a_plan_and_changes_no_rule() {
     let plan = end.report().plan.expect("a plan");
     let shares: Vec<f64> = plan.steps.iter().map(|step| step.percent.into()).collect();
     assert_eq!((plan.routes, format!("{shares:?}")), (2, "[50.0, 100.0]".to_owned()));
-    assert_eq!(plan.metrics_per_check, 2 * 5 + 6, "both rules have two groups of one load balancer");
+    assert_eq!(
+        plan.metrics_per_check,
+        2 * 5 + 6,
+        "both rules have two groups of one load balancer"
+    );
     assert_eq!((case.live().await, changes(&case)), (vec![(100, 0); 2], 0));
 }
 
