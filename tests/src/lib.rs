@@ -53,7 +53,7 @@ const FUTURE_S: i64 = 200;
 /// 5xx answers of targets.
 pub const ERRORS: &str = "HTTPCode_Target_5XX_Count";
 /// Healthy hosts of a target group.
-const HOSTS: &str = "HealthyHostCount";
+pub const HOSTS: &str = "HealthyHostCount";
 /// The namespace of the metrics of load balancers.
 const BALANCERS: &str = "AWS/ApplicationELB";
 /// How long a minute of AWS's is here between Lambda's tries of an asynchronous invocation that fails:
@@ -639,13 +639,18 @@ impl<W> Case<W> {
 
     /// Publishes one more metric of a part of a side.
     pub async fn count_part(&self, part: &Cluster, metric: &str, a_second: u32) {
-        self.count_metric(of_group(part), metric, a_second, all()).await;
+        self.count_part_in(part, metric, a_second, all()).await;
     }
 
-    /// Publishes how many hosts of one target group of a side are healthy.
-    pub async fn count_hosts(&self, side: &Cluster, group: &str, hosts: u32, seconds: Range<i64>) {
-        let of = [dimension("LoadBalancer", &side.load_balancer), dimension("TargetGroup", group)];
-        self.count_metric(of.to_vec(), HOSTS, hosts, seconds).await;
+    /// The same for these seconds alone, in Unix time.
+    pub async fn count_part_in(
+        &self,
+        part: &Cluster,
+        metric: &str,
+        a_second: u32,
+        seconds: Range<i64>,
+    ) {
+        self.count_metric(of_group(part), metric, a_second, seconds).await;
     }
 
     /// Publishes business figures of a cluster, which no load balancer knows.

@@ -1,7 +1,7 @@
 //! What is made of requests that do not arrive, that stay, that come no more or that are the first.
 
 use serde_json::{Value, json};
-use tests::{Case, FINE, Given, GivenAlb, Rate, SILENT, now_s};
+use tests::{Case, FINE, Given, GivenAlb, HOSTS, Rate, SILENT, now_s};
 
 /// A request whose steps are held for long once they are over.
 pub fn patient(mut request: Value) -> Value {
@@ -23,6 +23,12 @@ async fn requests_that_vanish_on_their_way_to_the_new_side_go_back() {
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "roll_back", "{reason}");
     assert!(reason.contains("requests vanish on the way"), "{reason}");
+    let metric = "ClientTLSNegotiationErrorCount";
+    case.count_also_in(case.new_side(), metric, 50, since..since + 60).await;
+    let (_, reason) = case.next(&state).await;
+    let cause = " TLS negotiations failed on the new side since the step settled, 0 on the old one; \
+                 requests vanish on the way";
+    assert!(reason.contains(cause), "{reason}");
 }
 
 #[tokio::test]
@@ -78,12 +84,19 @@ async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() 
     case.count_in(&case.world.old, FINE, now - 900..now - 40).await;
     let mut request = case.request();
     request["ramp"][0]["bake_s"] = json!(600);
-    let (state, since) = case.baking(&request, 8).await;
+    let (mut state, since) = case.baking(&request, 8).await;
     let cold = Rate { errors: 40, ..FINE };
     case.count_in(case.new_side(), cold, since..since + 1).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "wait", "{reason}");
     case.count_in(case.new_side(), cold, since + 1..since + 2).await;
+    let (action, reason) = case.next(&state).await;
+    assert_eq!(action, "roll_back", "{reason}");
+    // Where most of the requests fail, one is enough.
+    let mut broken = case.new_side().clone();
+    broken.load_balancer = format!("app/broken-{}/0123456789abcdef", broken.name);
+    case.count_in(&broken, Rate { errors: 60, ..FINE }, since..since + 1).await;
+    state["meters"][1]["id"] = json!(broken.load_balancer);
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "roll_back", "{reason}");
 }
@@ -92,11 +105,12 @@ async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() 
 async fn hosts_that_were_there_and_are_told_of_no_more_are_none() {
     let case = silent().await;
     let (mut state, since) = case.baking(&patient(case.request()), 15).await;
-    let group = "targetgroup/deregistered-in-mid-ramp/0123456789abcdef";
-    state["meters"][1]["hosts"] = json!([group.trim_start_matches("targetgroup/")]);
+    let mut group = case.new_side().clone();
+    group.target_group = "targetgroup/deregistered-in-mid-ramp/0123456789abcdef".to_owned();
+    state["meters"][1]["hosts"] = json!([group.target_group.trim_start_matches("targetgroup/")]);
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "wait", "nobody has told of them: {reason}");
-    case.count_hosts(case.new_side(), group, 2, since..since + 5).await;
+    case.count_part_in(&group, HOSTS, 2, since..since + 5).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "roll_back", "{reason}");
     assert!(reason.contains("the new side has no healthy target"), "{reason}");

@@ -2,8 +2,9 @@
 
 use lab::proxy::{Effect, Rule};
 use lab::world::Groups;
-use tests::{Case, ERRORS, FINE, Given, Rate, SILENT, now_s};
+use tests::{Case, ERRORS, FINE, Given, HOSTS, Rate, SILENT, now_s};
 
+use crate::arrival::patient;
 use crate::entrances::{waits_for, warnings};
 use crate::world::refused;
 
@@ -26,6 +27,23 @@ async fn a_host_name_that_fails_behind_others_that_do_well_goes_back_by_its_name
     let reason = end.report().reason;
     assert!(reason.starts_with(&format!("{host}: new 100 % of ")), "{reason}");
     assert_eq!(case.live_of("CNAME").await, [(100, 0), (100, 0)]);
+}
+
+#[tokio::test]
+async fn a_host_name_whose_requests_stay_on_the_old_side_holds_the_step_by_its_name() {
+    let case = two_hosts((FINE, SILENT)).await;
+    let (state, since) = case.baking(&patient(case.request()), 15).await;
+    let parts = case.new_side().parts();
+    let ([first, second], [_, host]) = (parts.as_slice(), case.world.routes()) else {
+        panic!("two host names")
+    };
+    for (part, requests) in [(first, FINE.requests), (second, 2)] {
+        case.count_part_in(part, "RequestCount", requests, since..since + 60).await;
+    }
+    let (action, reason) = case.next(&state).await;
+    assert_eq!(action, "wait", "{reason}");
+    assert!(reason.contains(&format!("{host}: the new side gets 2 % ")), "{reason}");
+    assert!(reason.contains("the router does not send them"), "{reason}");
 }
 
 #[tokio::test]
@@ -79,7 +97,7 @@ async fn a_new_side_must_have_the_hosts_of_the_busiest_hour_of_the_day() {
     let many = Rate { requests: 10_000, ..FINE };
     case.count_in(old, many, noon..noon + 60).await;
     assert!(case.invoke("ValidateFunctionName", &case.validation(&case.request())).await.is_ok());
-    case.count_hosts(old, &old.target_group, 8, noon..noon + 60).await;
+    case.count_part_in(old, HOSTS, 8, noon..noon + 60).await;
     assert_eq!(refused(&case, &case.request()).await, waits_for("capacity_too_low"));
 }
 

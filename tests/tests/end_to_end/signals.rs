@@ -54,7 +54,7 @@ async fn slow_requests_are_seen_at_100_percent_without_a_day_and_what_is_not_jud
 }
 
 /// Orders of a shop as a signal.
-fn orders() -> Value {
+pub fn orders() -> Value {
     let metric = |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Cluster": "{side}"}});
     json!([{"name": "orders", "requests": metric("Orders"), "failures": metric("FailedOrders")}])
 }

@@ -1,14 +1,11 @@
 //! Sides whose load balancers count no requests, and counts of one's own that stand in for these.
 
-use aws_sdk_cloudwatch::primitives::DateTime;
-use aws_sdk_cloudwatch::types::{Dimension, MetricDatum};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, LoadBalancerTypeEnum, ProtocolEnum, TargetDescription,
 };
-use jiff::Timestamp;
-use serde_json::json;
 use tests::{Case, Given, SILENT};
 
+use crate::signals::orders;
 use crate::world::point_at;
 
 /// Makes a network load balancer with two targets, and turns the records of a side to it.
@@ -37,41 +34,20 @@ async fn serve_by_network_balancer(case: &Case, side: &str) {
     point_at(case, side, balancer.dns_name().expect("a name")).await;
 }
 
-/// Publishes what a shop counts of a side, second by second.
-async fn count_orders(case: &Case, side: &str, failed: f64) {
-    let now = Timestamp::now().as_second();
-    let metrics = [("Orders", 100.0), ("FailedOrders", failed)];
-    let data = (now - 40..now + 200).flat_map(|second| {
-        metrics.map(|(name, value)| {
-            MetricDatum::builder()
-                .metric_name(name)
-                .timestamp(DateTime::from_secs(second))
-                .storage_resolution(1)
-                .dimensions(Dimension::builder().name("Cluster").value(side).build())
-                .value(value)
-                .build()
-        })
-    });
-    let client = aws_sdk_cloudwatch::Client::new(case.config());
-    let put = client.put_metric_data().namespace("Shop").set_metric_data(Some(data.collect()));
-    put.send().await.expect("published");
-}
-
 #[tokio::test]
 async fn behind_network_load_balancers_ones_own_counts_alone_decide() {
-    for (failed, error) in [(0.0, ""), (40.0, "RolledBack")] {
+    for (failed, error) in [(0, ""), (40, "RolledBack")] {
         let case = Given { rates: (SILENT, SILENT), ..Given::default() }.case().await;
         let (old, new) = (case.world.old.name.clone(), case.new_side().name.clone());
         for side in [&old, &new] {
             serve_by_network_balancer(&case, side).await;
         }
-        count_orders(&case, &old, 0.0).await;
-        count_orders(&case, &new, failed).await;
-        let metric = |name: &str| json!({"namespace": "Shop", "metric": name, "dimensions": {"Cluster": "{side}"}});
+        for (side, failed) in [(&case.world.old, 0), (case.new_side(), failed)] {
+            case.count_own(side, "Orders", 100).await;
+            case.count_own(side, "FailedOrders", failed).await;
+        }
         let mut request = case.request();
-        request["health"]["signals"] = json!([
-            {"name": "orders", "requests": metric("Orders"), "failures": metric("FailedOrders")}
-        ]);
+        request["health"]["signals"] = orders();
         let end = case.run(&request).await;
         assert_eq!(end.error, error, "{end:?}");
         let reason = end.report().reason;
