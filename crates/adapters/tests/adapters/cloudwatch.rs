@@ -87,10 +87,12 @@ async fn what_was_made_anew_is_counted_under_both_of_its_ids() {
         ("app/a/1 RequestCount", &[(0, 100.0), (1, 40.0)]),
         ("app/a/1 HTTPCode_Target_5XX_Count", &[(0, 3.0)]),
         ("app/a/1 TargetResponseTime", &[(0, 7.0)]),
+        ("app/a/1 ClientTLSNegotiationErrorCount", &[(0, 4.0), (1, 1.0)]),
         ("app/a/1 targetgroup/g/1 HealthyHostCount", &[(0, 9.0)]),
         ("app/a/2 RequestCount", &[(1, 60.0), (2, 100.0)]),
         ("app/a/2 HTTPCode_Target_4XX_Count", &[(2, 5.0)]),
         ("app/a/2 TargetResponseTime", &[(1, 2.0)]),
+        ("app/a/2 ClientTLSNegotiationErrorCount", &[(1, 6.0)]),
         ("app/a/2 targetgroup/g/2 HealthyHostCount", &[(2, 2.0)]),
     ]);
     let health = Health { latency_target_s: Some(1.0), ..Health::default() };
@@ -99,6 +101,8 @@ async fn what_was_made_anew_is_counted_under_both_of_its_ids() {
     assert_eq!(series.counts, [counts(100, 3), counts(100, 0), counts(100, 0)]);
     assert_eq!(series.refused, [counts(100, 0), counts(100, 0), counts(100, 5)]);
     assert_eq!(series.latency, [7, 2, 0].map(|slow| Some(Latency::Slow(slow))));
+    let failed: Vec<u64> = series.connections.iter().map(|failed| failed.tls).collect();
+    assert_eq!(failed, [4, 7, 0]);
     assert_eq!(series.healthy_hosts, Some(2));
 }
 

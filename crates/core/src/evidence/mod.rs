@@ -225,6 +225,9 @@ impl Series {
         add(&mut self.refused, former.refused);
         add(&mut self.shared, former.shared);
         add(&mut self.shared_refused, former.shared_refused);
+        for (to, of) in self.connections.iter_mut().zip(former.connections) {
+            *to = *to + of;
+        }
         for (to, of) in self.latency.iter_mut().zip(former.latency) {
             *to = match (*to, of) {
                 (Some(Latency::Slow(a)), Some(Latency::Slow(b))) => Some(Latency::Slow(a + b)),
