@@ -50,14 +50,14 @@ fn series(before: u32, new: &[(u64, u64)]) -> String {
 fn a_regression_is_told_with_its_numbers_and_the_rest_is_not_judged() {
     let judged = cutover(
         &["judge", "-"],
-        &series(0, &[(6000, 6), (6000, 300), (6000, 300), (6000, 300), (6000, 6)]),
+        &series(1440, &[(6000, 6), (6000, 300), (6000, 300), (6000, 300), (6000, 6)]),
     );
     assert_eq!(code(&judged), Some(3), "{}", text(&judged.stderr));
     let said = text(&judged.stdout);
     for part in [
-        "2023-11-14T22:13:20Z       54,000    0.1 %        6,000    0.1 %     10 %",
-        "1 more periods are not judged",
-        "regressed after 4 period(s): new 5 % of 18,000 requests failed, old 0.1 % of 162,000; odds 52.6 times; \
+        "2023-11-15T22:13:20Z       54,000    0.1 %        6,000    0.1 %     10 %",
+        "2 more periods are not judged",
+        "regressed after 3 period(s): new 5 % of 12,000 requests failed, old 0.1 % of 108,000; odds 52.6 times; \
          e = ",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
@@ -112,8 +112,8 @@ fn the_policy_is_that_of_a_request() {
 #[test]
 fn slow_requests_are_judged_when_the_policy_has_a_target() {
     let header = "period_start,requests_old,errors_old,requests_new,errors_new,slow_old,slow_new";
-    let rows = [0, 60, 120, 180, 240].map(|at| format!("\n{at},54000,54,6000,6,540,600"));
-    let csv = format!("{header}{}", rows.concat());
+    let rows = (0..12).map(|at| format!("\n{},54000,54,6000,6,540,600", 60 * at));
+    let csv = format!("{header}{}", rows.collect::<String>());
     let without = cutover(&["judge", "-"], &csv);
     assert_eq!(code(&without), Some(0));
     assert!(text(&without.stdout).contains("slow requests are not judged"));
@@ -144,16 +144,16 @@ fn the_same_as_json_and_as_a_picture() {
     let path = plot.to_str().expect("a path");
     let judged = cutover(
         &["judge", "-", "--json", "--plot", path],
-        &series(10, &[(6000, 300), (6000, 300), (6000, 6)]),
+        &series(1440, &[(6000, 300), (6000, 300), (6000, 300)]),
     );
     assert_eq!(code(&judged), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&judged.stdout).expect("JSON");
     assert_eq!(json["kind"], "regressed");
-    assert_eq!(json["periods"].as_array().map(Vec::len), Some(2));
-    assert_eq!((&json["baseline_periods"], &json["log10_limit"]), (&10.into(), &2.0.into()));
+    assert_eq!(json["periods"].as_array().map(Vec::len), Some(3));
+    assert_eq!((&json["baseline_periods"], &json["log10_limit"]), (&1440.into(), &2.0.into()));
     let svg = fs::read_to_string(&plot).expect("the picture was written");
     chart::check(&svg).expect("well-formed");
-    assert!(svg.contains("cutover judge: regressed after 2 periods"));
+    assert!(svg.contains("cutover judge: regressed after 3 periods"));
     let unwritable =
         cutover(&["judge", "-", "--plot", "/no/such/directory/x.svg"], &series(0, &[(6000, 6)]));
     assert_eq!(code(&unwritable), Some(2));

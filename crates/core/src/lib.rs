@@ -24,6 +24,7 @@ pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
 pub use evidence::connections::Connections;
 pub use evidence::e_process::EProcess;
+pub use evidence::hypergeometric::Table;
 pub use evidence::judge::{Judge, Regression, judge};
 pub use evidence::signal::{Signal, SignalKind};
 pub use evidence::verdict::{SignalSeen, Verdict, VerdictKind};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
 use simulate::claims::Claim;
-use simulate::{Cell, Grid, Runs, claims, pictures, report};
+use simulate::{Cell, Grid, KindCell, Runs, claims, pictures, report};
 
 /// Compare decision rules on the same simulated traffic
 ///
@@ -36,6 +36,9 @@ struct Arguments {
     /// Exit with code 1 when a claim does not hold
     #[arg(long)]
     check: bool,
+    /// Runs of each kind of traffic that nobody tuned the rule to; 0 leaves them out
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    kind_runs: u32,
     /// Print every cell as JSON instead of the claims
     #[arg(long)]
     json: bool,
@@ -65,18 +68,18 @@ fn compare(arguments: &Arguments) -> Result<bool, String> {
         std::fs::create_dir_all(out)
             .map_err(|error| format!("Could not make {}: {error}", out.display()))?;
     }
-    let cells = play(arguments);
+    let (cells, kinds) = play(arguments);
     if let Some(out) = &arguments.out {
-        write_report(&cells, arguments, out)?;
+        write_report(&cells, &kinds, arguments, out)?;
     }
-    let claims = claims::claims(&cells);
+    let claims = claims::claims(&cells, &kinds);
     say(&if arguments.json { to_json(&cells)? } else { list(&claims) })?;
     let holds = claims.iter().all(|claim| claim.holds || !claim.expected);
     Ok(holds || !arguments.check)
 }
 
 /// Plays the scenes, and shows on a terminal how many are done.
-fn play(arguments: &Arguments) -> Vec<Cell> {
+fn play(arguments: &Arguments) -> (Vec<Cell>, Vec<KindCell>) {
     let shown = io::stderr().is_terminal();
     let show = |done, of| {
         if shown {
@@ -85,14 +88,23 @@ fn play(arguments: &Arguments) -> Vec<Cell> {
         }
     };
     let cells = simulate::play(&arguments.grid.scenes(), arguments.runs(), arguments.seed, &show);
+    let kinds = match arguments.kind_runs {
+        0 => Vec::new(),
+        runs => simulate::play_kinds(runs, arguments.seed, &show),
+    };
     if shown {
         let _ = writeln!(io::stderr());
     }
-    cells
+    (cells, kinds)
 }
 
-fn write_report(cells: &[Cell], arguments: &Arguments, out: &Path) -> Result<(), String> {
-    let report = report::markdown(cells, arguments.runs(), &arguments.command(out));
+fn write_report(
+    cells: &[Cell],
+    kinds: &[KindCell],
+    arguments: &Arguments,
+    out: &Path,
+) -> Result<(), String> {
+    let report = report::markdown(cells, kinds, arguments.runs(), &arguments.command(out));
     let table = report::csv(cells).map_err(|error| format!("Could not write: {error}"))?;
     for (name, text) in [
         ("evidence.md", report.into_bytes()),
@@ -117,10 +129,11 @@ impl Arguments {
     fn command(&self, out: &Path) -> String {
         let grid = self.grid.to_possible_value();
         format!(
-            "cargo simulate --grid {} --runs {} --equal-runs {} --seed {} --out {}",
+            "cargo simulate --grid {} --runs {} --equal-runs {} --kind-runs {} --seed {} --out {}",
             grid.as_ref().map_or("fast", |value| value.get_name()),
             self.runs,
             self.equal_runs,
+            self.kind_runs,
             self.seed,
             out.display()
         )

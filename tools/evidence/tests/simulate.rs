@@ -15,13 +15,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-/// The claims on an eighth of the scenes: what `docs/evidence.md` says of all of them.
+/// The claims of `docs/evidence.md`, on an eighth of the scenes and on the kinds of traffic that nobody tuned the rule to.
 #[test]
 fn the_claims_of_the_simulation_hold() {
-    let played = simulate(&["--runs", "60", "--equal-runs", "300", "--check"]);
+    let played = simulate(&["--runs", "30", "--equal-runs", "150", "--kind-runs", "60", "--check"]);
     let said = text(&played.stdout);
     assert_eq!(played.status.code(), Some(0), "{said}{}", text(&played.stderr));
-    assert!(said.lines().filter(|line| line.starts_with("holds: ")).count() >= 3, "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("holds: ")).count() >= 6, "{said}");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn the_simulation_gives_the_same_for_the_same_seed_and_writes_its_report() {
         chart::check(&svg).unwrap_or_else(|fault| panic!("{name}: {fault}"));
     }
     let csv = fs::read_to_string(directory.join("cells.csv")).expect("a table");
-    assert_eq!(csv.lines().count(), 1 + 9 * (128 + 896));
+    assert_eq!(csv.lines().count(), 1 + 13 * (128 + 896));
     let report = fs::read_to_string(directory.join("evidence.md")).expect("a report");
     assert!(report.contains("--seed 4") && report.contains("| cutover | "));
 }

@@ -800,11 +800,12 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
     let day = Baseline {
         stretches: 1440,
+        requests: 123_000_000_000.0,
+        usual_rate: 0.001_23,
         worst_rate: 0.001_23,
         wander: 0.123,
         bursts: 0.0123,
-        usual_rate: 0.001_23,
-        excess: 0.0123,
+        lasts: 15,
     };
     // Of so many meters no day of refused requests is read.
     for lb in cutover.meters.iter_mut().step_by(2) {
@@ -1039,7 +1040,7 @@ fn a_state_of_before_there_was_an_evidence_test_can_be_rolled_back() {
 fn the_state_survives_its_own_json() {
     let mut world = World::of(&accepted(2, two_steps()), &[FINE, BAD]);
     let mut cutover = accepted(2, two_steps());
-    for _ in 0..9 {
+    for _ in 0..10 {
         let json = serde_json::to_string(&cutover).expect("JSON");
         let back: Cutover = serde_json::from_str(&json).expect("a cutover");
         assert_eq!(serde_json::to_string(&back).expect("JSON"), json);

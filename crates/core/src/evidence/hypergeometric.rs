@@ -155,40 +155,42 @@ impl Table {
     fn log_ways(&self, from: f64, to: f64) -> f64 {
         let Self { n1, n2, m, .. } = *self;
         let (low, high) = if from <= to { (from, to) } else { (to, from) };
-        let ratio = log_rising(low + 1.0, high) + log_rising(n2 - m + low + 1.0, n2 - m + high)
-            - log_rising(n1 - high + 1.0, n1 - low)
-            - log_rising(m - high + 1.0, m - low);
+        let number = high - low;
+        let ratio = log_rising(low, number) + log_rising(n2 - m + low, number)
+            - log_rising(n1 - high, number)
+            - log_rising(m - high, number);
         if from <= to { -ratio } else { ratio }
     }
 }
 
-/// ln of the product of the whole numbers `first` to `last`; 0 when there are none.
+/// ln of the product of this many whole numbers that follow `before`. Their number is told, because beyond 2^53 a number
+/// plus 1 is the number itself.
 ///
 /// Short ones are multiplied; of long ones the logarithms of two factorials are subtracted by
 /// Stirling's series, without the cancellation that subtracting two of them would have.
 /// Source: NIST Digital Library of Mathematical Functions, 5.11.1.
-fn log_rising(first: f64, last: f64) -> f64 {
+fn log_rising(before: f64, number: f64) -> f64 {
     const MULTIPLIED_MAX: f64 = 64.0;
     /// From here on the series, cut after its third term, is exact to 1e-16.
     const SERIES_MIN: f64 = 64.0;
     let mut log = 0.0;
     let mut product = 1.0_f64;
-    let multiplied_to = if last - first < MULTIPLIED_MAX { last } else { SERIES_MIN.min(last) };
+    let multiplied =
+        if number <= MULTIPLIED_MAX { number } else { (SERIES_MIN - before).clamp(0.0, number) };
     let mut done = 0.0;
-    // Counted apart from the factor: beyond 2^53 a number plus 1 is the number itself.
-    while first + done <= multiplied_to {
-        product *= first + done;
+    while done < multiplied {
+        done += 1.0;
+        product *= before + done;
         if product > 1e250 {
             log += product.ln();
             product = 1.0;
         }
-        done += 1.0;
     }
-    let next = first + done;
     log += product.ln();
-    if next > last {
+    if done >= number {
         return log;
     }
+    let (next, last) = (before + done + 1.0, before + number);
     // ln Γ(last + 1) − ln Γ(next).
     let (low, high) = (next, last + 1.0);
     let series = |y: f64| (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * y * y)) / (y * y)) / y;
@@ -271,6 +273,9 @@ mod tests {
         let most = 1 << 53;
         let many = Table::of(counts(most, 0), counts(most / 10, 3)).log_e(&[2.0, 1000.0], 1.5);
         assert!(many.iter().all(|log_e| log_e.is_finite()), "{many:?}");
+        let [fewer] = Table::of(counts(most, 1), counts(most, 0)).log_e(&[3.0], 1.5);
+        // 1 / (θ + 1) over 1 / (θ₀ + 1).
+        assert!((fewer - (2.5_f64 / 4.0).ln()).abs() < 1e-9, "{fewer}");
         let nothing = Table::of(counts(0, 0), counts(10_000_000, 10_000_000));
         let [log_e] = nothing.log_e(&[3.0], 1.5);
         assert!(log_e.abs() < f64::EPSILON, "{log_e}");
@@ -287,7 +292,7 @@ mod tests {
                 wanted += f64::ln(j);
                 j += 1.0;
             }
-            let log = log_rising(first, last);
+            let log = log_rising(first - 1.0, last - first + 1.0);
             assert!((log - wanted).abs() <= 1e-11 * wanted.max(1.0), "{first}: {log} {wanted}");
         }
     }

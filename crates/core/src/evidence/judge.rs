@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::evidence::arrival::{Arrival, Missing};
 use crate::evidence::baseline::{Baseline, Baselines};
-use crate::evidence::e_process::{EProcess, Test};
+use crate::evidence::e_process::{EProcess, Known, Test, counted_late};
 use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::stretches::{OVER, Stretch, Stretches, is_beyond, keep};
 use crate::evidence::verdict::{SignalSeen, Verdict, VerdictKind};
@@ -16,8 +16,6 @@ use crate::request::health::Health;
 /// A percentile of the new side is slower when it is over the target and over this multiple of the old
 /// side's.
 const PERCENTILE_RATIO: f64 = 1.5;
-/// A new side that warms up is found by one period all the same when this part of its requests is bad.
-const CATASTROPHE: f64 = 0.5;
 /// Periods after a step has settled in which a fault of both sides may come from the move.
 const OF_THE_MOVE_PERIODS: i64 = 5;
 /// What was seen lately is the last tenth of the step, …
@@ -36,12 +34,7 @@ const LOG10_E_MAX: f64 = 999.0;
 /// Against the new side speak:
 /// - a named alarm in ALARM, or no healthy target;
 /// - the [e-process](crate::EProcess) of a [signal](Signal) at its limit;
-/// - a signal's rate over its limit in two of the last three complete periods of at least
-///   `requests_min` requests on the new side, together by more than chance, while the old side is not
-///   over it. Periods with fewer
-///   requests are added up until they have as many, so that a side that fails a little traffic is
-///   found as well. The old side excuses the new one only with comparable requests, and what it did
-///   [before the ramp](crate::Baseline) only as much for as long;
+/// - the same of its rate being over its limit, and over the tolerated multiple of the old side's;
 /// - both sides over that limit since a step of the ramp, as they were not in the day before: the move may be the cause;
 /// - failures that can be put down to neither side, over the limit of the requests that both share, in two of
 ///   the last three such stretches;
@@ -78,6 +71,8 @@ pub(super) struct Tested<'a> {
     pub(super) of_step: [Counts; 2],
     /// And since the ramp began.
     pub(super) seen: [Counts; 2],
+    /// The new side's newest period.
+    before: Counts,
 }
 
 /// The newest percentiles, old and new, in seconds.
@@ -166,10 +161,11 @@ impl<'a> Tested<'a> {
         let baseline = baselines.and_then(|baselines| baselines.of_signal(&signal));
         let limit = health.limit(&signal, baseline.map_or(0.0, |baseline| baseline.usual_rate));
         Self {
-            process: EProcess::new(test, baseline),
+            process: EProcess::new(test, limit, baseline),
             stretches: Stretches::new(health.requests_min, limit),
             of_step: Default::default(),
             seen: Default::default(),
+            before: Counts::default(),
             signal,
             baseline,
         }
@@ -186,13 +182,12 @@ impl<'a> Tested<'a> {
         if new.requests == 0 {
             return;
         }
-        if is_known {
-            let is_catastrophe = new.error_rate() >= Some(CATASTROPHE);
-            let needs_another = period.is_warming && !is_catastrophe;
-            self.process.see_beside(old, new, self.usual_rate(), needs_another);
-        }
-        let Period { start, is_full, .. } = *period;
-        self.stretches.add(Stretch { start, old, new, is_full });
+        let Period { start, is_warming, is_full, .. } = *period;
+        let (usual_rate, is_uncounted) = (self.usual_rate(), !is_known);
+        let known = Known { usual_rate, is_warming, is_full, is_uncounted };
+        self.process.see_beside(old, new, known);
+        let counted = counted_late(std::mem::replace(&mut self.before, new), new);
+        self.stretches.add(Stretch { start, old, new: counted, is_full });
     }
 
     /// The rate that the tolerated multiple is of, beside the old side's of the same period: for refused requests, that
@@ -206,13 +201,6 @@ impl<'a> Tested<'a> {
             }
             SignalKind::Failed | SignalKind::Slow { .. } | SignalKind::Own { .. } => None,
         }
-    }
-
-    /// What may gather beyond the limit on the new side, because it did on the old one in the day before: the tolerated
-    /// multiple, as of everything.
-    pub(super) fn excess(&self) -> f64 {
-        let day = self.baseline.map_or(0.0, |baseline| baseline.excess);
-        day * self.signal.tolerated_odds_ratio
     }
 
     /// Whether the newest stretch of the new side is over the limit, regardless of the old side. Before there
@@ -301,6 +289,9 @@ impl<'a> Judge<'a> {
 
     /// Sees one more period. `of_step`: whether it began after the current step had settled.
     pub fn see(&mut self, period: &Period, of_step: bool) {
+        if period.is_gap {
+            return;
+        }
         let [old, new] = period.requests();
         self.periods = self.periods.saturating_add(1);
         if of_step {
@@ -329,11 +320,11 @@ impl<'a> Judge<'a> {
     pub fn regression(&self) -> Option<Regression> {
         let place = |found: Option<usize>, of: fn(usize) -> Regression| found.map(of);
         let by_test = self.tested.iter().position(|tested| tested.process.is_over());
-        let by_limit = |tested: &Tested<'_>| tested.stretches.is_over(tested.excess());
+        let by_limit = |tested: &Tested<'_>| tested.process.is_over_limit();
         let by_limit = self.tested.iter().position(by_limit);
         // What is refused before a side is chosen tells nothing of the move: anybody may ask for what nobody has.
         let by_shared = |shared: &Shared| {
-            shared.signal.kind == SignalKind::Failed && shared.stretches.is_over(0.0)
+            shared.signal.kind == SignalKind::Failed && shared.stretches.is_over()
         };
         let by_shared = self.shared.iter().position(by_shared);
         place(by_test, Regression::Tested)
@@ -415,10 +406,13 @@ impl<'a> Judge<'a> {
         let of_the_move = |since: Timestamp| {
             since >= sent.since && since.as_second() < settled_at.as_second() + after_s
         };
+        let knew_none = |tested: &Tested<'_>| {
+            let limit = tested.stretches.limit();
+            tested.baseline.is_some_and(|day| day.knows_bursts() && day.worst_rate <= limit)
+        };
         self.tested.iter().enumerate().find_map(|(index, tested)| {
-            let knows = tested.baseline.is_some_and(Baseline::knows_bursts);
-            let (since, both) = tested.stretches.both_over(tested.excess())?;
-            (knows && of_the_move(since)).then_some((index, both))
+            let (since, both) = tested.stretches.both_over()?;
+            (knew_none(tested) && of_the_move(since)).then_some((index, both))
         })
     }
 
@@ -490,11 +484,12 @@ impl<'a> Judge<'a> {
         Arrival::of(&evidence.periods, settled_at, &sent, self.health.period_s)
     }
 
-    /// Whether all requests of the step together are over the limit of failed ones, and the old side is not.
+    /// Whether all requests of the step together are over the limit of failed ones, and over what is tolerated beside the
+    /// old side.
     fn is_over_as_a_whole(&self, whole: &Stretch) -> bool {
         self.tested.first().is_some_and(|failed| {
             let limit = failed.stretches.limit();
-            whole.new.error_rate() > Some(limit) && !failed.stretches.is_excused(whole)
+            whole.new.error_rate() > Some(limit) && !failed.process.tolerates(whole.old, whole.new)
         })
     }
 }
@@ -561,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn two_of_the_last_three_periods_over_the_limit_are_a_regression() {
+    fn periods_over_the_limit_add_up() {
         use VerdictKind::{Healthy, NotEnoughData, Regressed};
         // The old side has a request now and then: too few to compare with, or to excuse anything.
         let good = (counts(3, 0), counts(1000, 1));
@@ -574,10 +569,12 @@ mod tests {
         let old_strays = (counts(3, 3), counts(1000, 400));
         let at_the_limit = (None, counts(1000, 50));
         let shared = (counts(900, 90), counts(100, 14));
-        let table: [(&str, &[_], VerdictKind); 13] = [
+        let table: [(&str, &[_], VerdictKind); 15] = [
             ("one bad period", &[good, good, bad], NotEnoughData),
-            ("two of three", &[bad, good, bad], Regressed),
-            ("two in a row", &[good, bad, bad], Regressed),
+            ("two of three", &[bad, good, bad], NotEnoughData),
+            ("four of seven", &[bad, good, bad, good, bad, good, bad], Regressed),
+            ("two in a row", &[bad, bad], Regressed),
+            ("three in a row after a good one", &[good, bad, bad, bad], Regressed),
             ("two, but long ago", &[bad, bad, good, good], Healthy),
             ("four thin ones are two", &[half, half, none, half, quiet, half], Regressed),
             ("two thin ones are one", &[good, good, half, half], NotEnoughData),
@@ -643,7 +640,7 @@ mod tests {
         let shared = (counts(54_000, 27_000), counts(6_000, 3_000));
         let table: [(&str, &[_], VerdictKind); 6] = [
             ("equal sides", &[fine; 60], Healthy),
-            ("three times as many, far below the limit", &[tripled; 5], Regressed),
+            ("three times as many, far below the limit", &[tripled; 8], Regressed),
             ("one period in which all fails", &[total_loss], NotEnoughData),
             ("two of them", &[total_loss; 2], Regressed),
             ("half of both sides", &[shared; 10], NotEnoughData),
@@ -661,7 +658,7 @@ mod tests {
     #[test]
     fn the_sentence_gives_the_numbers() {
         let bad = (counts(432_880, 433), counts(48_112, 149));
-        let verdict = verdict(&[bad, bad]);
+        let verdict = judge(&HEALTH(), &evidence(&[bad, bad]), 1, Some(&a_day()));
         assert_eq!(
             verdict.reason,
             "new 0.31 % of 96,224 requests failed, old 0.1 % of 865,760; odds 3.1 times; e = 100, \
@@ -678,8 +675,8 @@ mod tests {
         assert_eq!(verdict.kind, VerdictKind::Healthy);
         assert_eq!(
             verdict.reason,
-            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.75, limit 100; latency \
-             not judged; about 16,000 more new-side requests (26 min) are needed to detect a threefold rise"
+            "new 0.17 % of 600 requests failed, old 0.09 % of 5,400; e = 0.8, limit 100; latency \
+             not judged; about 16,000 more new-side requests (27 min) are needed to detect a threefold rise"
         );
     }
 
@@ -691,31 +688,29 @@ mod tests {
 
     #[test]
     fn with_a_baseline_one_period_that_is_like_nothing_before_decides() {
-        let total_loss = [(counts(9000, 9), counts(1000, 1000))];
-        let verdict = judge(&HEALTH(), &evidence(&total_loss), 1, Some(&a_day()));
+        let kind = |periods: &[_]| judge(&HEALTH(), &evidence(periods), 1, Some(&a_day()));
+        let verdict = kind(&[(counts(9000, 9), counts(1000, 1000))]);
         assert_eq!(verdict.kind, VerdictKind::Regressed, "{}", verdict.reason);
-        let both = [(counts(9000, 9000), counts(1000, 1000))];
-        let verdict = judge(&HEALTH(), &evidence(&both), 1, Some(&a_day()));
+        let verdict = kind(&[(counts(9000, 9000), counts(1000, 1000))]);
         assert_ne!(verdict.kind, VerdictKind::Regressed, "both sides fail: {}", verdict.reason);
         let fine = (counts(54_000, 54), counts(6_000, 6));
-        let alone = [fine, fine, (None, counts(1000, 300))];
-        let verdict = judge(&HEALTH(), &evidence(&alone), 1, Some(&a_day()));
-        assert_eq!(verdict.kind, VerdictKind::Regressed, "at 100 %: {}", verdict.reason);
-        assert!(
-            verdict.reason.starts_with(
-                "new 30 % of 1,000 requests failed, old had no request in one period; the old side's worst of \
-                 the day before was 0.1"
-            ),
-            "{}",
-            verdict.reason
+        let alone = (None, counts(60_000, 18_000));
+        assert_eq!(
+            kind(&[fine, fine, alone]).kind,
+            VerdictKind::NotEnoughData,
+            "nothing beside it"
         );
+        let verdict = kind(&[fine, fine, alone, alone]);
+        assert_eq!(verdict.kind, VerdictKind::Regressed, "at 100 %: {}", verdict.reason);
+        let said = "new 30 % of 120,000 requests failed, old had no request; e = 100";
+        assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
     }
 
     #[test]
     fn slow_requests_are_tested_like_failed_ones_where_they_are_counted() {
         let health = Health { latency_target_s: Some(0.5), ..HEALTH() };
         let of = |old: Option<u64>, new: u64| {
-            let mut seen = evidence(&[(counts(9000, 9), counts(1000, 1)); 3]);
+            let mut seen = evidence(&[(counts(9000, 9), counts(1000, 1)); 12]);
             for period in &mut seen.periods {
                 let old = old.and_then(|slow| counts(9000, slow));
                 period.others = vec![Pair { old, new: counts(1000, new) }];
@@ -727,7 +722,7 @@ mod tests {
         assert!(
             verdict
                 .reason
-                .starts_with("new 6 % of 3,000 requests took over 0.5 s, old 1 % of 27,000"),
+                .starts_with("new 6 % of 12,000 requests took over 0.5 s, old 1 % of 108,000"),
             "{}",
             verdict.reason
         );
@@ -740,7 +735,7 @@ mod tests {
         assert_eq!(verdict.kind, VerdictKind::Healthy, "how slow the old side is is not known");
         let verdict = judge(&health, &of(None, 1000), 1, Some(&day));
         assert_eq!(verdict.kind, VerdictKind::Regressed, "but nothing is usual about all of them");
-        assert!(verdict.reason.ends_with("; the limit is 50 %"), "{}", verdict.reason);
+        assert!(verdict.reason.ends_with("the limit is 50 %"), "{}", verdict.reason);
         let blind = Health { latency_target_s: None, ..HEALTH() };
         let verdict = judge(&blind, &of(Some(90), 60), 1, None);
         assert!(verdict.reason.contains("; latency not judged"), "{}", verdict.reason);
@@ -777,9 +772,9 @@ mod tests {
         let kind = |periods: &[(u64, u64)]| judge(&health, &refused(periods), 1, None).kind;
         let verdict = judge(&health, &refused(&[(90, 1000); 3]), 1, None);
         assert_eq!(verdict.kind, Regressed);
-        let said = "new 100 % of 3,000 requests were answered 4xx, old 1 % of 27,000; e = ";
+        let said = "new 100 % of 3,000 requests were answered 4xx, old 1 % of 27,000 in the last 3 periods; the limit";
         assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
-        assert_eq!(kind(&[(90, 500); 10]), Regressed, "one of two hosts");
+        assert_eq!(kind(&[(90, 500); 12]), Regressed, "one of two hosts");
         assert_eq!(kind(&[(90, 60); 60]), Healthy, "six times as many");
         // All bots, half of what is refused, come through one of ten resolvers, which gets the new side for minutes.
         let bots_are_new = [(45, 55), (45, 55), (45, 55), (95, 5), (95, 5)];
@@ -804,9 +799,9 @@ mod tests {
             tolerated_odds_ratio: 1.5,
         };
         let health = Health { signals: vec![own], ..HEALTH() };
-        let verdict = judge(&health, &refused(&[(90, 100); 5]), 1, None);
+        let verdict = judge(&health, &refused(&[(90, 100); 12]), 1, None);
         assert_eq!(verdict.kind, VerdictKind::Regressed);
-        let said = "new 10 % of 5,000 orders failed, old 1 % of 45,000; odds 11.0 times";
+        let said = "new 10 % of 12,000 orders failed, old 1 % of 108,000; odds 11.0 times";
         assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
         assert_eq!(verdict.signals[1].name, "orders");
         let verdict = judge(&health, &refused(&[(90, 10); 5]), 1, None);
@@ -876,7 +871,7 @@ mod tests {
     }
 
     #[test]
-    fn bots_of_one_resolver_take_no_cutover_back_and_a_smaller_ratio_would() {
+    fn bots_of_one_resolver_take_no_cutover_back() {
         let ramp = |minute: u64| {
             [0.01, 0.05, 0.1, 0.2, 0.3, 0.5][usize::try_from(minute / 10).expect("small")]
         };
@@ -895,11 +890,10 @@ mod tests {
         for load in [0.01, 0.05, 0.2] {
             assert_eq!(back(load, Health::default().refused_tolerated_odds_ratio.expect("on")), 0);
         }
-        assert!(back(0.05, 1.5) > 4, "{}", back(0.05, 1.5));
     }
 
     #[test]
-    fn one_bad_period_of_a_side_that_warms_up_needs_a_second() {
+    fn what_a_side_that_warms_up_does_counts_once() {
         let begin = |new: &[Option<Counts>], warm_up_s| {
             let periods: Vec<_> = new.iter().map(|new| (counts(9000, 9), *new)).collect();
             let health = Health { warm_up_s, ..HEALTH() };
@@ -907,27 +901,54 @@ mod tests {
             judge(&health, &seen, 1, Some(&a_day())).kind
         };
         let (cold, fine, dead) = (counts(1000, 100), counts(1000, 1), counts(1000, 600));
-        let then_fine = |first| [&[first][..], &[fine; 20]].concat();
-        assert_eq!(begin(&then_fine(cold), None), VerdictKind::Healthy);
-        assert_eq!(begin(&then_fine(cold), Some(0)), VerdictKind::Regressed);
-        assert_eq!(begin(&[cold, cold], None), VerdictKind::Regressed);
+        let then_fine = |first: &[_]| [first, &[fine; 20]].concat();
+        assert_eq!(begin(&then_fine(&[cold]), None), VerdictKind::Healthy);
+        assert_eq!(begin(&then_fine(&[cold, cold]), None), VerdictKind::Healthy);
+        assert_eq!(begin(&[cold, cold], Some(0)), VerdictKind::Regressed);
+        assert_ne!(begin(&[cold, cold], None), VerdictKind::Regressed);
+        assert_eq!(begin(&[cold; 4], None), VerdictKind::Regressed);
         assert_eq!(begin(&[dead], None), VerdictKind::Regressed, "a catastrophe");
-        assert_eq!(begin(&[fine, fine, cold], None), VerdictKind::Regressed, "it is warm");
+        assert_eq!(begin(&[fine, fine, cold, cold], None), VerdictKind::Regressed, "it is warm");
     }
 
     #[test]
-    fn what_the_old_side_did_yesterday_excuses_as_much_for_as_long() {
-        let mut day = vec![counts(9000, 9); 1440];
-        day[700] = counts(9000, 9000);
-        let day = Baselines::of(&Series { counts: day, ..Series::default() }, 3, &HEALTH());
-        let after = |periods: usize| {
-            let seen = evidence(&vec![(None, counts(1000, 300)); periods]);
-            judge(&HEALTH(), &seen, 1, Some(&day))
+    fn what_the_old_side_did_yesterday_hides_nothing_for_longer_than_it_lasted() {
+        let day = |lasts: usize| {
+            let mut day = vec![counts(9000, 9); 1440];
+            day[700..700 + lasts].fill(counts(9000, 9000));
+            Baselines::of(&Series { counts: day, ..Series::default() }, 3, &HEALTH())
         };
-        let held = after(5);
+        let after = |lasts: usize, periods: usize| {
+            let seen = evidence(&vec![(None, counts(1000, 300)); periods]);
+            judge(&HEALTH(), &seen, 1, Some(&day(lasts)))
+        };
+        let held = after(5, 5);
         assert_eq!(held.kind, VerdictKind::NotEnoughData);
-        assert!(held.failing && held.reason.ends_with("than the old side was in the day before"));
-        assert_eq!(after(8).kind, VerdictKind::Regressed, "{}", after(8).reason);
+        assert!(
+            held.failing && held.reason.ends_with("but not yet for longer than a burst may last")
+        );
+        assert_eq!(after(5, 6).kind, VerdictKind::Regressed, "{}", after(5, 6).reason);
+        assert_eq!(after(1, 2).kind, VerdictKind::Regressed);
+        assert_eq!(
+            after(60, 16).kind,
+            VerdictKind::Regressed,
+            "nothing excuses a quarter of an hour"
+        );
+    }
+
+    #[test]
+    fn a_missing_period_of_the_old_side_is_no_evidence() {
+        let fine = (counts(54_000, 54), counts(6_000, 6));
+        let missing = (None, counts(6_000, 1_200));
+        let seen = evidence(&[fine, missing, missing, missing]);
+        let kind = |share: f64| {
+            let since = seen.settled_at.expect("settled");
+            let sent = Sent { share, since, lumps: Lumps::PerRequest, linger_s: 0, is_alone: true };
+            let seen = Evidence { sent: Some(sent), ..seen.clone() }.marked(&HEALTH());
+            judge(&HEALTH(), &seen, 1, Some(&a_day())).kind
+        };
+        assert_eq!(kind(0.1), VerdictKind::Healthy, "a tenth of the requests is meant for it");
+        assert_eq!(kind(1.0), VerdictKind::Regressed, "all are");
     }
 
     #[test]

@@ -35,6 +35,11 @@ pub struct TelemetryLimits {
 /// Strays on a new side that nothing is sent to are at most one request in this many.
 const STRAYS_PART: u64 = 20;
 
+/// The old side has no request by chance where this many are expected, resolvers of a few sizes included.
+const OLD_REQUESTS_MIN: f64 = 20.0;
+/// Before a step to 100 %, the share of the new side is taken to have been no more than this.
+const SHARE_BEFORE: f64 = 0.9;
+
 /// How much of what is kept is not asked for, in seconds: a call that is tried again must not ask for what is gone by
 /// then.
 const KEPT_MARGIN_S: i64 = 300;
@@ -331,6 +336,8 @@ pub struct Period {
     pub is_warming: bool,
     /// Whether all requests were meant for the new side.
     pub is_full: bool,
+    /// Whether nothing is known of the old side, which must have had requests: no evidence, and not zero requests.
+    pub is_gap: bool,
 }
 
 impl Period {
@@ -340,6 +347,14 @@ impl Period {
             None => Pair { old: self.old, new: self.new },
             Some(other) => self.others.get(other).copied().unwrap_or_default(),
         }
+    }
+
+    /// Whether nothing is known of the old side, while the weights say that it had requests: more than by chance none.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    fn lacks_old(&self, sent: &Sent) -> bool {
+        let share = if self.start < sent.since { sent.share.min(SHARE_BEFORE) } else { sent.share };
+        let [_, new] = self.requests();
+        self.old.is_none() && new as f64 * (1.0 - share) > OLD_REQUESTS_MIN * share
     }
 
     /// Requests of both sides.
@@ -460,7 +475,7 @@ impl Evidence<'_> {
     }
 
     /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to
-    /// it. And those of this step, if all requests are meant for it.
+    /// it. And those of this step, if all requests are meant for it; those of which the old side is missing, if not.
     #[must_use]
     pub fn marked(mut self, health: &Health) -> Self {
         let starts = self.periods.first().map(|period| period.start);
@@ -474,6 +489,7 @@ impl Evidence<'_> {
         for period in &mut self.periods {
             period.is_warming = warm_at.is_some_and(|warm_at| period.start < warm_at);
             period.is_full = full_since.is_some_and(|since| period.start >= since);
+            period.is_gap = self.sent.is_some_and(|sent| period.lacks_old(&sent));
         }
         self
     }

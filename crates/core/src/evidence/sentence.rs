@@ -130,13 +130,10 @@ impl<'a> Judge<'a> {
         match regression {
             Regression::Tested(signal) => self.of_tested(signal, Tested::against),
             Regression::Limit(signal) => self.of_tested(signal, |tested| {
-                let (Stretch { old, new, .. }, number) = tested.stretches.over_alone();
-                format!(
-                    "{} in {number} of the last {} periods; the limit is {}",
-                    tested.compared(old, new),
-                    tested.stretches.number(),
-                    percent(tested.stretches.limit())
-                )
+                let Run { old, new, periods } = tested.process.run_over();
+                let limit = percent(tested.stretches.limit());
+                let compared = tested.compared(old, new);
+                format!("{compared} in the last {periods} periods; the limit is {limit}")
             }),
             Regression::SharedLimit(index) => self.shared.get(index).map_or_else(String::new, |of| {
                 let (Stretch { new, .. }, number) = of.stretches.over_alone();
@@ -259,14 +256,6 @@ impl Tested<'_> {
     /// Words what its e-process says against the new side.
     fn against(&self) -> String {
         let test: &EProcess = &self.process;
-        if let (Some((old, new)), Some(baseline)) = (test.alone(), self.baseline) {
-            return format!(
-                "{} in one period; the old side's worst of the day before was {}; {}",
-                self.compared(old, new),
-                percent(baseline.worst_rate),
-                self.e_words()
-            );
-        }
         let Run { old, new, .. } = test.run();
         let odds = match odds_ratio(old, new) {
             Some(ratio) => format!("; odds {ratio:.1} times"),
@@ -286,7 +275,7 @@ impl Tested<'_> {
         } else if self.stretches.over_alone().1 < OVER {
             format!("over the {limit} limit, but in only one period; a second one would decide")
         } else {
-            format!("over the {limit} limit, but no longer than the old side was in the day before")
+            format!("over the {limit} limit, but not yet for longer than a burst may last")
         };
         format!("{} lately: {why}", self.compared(stretch.old, stretch.new))
     }

@@ -213,8 +213,9 @@ impl Validation {
         let ids: Vec<String> = old.chain(own.map(|(name, _)| name.clone())).collect();
         if !ids.is_empty() {
             let message = format!(
-                "too little traffic was counted before the start to know the bursts of {}: a bad new \
-                 side is found in two periods at best, not in one; after a day of traffic they are known",
+                "too little traffic was counted before the start to know the bursts of {}: a new side that \
+                 fails more often, but stays below the limit, is found in six periods at best, not in two; after a day of \
+                 traffic they are known",
                 listed(&ids)
             );
             self.warn(Problem::new("short_baseline", message));

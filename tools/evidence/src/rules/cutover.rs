@@ -29,6 +29,8 @@ impl Rule for Cutover<'_> {
             old: counted(minute.old),
             new: counted(minute.new),
             is_warming: self.warm_up > 0,
+            is_full: minute.share >= 1.0,
+            is_gap: minute.is_gap,
             ..Period::default()
         };
         self.warm_up = self.warm_up.saturating_sub(u32::from(minute.new.requests > 0));

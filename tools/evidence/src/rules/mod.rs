@@ -5,21 +5,35 @@ use cutover_core::Counts;
 
 pub mod alarm;
 pub mod argo;
+pub mod betting;
 pub mod cutover;
+pub mod fisher;
 pub mod flagger;
 pub mod kayenta;
+pub mod msprt;
+pub mod obrien_fleming;
 pub mod z_test;
 
 /// The 0.99 quantile of the standard normal distribution, to the last digit of an `f64`.
 const NORMAL_QUANTILE_99: f64 = 2.326_347_874_040_841;
 
 /// What a rule sees of one minute. A side without requests in it has zero counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Minute {
     /// The old side.
     pub old: Counts,
     /// The new side.
     pub new: Counts,
+    /// The intended share of the new side, 0–1.
+    pub share: f64,
+    /// Whether the source has nothing of the old side, which had requests: its counts are zero then.
+    pub is_gap: bool,
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        Self { old: Counts::default(), new: Counts::default(), share: 0.5, is_gap: false }
+    }
 }
 
 /// A rule that looks at a cutover minute by minute, and may order its roll-back.
@@ -55,6 +69,13 @@ pub fn rivals() -> Vec<Rival> {
             start: || Box::new(kayenta::Kayenta::new(kayenta::POINTS_RECOMMENDED)),
         },
         Rival { name: "z-test, peeked", start: || Box::<z_test::ZTest>::default() },
+        Rival { name: "betting, no tolerance", start: || Box::<betting::Betting>::default() },
+        Rival { name: "mSPRT", start: || Box::<msprt::Msprt>::default() },
+        Rival { name: "Fisher, 10 min", start: || Box::<fisher::Fisher>::default() },
+        Rival {
+            name: "O'Brien–Fleming",
+            start: || Box::<obrien_fleming::OBrienFleming>::default(),
+        },
     ]
 }
 
@@ -62,7 +83,7 @@ pub fn rivals() -> Vec<Rival> {
 #[cfg(test)]
 fn minute(old: (u64, u64), new: (u64, u64)) -> Minute {
     let counts = |(requests, errors)| Counts { requests, errors };
-    Minute { old: counts(old), new: counts(new) }
+    Minute { old: counts(old), new: counts(new), ..Minute::default() }
 }
 
 /// In which of `minutes`, counted from 1, `rule` first orders to roll back.
@@ -89,7 +110,11 @@ mod tests {
         for Rival { name, start } in rivals() {
             assert_eq!(rolled_back_at(&mut *start(), &[fine; 180]), None, "{name}");
             let at = rolled_back_at(&mut *start(), &[broken; 180]);
-            let latest = if name == "Kayenta" { 50 } else { 6 };
+            let latest = match name {
+                "Kayenta" => 50,
+                "Fisher, 10 min" | "O'Brien–Fleming" => 10,
+                _ => 6,
+            };
             assert!(at.is_some_and(|minute| minute <= latest), "{name}: {at:?}");
         }
     }

@@ -20,7 +20,7 @@ pub struct ZTest {
 /// By how many standard errors the new side fails more often; `None` without requests on a side, or
 /// if all or none of them failed.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn z(old: Counts, new: Counts) -> Option<f64> {
+pub(super) fn z(old: Counts, new: Counts) -> Option<f64> {
     let more = new.error_rate()? - old.error_rate()?;
     let pooled = (old + new).error_rate()?;
     let variance =

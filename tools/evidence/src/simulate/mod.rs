@@ -1,6 +1,7 @@
 //! The simulation: every decision rule on the same simulated traffic.
 
 pub mod claims;
+pub mod kinds;
 pub mod pictures;
 pub mod report;
 pub mod traffic;
@@ -12,6 +13,7 @@ use cutover_core::{Baselines, Counts, Health, Series};
 use serde::Serialize;
 
 use crate::rules::{self, Rule};
+use kinds::Kind;
 use traffic::{Bursts, Fault, RampShape, Scene, Traffic};
 
 /// Faults that are played, the first of which is none.
@@ -150,8 +152,8 @@ pub fn rule_names() -> Vec<&'static str> {
     std::iter::once("cutover").chain(rivals.iter().map(|rival| rival.name)).collect()
 }
 
-/// Plays every scene with every fault, on as many threads as there are cores. The same
-/// arguments give the same cells. `done` hears how many scenes of how many are done.
+/// Plays every scene with every fault. The same arguments give the same cells. `done` hears how many scenes of how many
+/// are done.
 #[must_use]
 pub fn play(
     scenes: &[Scene],
@@ -159,17 +161,27 @@ pub fn play(
     seed: u64,
     done: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Cell> {
+    let played = each(scenes, done, &|index, scene| play_scene(scene, index, runs, seed));
+    played.into_iter().flatten().collect()
+}
+
+/// Does something with each item, on as many threads as there are cores, and gives the results in order.
+fn each<T: Sync, R: Send>(
+    items: &[T],
+    done: &(dyn Fn(usize, usize) + Sync),
+    play: &(dyn Fn(usize, &T) -> R + Sync),
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let finished = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let mut played: Vec<(usize, Vec<Cell>)> = std::thread::scope(|scope| {
+    let mut played: Vec<(usize, R)> = std::thread::scope(|scope| {
         let worker = || {
             let mut played = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(scene) = scenes.get(index) else { return played };
-                played.push((index, play_scene(scene, index, runs, seed)));
-                done(finished.fetch_add(1, Ordering::Relaxed) + 1, scenes.len());
+                let Some(item) = items.get(index) else { return played };
+                played.push((index, play(index, item)));
+                done(finished.fetch_add(1, Ordering::Relaxed) + 1, items.len());
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
@@ -181,13 +193,11 @@ pub fn play(
         joined.flatten().collect()
     });
     played.sort_by_key(|(index, _)| *index);
-    played.into_iter().flat_map(|(_, cells)| cells).collect()
+    played.into_iter().map(|(_, result)| result).collect()
 }
 
 fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
-    // The traffic has failed requests alone, and no side has to warm up.
-    let health =
-        Health { refused_tolerated_odds_ratio: None, warm_up_s: Some(0), ..Health::default() };
+    let health = health();
     let rivals = rules::rivals();
     let faults =
         FAULTS.iter().filter(|fault| **fault == Fault::Equal || fault.is_bad(scene.error_rate));
@@ -208,18 +218,8 @@ fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
             let ours: Box<dyn Rule> =
                 Box::new(rules::cutover::Cutover::new(&health, Some(&baselines)));
             let all = std::iter::once(ours).chain(rivals.iter().map(|rival| (rival.start)()));
-            for (mut rule, outcome) in all.zip(&mut cell.outcomes) {
-                let mut failed = 0;
-                let stopped = minutes.iter().position(|minute| {
-                    failed += minute.new.errors;
-                    rule.see(minute)
-                });
-                #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-                outcome.add(failed as f64);
-                if let Some(minute) = stopped {
-                    outcome.stopped += 1;
-                    outcome.minutes.push(u16::try_from(minute + 1).unwrap_or(u16::MAX));
-                }
+            for (rule, outcome) in all.zip(&mut cell.outcomes) {
+                outcome.see(rule, &minutes);
             }
         }
     }
@@ -231,7 +231,99 @@ fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
     cells
 }
 
+/// All runs of a kind of traffic.
+#[derive(Clone, Debug)]
+pub struct KindCell {
+    /// The kind.
+    pub kind: Kind,
+    /// Whether its new side is bad.
+    pub is_bad: bool,
+    /// Requests per second of both sides.
+    pub requests_per_s: f64,
+    /// Whether a day of the old side came before.
+    pub day: bool,
+    /// Number of runs.
+    pub runs: u32,
+    /// One for each rule, in the order of [`rule_names`].
+    pub outcomes: Vec<Outcome>,
+}
+
+impl KindCell {
+    /// The share of the runs in which a rule rolled back, and its 95 % interval.
+    #[must_use]
+    pub fn stopped(&self, rule: usize) -> Share {
+        Share::of(self.outcomes.get(rule).map_or(0, |outcome| outcome.stopped), self.runs)
+    }
+}
+
+/// Plays every kind of traffic with and without a day, at two sizes.
+#[must_use]
+pub fn play_kinds(runs: u32, seed: u64, done: &(dyn Fn(usize, usize) + Sync)) -> Vec<KindCell> {
+    let equal = kinds::equal().into_iter().map(|kind| (kind, false));
+    let bad = kinds::bad().into_iter().map(|kind| (kind, true));
+    let cells: Vec<KindCell> = equal
+        .chain(bad)
+        .flat_map(|(kind, is_bad)| {
+            KIND_SIZES.map(|(day, requests_per_s)| KindCell {
+                kind,
+                is_bad,
+                requests_per_s,
+                day,
+                runs,
+                outcomes: Vec::new(),
+            })
+        })
+        .filter(|cell| cell.kind.has(cell.day))
+        .collect();
+    each(&cells, done, &|_, cell| play_kind(cell, seed))
+}
+
+/// Whether a day comes before, and requests per second.
+pub const KIND_SIZES: [(bool, f64); 4] =
+    [(true, 100.0), (true, 1000.0), (false, 100.0), (false, 1000.0)];
+
+fn play_kind(cell: &KindCell, seed: u64) -> KindCell {
+    let health = health();
+    let rivals = rules::rivals();
+    let mut cell = cell.clone();
+    cell.outcomes = vec![Outcome::default(); rivals.len() + 1];
+    for run in 0..cell.runs {
+        let seed = seed ^ (u64::from(run) << 20);
+        let (history, minutes) = kinds::draw(cell.kind, cell.requests_per_s, cell.day, seed);
+        let series = Series { counts: history, ..Series::default() };
+        let baselines = cell.day.then(|| Baselines::of(&series, 1, &health));
+        let ours: Box<dyn Rule> =
+            Box::new(rules::cutover::Cutover::new(&health, baselines.as_ref()));
+        let all = std::iter::once(ours).chain(rivals.iter().map(|rival| (rival.start)()));
+        for (rule, outcome) in all.zip(&mut cell.outcomes) {
+            outcome.see(rule, &minutes);
+        }
+    }
+    cell.outcomes.iter_mut().for_each(|outcome| outcome.finish(cell.runs));
+    cell
+}
+
+/// The traffic has failed requests alone, and no side has to warm up.
+fn health() -> Health {
+    Health { refused_tolerated_odds_ratio: None, warm_up_s: Some(0), ..Health::default() }
+}
+
 impl Outcome {
+    /// Plays the minutes of a run.
+    fn see(&mut self, mut rule: Box<dyn Rule + '_>, minutes: &[rules::Minute]) {
+        let mut failed = 0;
+        let stopped = minutes.iter().position(|minute| {
+            failed += minute.new.errors;
+            rule.see(minute)
+        });
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        self.add(failed as f64);
+        if let Some(minute) = stopped {
+            self.stopped += 1;
+            self.minutes.push(u16::try_from(minute + 1).unwrap_or(u16::MAX));
+        }
+    }
+
     /// Adds a run's failed requests: until [`finish`](Self::finish), sums and sums of squares.
     fn add(&mut self, failed: f64) {
         self.failed += failed;

@@ -170,6 +170,7 @@ struct Drawn {
     old: Counts,
     requests_new: u64,
     factor_new: f64,
+    share: f64,
 }
 
 /// Independent streams of random numbers of one run.
@@ -198,6 +199,7 @@ impl Traffic {
                     old: Counts { requests, errors },
                     requests_new: poisson(load * to_new, &mut rng),
                     factor_new,
+                    share: *share,
                 });
                 at += 1.0;
             }
@@ -212,7 +214,8 @@ impl Traffic {
             let requests = drawn.requests_new;
             let rate = fault.rate(self.usual, minute) * drawn.factor_new;
             let errors = binomial(requests, rate, &mut rng);
-            Minute { old: drawn.old, new: Counts { requests, errors } }
+            let new = Counts { requests, errors };
+            Minute { old: drawn.old, new, share: drawn.share, ..Minute::default() }
         })
     }
 }
@@ -256,7 +259,7 @@ impl Bursts {
 }
 
 /// The share of a minute's requests that the resolvers send to the new side, each asking anew once.
-fn measured(resolvers: &mut [(f64, bool)], share: f64, rng: &mut impl Rng) -> f64 {
+pub(super) fn measured(resolvers: &mut [(f64, bool)], share: f64, rng: &mut impl Rng) -> f64 {
     let number = f64::from(u32::try_from(resolvers.len()).unwrap_or(u32::MAX).max(1));
     let mut to_new = 0.0;
     for (asks_at, answer) in resolvers {
@@ -267,17 +270,17 @@ fn measured(resolvers: &mut [(f64, bool)], share: f64, rng: &mut impl Rng) -> f6
     (to_new / number).clamp(0.0, 1.0)
 }
 
-fn stream(seed: u64, stream: u64) -> Pcg64Mcg {
+pub(super) fn stream(seed: u64, stream: u64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(stream))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-fn poisson(mean: f64, rng: &mut impl Rng) -> u64 {
+pub(super) fn poisson(mean: f64, rng: &mut impl Rng) -> u64 {
     // A mean of 0 is no Poisson law to the library, and 0 requests to us.
     Poisson::new(mean).map_or(0, |law| law.sample(rng) as u64)
 }
 
-fn binomial(requests: u64, rate: f64, rng: &mut impl Rng) -> u64 {
+pub(super) fn binomial(requests: u64, rate: f64, rng: &mut impl Rng) -> u64 {
     Binomial::new(requests, rate.clamp(0.0, 1.0)).map_or(0, |law| law.sample(rng))
 }
 
