@@ -246,7 +246,9 @@ struct Cap {
 #[derive(Clone, Debug)]
 struct Capital {
     cap: Cap,
+    /// What is bet on each odds ratio, as parts of all that is bet; and ln of that.
     bets: [[f64; RATIOS]; BET_PARTS.len()],
+    log_bet: f64,
     stake: Stake,
     /// ln of the capital after each of the latest periods; those of a warm-up are one.
     heights: VecDeque<f64>,
@@ -255,19 +257,20 @@ struct Capital {
 
 impl Capital {
     fn new(cap: Cap) -> Self {
-        let bets = [[f64::NEG_INFINITY; RATIOS]; BET_PARTS.len()];
         Self {
             cap,
-            bets,
+            bets: [[0.0; RATIOS]; BET_PARTS.len()],
+            log_bet: f64::NEG_INFINITY,
             stake: Stake::default(),
             heights: VecDeque::from([0.0]),
             is_warming: false,
         }
     }
 
+    /// Sees what a period pays. `is_free`: no cap holds it.
     fn bet(
         &mut self,
-        log_parts: &[f64; RATIOS],
+        parts: &[f64; RATIOS],
         log_e: &[f64; RATIOS],
         is_warming: bool,
         is_free: bool,
@@ -275,27 +278,44 @@ impl Capital {
         if !is_warming && std::mem::take(&mut self.is_warming) {
             self.keep_height();
         }
-        let next = self.stake.next();
-        for (bets, (part, stake)) in self.bets.iter_mut().zip(BET_PARTS) {
-            let set = next + f64::ln(stake);
-            for ((capital, log_part), log_e) in bets.iter_mut().zip(log_parts).zip(log_e) {
-                let paid = kept_and_bet(part, *log_e);
-                *capital = log_add(*capital, set + log_part) + paid;
-            }
-        }
+        let set = self.stake.next();
+        self.pay(set, parts, log_e);
         let left = self.stake.left().ln();
-        let bet = self.log_bet();
         let lowest = self.heights.iter().copied().fold(f64::INFINITY, f64::min);
         let most = lowest.max(0.0) + self.cap.log;
-        if log_add(bet, left) > most && !is_free {
+        if self.log() > most && !is_free {
             // ln of what is left of the most beside what is still to be set: in logarithms, for e has no end.
-            let allowed = most + (-(left - most).exp()).ln_1p();
-            self.bets.iter_mut().flatten().for_each(|capital| *capital += allowed - bet);
+            self.log_bet = most + (-(left - most).exp()).ln_1p();
         }
         self.is_warming = is_warming;
         if !is_warming {
             self.keep_height();
         }
+    }
+
+    /// Bets more, ln of which is `set`, and multiplies each bet by what it is paid. What is less than the smallest number
+    /// beside the rest is lost: it could not matter.
+    fn pay(&mut self, set: f64, parts: &[f64; RATIOS], log_e: &[f64; RATIOS]) {
+        let unit = self.log_bet.max(set);
+        if unit == f64::NEG_INFINITY {
+            return;
+        }
+        let (kept, set) = ((self.log_bet - unit).exp(), (set - unit).exp());
+        let highest = log_e.iter().copied().fold(0.0, f64::max);
+        let all = (-highest).exp();
+        let paid = log_e.map(|log_e| (log_e - highest).exp());
+        let mut sum = 0.0;
+        for (bets, (part, stake)) in self.bets.iter_mut().zip(BET_PARTS) {
+            for ((bet, ratio_part), paid) in bets.iter_mut().zip(parts).zip(paid) {
+                *bet =
+                    (*bet * kept + set * stake * ratio_part) * ((1.0 - part) * all + part * paid);
+                sum += *bet;
+            }
+        }
+        for bet in self.bets.iter_mut().flatten() {
+            *bet = if sum > 0.0 { *bet / sum } else { 0.0 };
+        }
+        self.log_bet = unit + highest + sum.ln();
     }
 
     fn keep_height(&mut self) {
@@ -305,13 +325,9 @@ impl Capital {
         }
     }
 
-    fn log_bet(&self) -> f64 {
-        self.bets.iter().map(log_sum).fold(f64::NEG_INFINITY, log_add)
-    }
-
     /// ln of the whole capital, which began with 1.
     fn log(&self) -> f64 {
-        log_add(self.log_bet(), self.stake.left().ln())
+        log_add(self.log_bet, self.stake.left().ln())
     }
 }
 
@@ -456,6 +472,10 @@ impl EProcess {
     /// open, where it lacks more than chance and wander take away: in this period, or in this and the latest others in which
     /// the new side had too many.
     fn moved(&self, index: usize, old: Counts, new: Counts) -> u64 {
+        let too_many = self.too_many(old, new);
+        if too_many <= 0.0 {
+            return 0;
+        }
         let usual = self.usual_of_old(index);
         let wander = self.day.map_or(0.0, |day| day.wander);
         let lacks = |old: Counts| {
@@ -476,7 +496,7 @@ impl EProcess {
             return 0;
         }
         let open = MISSING_DEVIATIONS * variance.sqrt();
-        to_count((missing + open).min(self.too_many(old, new)))
+        to_count((missing + open).min(too_many))
     }
 
     /// Errors of the new side beyond what it may have beside the old one.
@@ -519,6 +539,7 @@ impl EProcess {
         let cap = |periods: u32| Cap { log, periods: periods as usize };
         let mut compared = Capital::new(cap(known.lasts.max(unknown)));
         let mut over = Capital::new(cap(if self.day.is_some() { known.lasts.max(1) } else { 1 }));
+        let parts = self.log_parts.map(f64::exp);
         let (mut run, mut run_over) = (Run::default(), Run::default());
         for period in self.periods.iter().filter(|period| period.new.requests > 0) {
             for (capital, run) in [(&compared, &mut run), (&over, &mut run_over)] {
@@ -532,8 +553,8 @@ impl EProcess {
             let is_catastrophe = period.is_beside
                 && period.new.errors >= CATASTROPHE_ERRORS
                 && unseen.is_some_and(|unseen| period.new.error_rate() >= Some(unseen));
-            compared.bet(&self.log_parts, &log_e, period.known.is_warming, is_catastrophe);
-            over.bet(&self.log_parts, &period.log_over, period.known.is_warming, false);
+            compared.bet(&parts, &log_e, period.known.is_warming, is_catastrophe);
+            over.bet(&parts, &period.log_over, period.known.is_warming, false);
         }
         Weighed { log_e: compared.log(), log_over: over.log(), run, run_over }
     }
@@ -605,16 +626,6 @@ fn lesser(a: [f64; RATIOS], b: [f64; RATIOS]) -> [f64; RATIOS] {
         *lesser = lesser.min(b);
     }
     lesser
-}
-
-/// ln of what a bet of a part of the capital leaves.
-fn kept_and_bet(part: f64, log_e: f64) -> f64 {
-    const LARGE: f64 = 500.0;
-    if part >= 1.0 || log_e > LARGE {
-        part.ln() + log_e
-    } else {
-        (1.0 - part + part * log_e.exp()).ln()
-    }
 }
 
 /// Whether the old side has requests enough beside the new one.
