@@ -28,7 +28,7 @@ const NETWORK_NAMESPACE: &str = "AWS/NetworkELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
-/// How far back a number of hosts, or of requests, is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
+/// How far back a number of hosts is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
@@ -168,23 +168,6 @@ impl CloudWatch {
         let of_meters = all_queries(meters.iter(), wanted);
         let own: BTreeSet<own::OwnQuery> = own::queries(&health.signals, sides).collect();
         (of_meters.len(), own.len())
-    }
-
-    /// Those of these load balancers that counted a request in the last few minutes.
-    ///
-    /// # Errors
-    /// As [`series`](Telemetry::series).
-    pub(crate) async fn with_requests<'a>(
-        &self,
-        load_balancers: &BTreeSet<&'a str>,
-        now: Timestamp,
-    ) -> Result<BTreeSet<&'a str>, Failure> {
-        let query = |&load_balancer| Query { load_balancer, group: None, metric: Name::Requests };
-        let mut points = BTreeMap::new();
-        let queries = load_balancers.iter().map(query).collect();
-        self.ask_all(queries, lately(now), &mut points).await?;
-        let counted = points.iter().filter(|(_, of)| of.iter().flatten().any(|count| *count > 0.0));
-        Ok(counted.map(|(query, _)| query.load_balancer).collect())
     }
 
     /// Asks any number of queries, each once.

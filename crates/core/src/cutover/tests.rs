@@ -1178,18 +1178,41 @@ fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from
 
 #[test]
 fn an_old_side_that_was_made_anew_elsewhere_keeps_the_traffic_and_a_person_is_told_how() {
-    let cutover = accepted(1, two_steps());
-    let mut world = World::of(&cutover, &[FINE]);
-    let cutover = world.obey(cutover).give_up("a test says so");
-    let name = cutover.routes[0].name.clone();
-    let old_sides = vec![(name, OldSide::Replaced)];
-    let kept = OldSide::dead(&old_sides);
-    let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
-    let splits = world.splits(&cutover);
-    let end =
-        cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
-    assert_eq!(end.next.action, Action::RollbackFailed);
-    let said = &end.next.reason;
-    assert!(said.contains("its old side was made anew"), "{said}");
-    assert!(said.contains("\"force\":true"), "{said}");
+    use OldSide::{Dead, Replaced};
+    let harm =
+        |names: &str| format!("takes {names} back as well, even to an old side that cannot serve.");
+    let for_one = format!(
+        "For app-0.example.com it must be \"force\": true, which {}",
+        harm(&name(1).to_string())
+    );
+    let by_command = format!("The command {}", harm(&name(1).to_string()));
+    let table: [(&[OldSide], bool, bool, Option<&str>); 5] = [
+        (&[Replaced, Replaced], false, true, None),
+        (&[Dead, Dead], false, false, None),
+        (&[Replaced, Dead], false, false, Some(&for_one)),
+        // The third one has drifted.
+        (&[Replaced, Replaced], true, true, None),
+        (&[Replaced, Dead], true, true, Some(&by_command)),
+    ];
+    for (old_sides, drifts, force, harms) in table {
+        let mut world = World::of(&accepted(3, two_steps()), &[FINE; 3]);
+        let cutover = world.obey(accepted(3, two_steps())).give_up("a test says so");
+        if drifts {
+            world.live[2] = Weights { old: 1, new: 3 };
+        }
+        let old_sides: Vec<(RouteId, OldSide)> =
+            old_sides.iter().enumerate().map(|(index, old)| (name(index), *old)).collect();
+        let kept = OldSide::dead(&old_sides);
+        let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
+        let splits = world.splits(&cutover);
+        let done = RollbackDone { kept, old_sides, ..went_back(shifted, splits) };
+        let end = cutover.after_rollback(&done);
+        let said = &end.report.as_ref().expect("an end").reason;
+        assert!(said.starts_with("REQUESTS STAY"), "{said}");
+        assert!(said.contains(&format!("\"force\":{force}")), "{said}");
+        match harms {
+            Some(harms) => assert!(said.contains(harms), "{said}"),
+            None => assert!(!said.contains("as well"), "{said}"),
+        }
+    }
 }
