@@ -800,7 +800,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
     let day = Baseline {
         stretches: 1440,
-        requests: 123_000_000_000.0,
+        requests: 123_000_000_000,
         usual_rate: 0.001_23,
         worst_rate: 0.001_23,
         wander: 0.123,
@@ -1092,6 +1092,8 @@ fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
         failures: metric("Failed"),
         tolerated_odds_ratio: 1.5,
     }];
+    let day = OwnSeries { old: vec![Some(FINE); 1440], new: Vec::new() };
+    cutover.own_days = Baselines::of_own(&[day], &cutover.health);
     // What its meters count fails, and is not looked at.
     let mut world = World::of(&cutover, &[BAD]);
     let shifted = world.obey(cutover);
