@@ -264,8 +264,7 @@ impl Telemetry for CloudWatch {
         let told = Told(&points);
         let attributed = told.attributed(window);
         let answer = Answers { window, latency, counts_slow, connections, told, attributed };
-        let series = |of: &Vec<Meter>| of.iter().map(|of| answer.series(of)).reduce(Series::with);
-        Ok(meters.iter().map(|of| series(of).unwrap_or_default()).collect())
+        Ok(meters.iter().map(|forms| answer.under_all_ids(forms)).collect())
     }
 
     async fn own(
@@ -638,6 +637,22 @@ impl InPeriod {
 /// meter. Its 502s and 504s are answers to requests for which a target was chosen and that no target answered, so of each group as
 /// many are its own as it has more requests than answers. The rest is shared by the meters of the groups.
 impl<'a> Answers<'a> {
+    /// The series of a meter under each of its ids together. Where only groups were made anew, what their load balancer
+    /// counts is counted once.
+    fn under_all_ids(&self, forms: &'a [Meter]) -> Series {
+        let mut balancers = BTreeSet::new();
+        let series = forms.iter().map(|of| {
+            let series = self.series(of);
+            if balancers.insert(load_balancer_and_groups(&of.id).0) {
+                return series;
+            }
+            let of_groups = |failed: Connections| Connections { tls: 0, rejected: 0, ..failed };
+            let connections = series.connections.into_iter().map(of_groups).collect();
+            Series { shared: vec![], shared_refused: vec![], connections, ..series }
+        });
+        series.reduce(Series::with).unwrap_or_default()
+    }
+
     fn series(&self, of: &'a Meter) -> Series {
         let (load_balancer, groups) = load_balancer_and_groups(&of.id);
         let counted = counted_as(&groups);

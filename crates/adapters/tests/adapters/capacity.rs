@@ -503,6 +503,27 @@ async fn what_has_the_name_of_a_meter_now_is_found_and_what_is_there_still_is_le
 }
 
 #[tokio::test]
+async fn groups_that_were_replaced_behind_a_load_balancer_are_watched_and_it_counts_as_before() {
+    let (targets, _) = account_of(vec![vec![WEB, IDLE], vec![]]);
+    let both = || Some(vec!["lb0-0/1".to_owned(), "lb0-1/1".to_owned()]);
+    for (id, watched, expected) in [
+        ("app/lb0/1", &["lb0-0/1", "lb0-1/1"][..], None),
+        ("app/lb0/1", &["lb0-1/1", "lb0-0/former"], both()),
+        ("app/lb0/1;app/lb0/former", &["of-another-name/former"], both()),
+        // A state of long ago watches none.
+        ("app/lb0/1", &[], None),
+        // Those that come are still to be made.
+        ("app/lb1/1", &["lb1-0/1"], None),
+    ] {
+        let hosts = watched.iter().map(|&group| group.to_owned()).collect();
+        let meter = Meter { id: id.to_owned(), hosts, baseline: None };
+        let anew = targets.made_anew(&[&meter]).await.expect("an answer");
+        assert!(anew.iter().all(|anew| anew.id == id), "{anew:?}");
+        assert_eq!(anew.into_iter().next().map(|anew| anew.hosts), expected, "{id} {watched:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_many_old_sides_one_that_nothing_is_known_of_is_not_called_dead() {
     // CloudWatch knows nothing of the last 20, and only 8 of them are looked at.
     let mut groups = vec![vec![WEB]; 20];
