@@ -472,14 +472,16 @@ fn other_type(name: &str, kind: &str) -> Behind {
 
 /// What may stand behind a name that no load balancer of the account and region has.
 fn unknown(name: &str, region: &str) -> Behind {
-    let nothing = Behind::Nothing {
+    let nothing = |allowed: &str| Behind::Nothing {
         code: "no_load_balancer",
         what: format!("points at {name}, which is no load balancer of this account and region"),
-        allowed: format!("an application load balancer of the region {region}"),
+        allowed: format!("{allowed} of the region {region}"),
     };
     match Never::of(name, region) {
         // It may be about to appear.
-        Some(Never::OtherType("network")) => uncounted(name, nothing),
+        Some(Never::OtherType("network")) => {
+            uncounted(name, nothing("an application or network load balancer"))
+        }
         Some(Never::OtherType(kind)) => other_type(name, kind),
         Some(Never::Elsewhere(what)) => {
             let why = format!(
@@ -488,7 +490,7 @@ fn unknown(name: &str, region: &str) -> Behind {
             );
             Behind::Never { code: "foreign_target", why }
         }
-        None => nothing,
+        None => nothing("an application load balancer"),
     }
 }
 

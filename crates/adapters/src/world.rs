@@ -165,7 +165,8 @@ impl World {
                 &mark_holders,
             ),
         )?;
-        let mut facts = Facts { behind, entrances, alarms, running, ..Facts::default() };
+        let facts = Facts { behind, entrances, alarms, running, ..Facts::default() };
+        let mut facts = facts.settled(&request.health);
         facts.busiest = busiest(metrics, &facts, survey, attempt.now).await?;
         Ok(facts)
     }

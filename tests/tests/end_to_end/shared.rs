@@ -2,6 +2,7 @@
 
 use lab::proxy::{Effect, Rule};
 use lab::world::Groups;
+use serde_json::Value;
 use tests::{Case, ERRORS, FINE, Given, HOSTS, Rate, SILENT, now_s};
 
 use crate::arrival::patient;
@@ -93,12 +94,17 @@ async fn a_host_name_without_a_target_of_its_own_is_waited_for() {
 #[tokio::test]
 async fn a_new_side_must_have_the_hosts_of_the_busiest_hour_of_the_day() {
     let case = Given::default().case().await;
+    busiest_hour_has_8_hosts(&case, &case.request()).await;
+}
+
+/// A new side with fewer hosts than the old one had at noon is waited for.
+pub async fn busiest_hour_has_8_hosts(case: &Case, request: &Value) {
     let (old, noon) = (&case.world.old, now_s() - 3 * 3_600);
     let many = Rate { requests: 10_000, ..FINE };
     case.count_in(old, many, noon..noon + 60).await;
-    assert!(case.invoke("ValidateFunctionName", &case.validation(&case.request())).await.is_ok());
+    assert!(case.invoke("ValidateFunctionName", &case.validation(request)).await.is_ok());
     case.count_part_in(old, HOSTS, 8, noon..noon + 60).await;
-    assert_eq!(refused(&case, &case.request()).await, waits_for("capacity_too_low"));
+    assert_eq!(refused(case, request).await, waits_for("capacity_too_low"));
 }
 
 #[tokio::test]

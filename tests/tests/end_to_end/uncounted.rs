@@ -5,6 +5,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use tests::{Case, Given, SILENT};
 
+use crate::shared::busiest_hour_has_8_hosts;
 use crate::signals::orders;
 use crate::world::point_at;
 
@@ -58,4 +59,14 @@ async fn behind_network_load_balancers_ones_own_counts_alone_decide() {
             assert!(reason.contains("judged by orders alone"), "{reason}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_new_side_that_counts_no_requests_must_have_the_hosts_of_the_busiest_hour_as_well() {
+    let case = Given::default().case().await;
+    case.count_own(&case.world.old, "Orders", 100).await;
+    serve_by_network_balancer(&case, &case.new_side().name.clone()).await;
+    let mut request = case.request();
+    request["health"]["signals"] = orders();
+    busiest_hour_has_8_hosts(&case, &request).await;
 }

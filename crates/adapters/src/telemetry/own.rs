@@ -21,6 +21,12 @@ impl OwnQuery {
             dimensions: metric.dimensions_of(side),
         }
     }
+
+    /// Its names, as CloudWatch has them.
+    fn called(&self) -> String {
+        let dimensions = self.dimensions.iter().map(|(name, of)| format!(", {name}={of}"));
+        format!("{} {}{}", self.namespace, self.metric, dimensions.collect::<String>())
+    }
 }
 
 impl Asked for OwnQuery {
@@ -65,5 +71,11 @@ pub(super) fn series<'p>(
         };
         (0..periods).map(in_period).collect()
     };
-    OwnSeries { old: side(&sides.old), new: side(&sides.new) }
+    let silent = [("requests", &signal.requests), ("failures", &signal.failures)];
+    let silent = silent.into_iter().filter_map(|(what, metric)| {
+        let query = OwnQuery::of(metric, &sides.old);
+        let has_any = points(&query).is_some_and(|points| points.iter().any(Option::is_some));
+        (!has_any).then(|| format!("{what} ({})", query.called()))
+    });
+    OwnSeries { old: side(&sides.old), new: side(&sides.new), silent: silent.collect() }
 }

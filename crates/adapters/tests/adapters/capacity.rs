@@ -708,7 +708,13 @@ async fn a_network_load_balancer_is_uncounted_and_found_or_still_to_come_all_the
         }
         match &**behind {
             Behind::Found(found) => assert!(is_there && found.active, "{name}"),
-            Behind::Nothing { code: "no_load_balancer", .. } => assert!(!is_there, "{name}"),
+            Behind::Nothing { code: "no_load_balancer", allowed, .. } => {
+                assert!(!is_there, "{name}");
+                assert!(
+                    allowed.starts_with("an application or network load balancer"),
+                    "{allowed}"
+                );
+            }
             other => panic!("{name}: {other:?}"),
         }
     }

@@ -231,6 +231,7 @@ async fn counts_of_one_s_own_are_asked_for_both_sides_by_name() {
     let own = cloudwatch.own(&health.signals, &sides, window(3)).await.expect("told");
     assert_eq!(own[0].old, [counts(90, 0), counts(80, 0), None]);
     assert_eq!(own[0].new, [counts(10, 4), None, counts(3, 3)]);
+    assert_eq!(own[0].silent, ["failures (Shop Failed, Cluster=c-blue)"], "of the old side");
     assert_eq!(cloudwatch.own(&[], &sides, window(3)).await, Ok(vec![]));
 }
 
@@ -638,6 +639,8 @@ async fn the_busiest_hour_of_a_day_has_the_hosts_of_that_hour() {
                 "app/a/1 RequestCount" => &[(3, 70.0), (12, 9_000.0), (24, 50.0)],
                 "app/a/1 targetgroup/x/1 HealthyHostCount" => &[(3, 2.0), (12, 8.0)],
                 "app/a/1 targetgroup/y/1 HealthyHostCount" => &[(3, 99.0), (12, 4.0)],
+                "net/n/1 targetgroup/x/1 HealthyHostCount" => &[(3, 2.0), (9, 7.0), (12, 6.0)],
+                "net/n/1 RequestCount" => panic!("it counts none"),
                 _ => &[],
             };
             let at = points.iter().map(|(hour, _)| DateTime::from_secs(3600 * hour)).collect();
@@ -666,8 +669,13 @@ async fn the_busiest_hour_of_a_day_has_the_hosts_of_that_hour() {
         let (a, silent) = (backend("app/a/1", by_node), backend("app/s/1", by_node));
         let busiest = cloudwatch.busiest_hours(&[&a, &silent], now).await.expect("told");
         let at = Timestamp::from_second(12 * 3600).expect("in range");
-        let expected = Busiest { at, requests: 9_000, hosts };
+        let expected = Busiest { at, requests: Some(9_000), hosts };
         assert_eq!(busiest, [("app/a/1".to_owned(), expected)].into(), "nodes: {by_node}");
+        let (net, silent) = (backend("net/n/1", by_node), backend("net/s/1", by_node));
+        let busiest = cloudwatch.busiest_hours(&[&net, &silent], now).await.expect("told");
+        let at = Timestamp::from_second(9 * 3600).expect("in range");
+        let expected = Busiest { at, requests: None, hosts: 7 };
+        assert_eq!(busiest, [("net/n/1".to_owned(), expected)].into(), "the hour with most hosts");
     }
 }
 

@@ -50,7 +50,7 @@ impl Telemetry for Counting {
         let ids = signals.iter().map(|signal| format!("{} of {}", signal.name, sides.old));
         self.asked.borrow_mut().push((ids.collect(), window));
         let counts = vec![Some(Counts { requests: 7, errors: 0 }); window.periods as usize];
-        let own = OwnSeries { old: counts, new: Vec::new() };
+        let own = OwnSeries { old: counts, ..OwnSeries::default() };
         Ok(vec![own; signals.len()])
     }
 }
@@ -74,7 +74,8 @@ async fn begun(request: Value, new: (String, Behind)) -> (Validation, Timestamp)
     let now = Timestamp::from_second(1_000_000_000).expect("in range");
     let execution = Execution { arn: "arn".to_owned(), name: "us".to_owned() };
     let attempt = Attempt { execution, started_at: now, now };
-    let facts = Facts { behind: BTreeMap::from([behind("blue"), new]), ..Facts::default() };
+    let behind = BTreeMap::from([behind("blue"), new]);
+    let facts = Facts { behind, ..Facts::default() }.settled(&request.health);
     (Validation::of(request, survey, facts, attempt, &SYNTAXES), now)
 }
 

@@ -487,7 +487,7 @@ fn one_period_in_which_all_of_one_s_own_fail_decides_where_their_day_is_known() 
     let judged = |day_periods: usize| {
         let mut cutover = accepted(1, two_steps());
         cutover.health.signals = vec![orders.clone()];
-        let day = OwnSeries { old: vec![counted(10); day_periods], new: vec![] };
+        let day = OwnSeries { old: vec![counted(10); day_periods], ..OwnSeries::default() };
         cutover.own_days = Baselines::of_own(&[day], &cutover.health);
         let mut world = World::of(&cutover, &[FINE]);
         cutover = world.obey(cutover);
@@ -497,7 +497,8 @@ fn one_period_in_which_all_of_one_s_own_fail_decides_where_their_day_is_known() 
         let periods = observed.window.periods as usize;
         let mut new = vec![counted(10); periods];
         new[periods - 1] = counted(1000);
-        observed.own = vec![OwnSeries { old: vec![counted(10); periods], new }];
+        observed.own =
+            vec![OwnSeries { old: vec![counted(10); periods], new, ..OwnSeries::default() }];
         let splits = Seen::Now(world.splits(&cutover));
         let checked = Checked { propagated: Propagation::Done, splits, observed };
         let judged = cutover.after_check(&checked, at(world.now));
@@ -1073,7 +1074,7 @@ fn every_action_has_its_name() {
 fn with_own(world: &World, cutover: &Cutover, old: Counts, new: Counts) -> Observed {
     let mut observed = world.observed(cutover);
     let of = |counts| vec![Some(counts); observed.window.periods as usize];
-    observed.own = vec![OwnSeries { old: of(old), new: of(new) }];
+    observed.own = vec![OwnSeries { old: of(old), new: of(new), ..OwnSeries::default() }];
     observed
 }
 

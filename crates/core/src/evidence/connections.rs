@@ -7,7 +7,7 @@ use crate::request::health::Health;
 use crate::router::lumps::Lumps;
 use crate::words::grouped;
 
-/// As many failed connections of the new side have at most this chance when they speak.
+/// Failed connections are reported when chance alone would cause as many with at most this probability.
 const CHANCE: f64 = 1e-6;
 
 /// Connections of one side that failed, in one period or in several added up.
@@ -21,7 +21,7 @@ pub struct Connections {
     pub to_targets: u64,
 }
 
-/// Each kind of them: its number, and what it did, after the number.
+/// A kind of failed connection: how to read its number, and the words that follow it.
 type Kind = (fn(&Connections) -> u64, &'static str);
 
 const KINDS: [Kind; 3] = [
@@ -80,10 +80,16 @@ impl Evidence<'_> {
 
     /// Words the connections that fail on the new side in this step by more than chance: more than the tolerated
     /// multiple of what the old side's rate in all periods gives, and of what failed there before anything was sent to
-    /// it. `None` when none do, or where both sides have the same entrance: there the split comes after the connection.
+    /// it. `None` when none do, where both sides have the same entrance (there the split comes after the connection), and
+    /// once the window has no period from before the ramp any more: then nobody knows what strays there are.
     pub(super) fn failed_connections(&self, health: &Health) -> Option<String> {
         self.sent.filter(|sent| sent.lumps != Lumps::PerRequest)?;
-        let before = Sum::of(self.periods.iter().filter(|period| !self.is_of_the_ramp(period)));
+        let before: Vec<&Period> =
+            self.periods.iter().filter(|period| !self.is_of_the_ramp(period)).collect();
+        if before.is_empty() {
+            return None;
+        }
+        let before = Sum::of(before.into_iter());
         let (all, step) = (Sum::of(self.periods.iter()), self.of_step());
         let said = KINDS.iter().filter_map(|(number, did)| {
             let [of_old, _] = all.connections.each_ref().map(number);
@@ -91,7 +97,7 @@ impl Evidence<'_> {
             let [old, new] = step.connections.each_ref().map(number);
             // Nobody knows a rate better than by one more of them.
             let per_old = as_f64(of_old + 1) / as_f64(all.requests[0] + of_old).max(1.0);
-            let stray = as_f64(strays + 1) / before.periods.max(1.0);
+            let stray = as_f64(strays + 1) / before.periods;
             let usual = per_old * as_f64(step.requests[1] + new) + stray * step.periods;
             speaks(as_f64(new), health.tolerated_odds_ratio * usual).then(|| {
                 let [old, new] = [old, new].map(grouped);
@@ -181,6 +187,15 @@ mod tests {
         for (what, tls) in table {
             assert_eq!(said(tls, 6_000), None, "{what}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_once_no_period_from_before_the_ramp_is_in_the_window() {
+        let mut evidence = evidence([0, 0, 60], 6_000);
+        evidence.periods.drain(..9);
+        assert!(evidence.failed_connections(&Health::default()).is_some(), "one is left");
+        evidence.periods.remove(0);
+        assert_eq!(evidence.failed_connections(&Health::default()), None);
     }
 
     #[test]

@@ -26,6 +26,10 @@ const LATELY_PERIODS_MIN: usize = 5;
 const LATELY_REQUESTS_PART: u64 = 20;
 /// What others count is missing on the new side when its share of the requests leaves this chance of none at most.
 const CHANCE_OF_NONE: f64 = 1e-6;
+/// A share of more than this is not believed: a job that only the old side does is no request that moves, …
+const SHARE_MAX: f64 = 0.99;
+/// … and less than this many of the old side's counts say nothing.
+const OLD_COUNTS_MIN: u64 = 20;
 /// Bounds of [`Verdict::log10_e`].
 const LOG10_E_MAX: f64 = 999.0;
 
@@ -157,9 +161,15 @@ impl Ground {
 }
 
 impl<'a> Tested<'a> {
-    fn new(health: &Health, signal: Signal, test: Test, baselines: Option<&'a Baselines>) -> Self {
+    fn new(
+        health: &Health,
+        (signal, test): (Signal, Test),
+        is_first: bool,
+        baselines: Option<&'a Baselines>,
+    ) -> Self {
         let baseline = baselines.and_then(|baselines| baselines.of_signal(&signal));
-        let limit = health.limit(&signal, baseline.map_or(0.0, |baseline| baseline.usual_rate));
+        let usual_rate = baseline.map_or(0.0, |baseline| baseline.usual_rate);
+        let limit = health.limit(&signal, is_first, usual_rate);
         Self {
             process: EProcess::new(test, limit, baseline),
             stretches: Stretches::new(health.requests_min, limit),
@@ -241,7 +251,7 @@ impl Percentiles {
 impl Shared {
     fn new(health: &Health, kind: SignalKind) -> Self {
         let signal = Signal { kind, tolerated_odds_ratio: health.tolerated_odds_ratio };
-        let limit = health.limit(&signal, 0.0);
+        let limit = health.limit(&signal, false, 0.0);
         let stretches = Stretches::new(health.requests_min, limit);
         Self { signal, stretches, of_step: Counts::default() }
     }
@@ -259,10 +269,22 @@ impl<'a> Judge<'a> {
     /// Begins. `routes`: those of the cutover that are counted apart, which share alpha.
     #[must_use]
     pub fn new(health: &'a Health, routes: u32, baseline: Option<&'a Baselines>) -> Self {
+        Self::of(health, routes, baseline, false)
+    }
+
+    /// Begins. `own_alone`: what others count is all that there is.
+    fn of(
+        health: &'a Health,
+        routes: u32,
+        baseline: Option<&'a Baselines>,
+        own_alone: bool,
+    ) -> Self {
         let signals = health.signals();
         let tests = Test::of(health, &signals, routes);
         let tested = signals.into_iter().zip(tests);
-        let tested = tested.map(|(signal, test)| Tested::new(health, signal, test, baseline));
+        let tested = tested.filter(|(signal, _)| !own_alone || signal.is_own());
+        let tested =
+            tested.enumerate().map(|(index, of)| Tested::new(health, of, index == 0, baseline));
         Self {
             health,
             baseline,
@@ -273,11 +295,6 @@ impl<'a> Judge<'a> {
             periods: 0,
             busiest: (0, 0),
         }
-    }
-
-    /// Judges by what others count alone.
-    pub fn keep_own(&mut self) {
-        self.tested.retain(|tested| tested.signal.is_own());
     }
 
     /// Adds what was counted of failed requests since the step has settled, before the first period that is seen.
@@ -391,11 +408,11 @@ impl<'a> Judge<'a> {
     fn not_counted(&self) -> Option<usize> {
         let [old, new] = self.of_step().map(|side| side.requests);
         let all = Counts { requests: old.saturating_add(new), errors: new };
-        let log_none = (-all.error_rate()?).ln_1p();
+        let log_none = (-all.error_rate()?.min(SHARE_MAX)).ln_1p();
         self.tested.iter().position(|tested| {
             let [old, new] = tested.of_step.map(|side| side.requests);
-            let is_own = matches!(tested.signal.kind, SignalKind::Own { .. });
-            is_own && new == 0 && old as f64 * log_none < CHANCE_OF_NONE.ln()
+            let is_none = old >= OLD_COUNTS_MIN && old as f64 * log_none < CHANCE_OF_NONE.ln();
+            tested.signal.is_own() && new == 0 && is_none
         })
     }
 
@@ -494,7 +511,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Of a step with this many periods, those that were lately, and the requests that the new side needs in them.
+/// How many of a step's periods are recent, and the requests that the new side needs in them.
 pub(crate) fn enough_lately(periods: usize, requests_min: u64) -> (usize, u64) {
     let enough = (requests_min / LATELY_REQUESTS_PART).max(1);
     ((periods / LATELY_PART).max(LATELY_PERIODS_MIN), enough)
@@ -508,10 +525,7 @@ pub fn judge(
     routes: u32,
     baseline: Option<&Baselines>,
 ) -> Verdict {
-    let mut judge = Judge::new(health, routes, baseline);
-    if evidence.own_alone {
-        judge.keep_own();
-    }
+    let mut judge = Judge::of(health, routes, baseline, evidence.own_alone);
     judge.resume(evidence.before);
     for period in evidence.periods.iter().filter(|period| evidence.is_of_the_ramp(period)) {
         judge.see(period, evidence.settled_at.is_some_and(|since| period.start >= since));
@@ -787,18 +801,7 @@ mod tests {
 
     #[test]
     fn counts_of_one_s_own_are_judged_beside_the_others() {
-        let metric = crate::request::health::OwnMetric {
-            namespace: "Shop".to_owned(),
-            metric: "Orders".to_owned(),
-            dimensions: std::collections::BTreeMap::new(),
-        };
-        let own = crate::request::health::OwnSignal {
-            name: "orders".to_owned(),
-            requests: metric.clone(),
-            failures: metric,
-            tolerated_odds_ratio: 1.5,
-        };
-        let health = Health { signals: vec![own], ..HEALTH() };
+        let health = Health { signals: vec![orders()], ..HEALTH() };
         let verdict = judge(&health, &refused(&[(90, 100); 12]), 1, None);
         assert_eq!(verdict.kind, VerdictKind::Regressed);
         let said = "new 10 % of 12,000 orders failed, old 1 % of 108,000; odds 11.0 times";
@@ -951,20 +954,24 @@ mod tests {
         assert_eq!(kind(1.0), VerdictKind::Regressed, "all are");
     }
 
-    #[test]
-    fn a_new_side_of_which_others_count_nothing_is_held() {
+    /// Orders of a shop.
+    fn orders() -> OwnSignal {
         let metric = |name: &str| OwnMetric {
             namespace: "Shop".to_owned(),
             metric: name.to_owned(),
             dimensions: BTreeMap::new(),
         };
-        let orders = OwnSignal {
+        OwnSignal {
             name: "orders".to_owned(),
             requests: metric("Orders"),
             failures: metric("FailedOrders"),
             tolerated_odds_ratio: 1.5,
-        };
-        let health = Health { signals: vec![orders], ..HEALTH() };
+        }
+    }
+
+    #[test]
+    fn a_new_side_of_which_others_count_nothing_is_held() {
+        let health = Health { signals: vec![orders()], ..HEALTH() };
         let held = |old: Option<Counts>, new: Option<Counts>| {
             let mut seen = evidence(&[(counts(900, 0), counts(100, 0)); 5]);
             seen.periods.iter_mut().for_each(|period| period.others = vec![Pair { old, new }]);
@@ -979,6 +986,43 @@ mod tests {
             "100 on the old side, a tenth of them none by chance"
         );
         assert!(!held(None, None).0, "nobody counts any");
+    }
+
+    #[test]
+    fn what_only_the_old_side_does_holds_no_step_that_gets_all_requests() {
+        let health = Health { signals: vec![orders()], ..HEALTH() };
+        let kind = |jobs: u64| {
+            let mut seen = evidence(&[(counts(0, 0), counts(1000, 0)); 5]);
+            seen.periods[0].others = vec![Pair { old: counts(jobs, 0), new: None }];
+            judge(&health, &seen, 1, None).kind
+        };
+        assert_eq!(kind(1), VerdictKind::Healthy, "a job");
+        assert_eq!(kind(19), VerdictKind::Healthy, "a few");
+        assert_eq!(kind(20), VerdictKind::NotEnoughData, "orders do not come to the new side");
+    }
+
+    #[test]
+    fn the_limit_of_failed_requests_is_that_of_the_first_count_where_there_are_no_others() {
+        let logins = OwnSignal { name: "logins".to_owned(), ..orders() };
+        let health = Health { signals: vec![orders(), logins], ..HEALTH() };
+        let of = |[first, second]: [u64; 2], baseline: Option<&Baselines>| {
+            let pair = |errors| Pair { old: counts(900, 9 * errors), new: counts(100, errors) };
+            let mut seen = evidence(&[(None, None); 5]);
+            seen.periods.iter_mut().for_each(|period| {
+                period.others = vec![Pair::default(), pair(first), pair(second)];
+            });
+            let seen = seen.of_own_alone(&health);
+            judge(&health, &seen, 1, baseline)
+        };
+        let over = of([20, 0], None);
+        assert_eq!(over.kind, VerdictKind::NotEnoughData, "{}", over.reason);
+        assert!(over.reason.contains("over the 5 % limit"), "{}", over.reason);
+        assert_eq!(of([4, 0], None).kind, VerdictKind::Healthy);
+        assert_eq!(of([0, 20], None).kind, VerdictKind::Healthy, "half is the second one's limit");
+        let usual = Baseline { usual_rate: 0.2, ..a_day().errors };
+        let own = BTreeMap::from([("orders".to_owned(), usual)]);
+        let day = Baselines { own, ..a_day() };
+        assert_eq!(of([20, 0], Some(&day)).kind, VerdictKind::Healthy, "as every day");
     }
 
     #[test]

@@ -276,6 +276,8 @@ pub struct OwnSeries {
     pub old: Vec<Option<Counts>>,
     /// The new side.
     pub new: Vec<Option<Counts>>,
+    /// What of the old side has no point in the window, each after "its": "failures (NAMESPACE METRIC, …)".
+    pub silent: Vec<String>,
 }
 
 /// How slow the answers of a period were.

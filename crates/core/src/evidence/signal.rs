@@ -90,14 +90,16 @@ pub const REFUSED_TOLERATED_ODDS_RATIO: f64 = 10.0;
 const LIMIT: f64 = 0.5;
 
 impl Health {
-    /// The rate that a signal must not be over for long, whatever the other side does: for failed requests
-    /// `error_rate_max`, for the others most of the requests; and what is usual for the service is allowed to it.
-    pub(super) fn limit(&self, signal: &Signal, usual_rate: f64) -> f64 {
+    /// The rate that a signal must not be over for long, whatever the other side does: for failed requests, and for the
+    /// first of one's own counts where there are no others, `error_rate_max`; for all else most of the requests. What is
+    /// usual for the service is allowed to it.
+    pub(super) fn limit(&self, signal: &Signal, is_first: bool, usual_rate: f64) -> f64 {
         match signal.kind {
             SignalKind::Failed => self.error_rate_max.max(usual_rate),
             SignalKind::Refused | SignalKind::Slow { .. } | SignalKind::Own { .. } => {
                 let odds = usual_rate / (1.0 - usual_rate).max(1e-9) * signal.tolerated_odds_ratio;
-                LIMIT.max(odds / (1.0 + odds))
+                let least = if is_first { self.error_rate_max } else { LIMIT };
+                least.max(odds / (1.0 + odds))
             }
         }
     }

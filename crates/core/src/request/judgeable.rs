@@ -60,11 +60,11 @@ impl Request {
         u32::try_from(periods).unwrap_or(u32::MAX)
     }
 
-    /// Says which steps will have too few requests to be judged, each as a clause, when `in_newest` says how many all
-    /// sides together had in this many of the newest periods: too few of all that the step will count, which a check adds
-    /// up, or of those that are recent when it looks.
+    /// Says which steps will have too few requests to be judged, when `in_newest` says how many all sides together had in
+    /// this many of the newest periods: too few of all that the step will count, which a check adds up, or of those that
+    /// are recent when it looks. Each is a clause, and whether it is about the recent ones.
     #[expect(clippy::cast_precision_loss, reason = "up to 10^9")]
-    pub(crate) fn thin_steps(&self, in_newest: impl Fn(u32) -> f64) -> Vec<String> {
+    pub(crate) fn thin_steps(&self, in_newest: impl Fn(u32) -> f64) -> Vec<(bool, String)> {
         let requests_min = self.health.requests_min;
         let steps = self.ramp.steps().iter().enumerate();
         let thin = steps.filter_map(|(index, step)| {
@@ -75,12 +75,12 @@ impl Request {
             let seen = periods.clamp(1, CLOUDWATCH.periods_per_check);
             let (lately, enough) = enough_lately(seen as usize, requests_min);
             let recent = in_newest(seen) * share * lately as f64 / f64::from(seen);
-            let name = format!("step {} ({}): about {expected:.0}", index + 1, step.percent);
+            let name = format!("step {} ({}): about", index + 1, step.percent);
             if expected < requests_min as f64 {
-                Some(name)
+                Some((false, format!("{name} {expected:.0}")))
             } else if recent < enough as f64 {
                 let last = format!("in the last {lately} periods, where {enough} are needed");
-                Some(format!("{name}, but {recent:.0} {last}"))
+                Some((true, format!("{name} {recent:.0} {last}")))
             } else {
                 None
             }
@@ -154,10 +154,10 @@ mod tests {
     fn steps_that_are_too_thin_to_be_judged_are_named() {
         let day = request(include_str!("../../tests/data/requests/lowtraffic_day.json"));
         let said = |a_minute: f64| day.thin_steps(|periods| a_minute * f64::from(periods));
-        assert_eq!(said(0.6), ["step 1 (10 %): about 90"], "in its 25 hours");
+        assert_eq!(said(0.6), [(false, "step 1 (10 %): about 90".to_owned())], "in its 25 hours");
         // It has enough by the end, but a check must also see that the new side still serves.
-        let lately = "step 1 (10 %): about 300, but 4 in the last 20 periods, where 5 are needed";
-        assert_eq!(said(2.0), [lately]);
-        assert_eq!(said(4.0), Vec::<String>::new(), "600 by the end, 8 in the last 20 minutes");
+        let lately = "step 1 (10 %): about 4 in the last 20 periods, where 5 are needed";
+        assert_eq!(said(2.0), [(true, lately.to_owned())]);
+        assert_eq!(said(4.0), [], "600 by the end, 8 in the last 20 minutes");
     }
 }

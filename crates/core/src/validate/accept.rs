@@ -140,6 +140,7 @@ impl Validation {
     /// Takes what others counted of the old side in the last day, in the order of the request's signals.
     pub fn look_at_own_days(&mut self, counted: &[OwnSeries]) {
         self.facts.own_days = Baselines::of_own(counted, &self.request.health);
+        self.warn_of_silent_metrics(counted);
     }
 
     /// Every meter once, and the routes with the indices of theirs.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Validation, counted_lately};
-use crate::evidence::{Counts, Series};
+use crate::evidence::{Counts, OwnSeries, Series};
 use crate::failure::Problem;
 use crate::request::health::OnNoData;
 use crate::router::lumps::{hosts_needed, worst_share};
@@ -43,6 +43,15 @@ impl Validation {
         let backend = self.backend(found, side)?;
         let is_uncounted = self.facts.is_uncounted(found);
         Some(if is_uncounted { own_counts_of(side) } else { backend.meter.clone() })
+    }
+
+    /// The same of the old side, for a sentence.
+    fn counting(&self, found: &Found, old: &Backend) -> String {
+        if self.facts.is_uncounted(found) {
+            format!("{} of the old side", self.request.health.own_names())
+        } else {
+            format!("the old {}", old.called)
+        }
     }
 
     /// What was counted of a side of a route.
@@ -121,8 +130,9 @@ impl Validation {
         let (hosts, when) = match busiest {
             None => (old.distinct(), String::new()),
             Some(then) => {
-                let requests = grouped(then.requests);
-                let hour = format!("({requests} requests from {})", then.at);
+                let requests =
+                    then.requests.map(|requests| format!("{} requests ", grouped(requests)));
+                let hour = format!("({}from {})", requests.unwrap_or_default(), then.at);
                 (then.hosts, format!(" in its busiest hour of the last day {hour}"))
             }
         };
@@ -184,8 +194,8 @@ impl Validation {
             }
             (Some(Behind::Nothing { code, what, allowed }), Side::Old) => {
                 let message = format!(
-                    "its old side {what}: its requests cannot be counted; point it at {allowed}, or name the \
-                     other routes alone with routes"
+                    "its old side {what}: there is nothing to compare with; point it at {allowed}, or name the other \
+                     routes alone with routes"
                 );
                 Problem::of(route, code, message)
             }
@@ -239,11 +249,7 @@ impl Validation {
             let resumed =
                 self.request.resume && counted_lately(self.counted(found, Side::New, history));
             if !counted_lately(self.counted(found, Side::Old, history)) && !resumed {
-                let what = if self.facts.is_uncounted(found) {
-                    format!("{} of the old side", self.request.health.own_names())
-                } else {
-                    format!("the old {}", old.called)
-                };
+                let what = self.counting(found, old);
                 silent.entry(what).or_default().push(found.route.to_string());
             }
         }
@@ -265,7 +271,7 @@ impl Validation {
 
     /// Steps whose requests will not suffice to judge them, by what the old side had lately.
     pub(super) fn warn_of_thin_steps(&mut self, history: &History) {
-        let mut thin: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut thin: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
         for found in &self.survey.routes {
             let Some(old) = self.backend(found, Side::Old) else { continue };
             let series = self.counted(found, Side::Old, history);
@@ -274,8 +280,8 @@ impl Validation {
             };
             let old_share = 1.0 - found.live.share().unwrap_or(0.0);
             let in_newest = |periods| requests_in_newest(series, periods) / old_share.max(0.01);
-            for step in self.request.thin_steps(in_newest) {
-                let steps = thin.entry(old.called.clone()).or_default();
+            for (is_recent, step) in self.request.thin_steps(in_newest) {
+                let steps = thin.entry((self.counting(found, old), is_recent)).or_default();
                 if !steps.contains(&step) {
                     steps.push(step);
                 }
@@ -285,13 +291,19 @@ impl Validation {
             OnNoData::Advance => "goes on unjudged",
             OnNoData::RollBack => "goes back",
         };
-        for (called, steps) in thin {
+        for ((counting, is_recent), steps) in thin {
+            let (what, remedy) = if is_recent {
+                let what = "have too few recent requests when a step should be passed";
+                (what, "begin with a larger share, lengthen period_s")
+            } else {
+                let what = "count fewer requests than requests_min while a step bakes and is held";
+                (what, "give it a longer bake, begin with a larger share")
+            };
             let message = format!(
-                "as the old {called} is used now, the new side will count too few requests while a step bakes and is \
-                 held, where requests_min asks for {}: {}; such a step {outcome} after hold_max_s: give it a longer bake, \
-                 begin with a larger share or lower requests_min",
-                self.request.health.requests_min,
-                listed(&steps)
+                "at the present rate of {counting}, the new side will {what}: {}; such a step {outcome} after hold_max_s: \
+                 {remedy} or lower requests_min ({})",
+                listed(&steps),
+                self.request.health.requests_min
             );
             self.warn(Problem::new("thin_step", message));
         }
@@ -393,13 +405,45 @@ impl Validation {
         if routes.is_empty() {
             return;
         }
+        let together = match self.survey.routes.len() {
+            ..2 => String::new(),
+            number => format!(
+                "; these counts are of the whole cluster, {number} routes together: any route named here may be down unseen"
+            ),
+        };
         let message = format!(
             "a side of {} counts no requests: judged by {} alone; requests that fail, are refused or are slow are seen only \
-             as far as these counts tell, and so is the share that arrives",
+             as far as these counts tell, and so is the share that arrives{together}",
             listed(&routes),
             self.request.health.own_names()
         );
         self.warn(Problem::new("own_counts_alone", message));
+    }
+
+    /// Says which metrics of one's own had no point in the day: one that does not exist looks the same, and nothing fails
+    /// by it.
+    pub(super) fn warn_of_silent_metrics(&mut self, counted: &[OwnSeries]) {
+        let alone = self.survey.routes.iter().filter(|found| self.facts.is_uncounted(found));
+        let alone: Vec<String> = alone.map(|found| found.route.to_string()).collect();
+        let are_all = !alone.is_empty() && counted.iter().all(|of| !of.silent.is_empty());
+        let loud = are_all.then(|| {
+            let routes = listed(&alone);
+            format!("look at this before you go on, because {routes} are judged by nothing else; ")
+        });
+        let loud = loud.unwrap_or_default();
+        let signals = self.request.health.signals.iter().zip(counted);
+        let silent = signals.filter(|(_, of)| !of.silent.is_empty()).map(|(signal, of)| {
+            let message = format!(
+                "{loud}{}: CloudWatch has no point of its {} in the {} periods before the start: a misspelt name or \
+                 dimension looks like this, and so does a service without a single one in that time",
+                signal.name,
+                of.silent.join(" and of its "),
+                grouped(u64::try_from(of.old.len()).unwrap_or(u64::MAX))
+            );
+            Problem::new("own_not_counted", message)
+        });
+        let silent: Vec<Problem> = silent.collect();
+        self.survey.warnings.extend(silent);
     }
 
     /// Says what targets that are nodes do not tell.

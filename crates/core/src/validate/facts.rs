@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::cutover::{CountedBy, Execution};
 use crate::evidence::Series;
 use crate::evidence::baseline::Baseline;
+use crate::request::health::Health;
 use crate::router::survey::{Backend, Behind, Found};
 use crate::router::{RouteId, Side};
 
@@ -59,13 +60,13 @@ pub struct Door {
     pub certificates: Option<BTreeSet<String>>,
 }
 
-/// The hour of a day in which most requests came.
+/// The hour of a day in which most requests came, or most hosts were healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busiest {
     /// When it began.
     pub at: Timestamp,
-    /// Its requests.
-    pub requests: u64,
+    /// Its requests; `None` where none are counted: then it is the hour with most hosts.
+    pub requests: Option<u64>,
     /// Most hosts that were healthy at once in it.
     pub hosts: u32,
 }
@@ -79,7 +80,7 @@ pub struct Facts {
     pub uncounted: BTreeSet<String>,
     /// How the requests of a route enter an endpoint, by the endpoint's id; none where nobody has looked.
     pub entrances: BTreeMap<(String, RouteId), Entrance>,
-    /// What each meter of the old side counted in its busiest hour of the last day.
+    /// The busiest hour of the last day of each meter of the old side.
     pub busiest: BTreeMap<String, Busiest>,
     /// What others counted of the old side in the last day, by the signal's name.
     pub own_days: BTreeMap<String, Baseline>,
@@ -92,7 +93,9 @@ pub struct Facts {
 impl Facts {
     /// Takes what counts no requests for what it is beside that where there are counts of one's own, and refuses it
     /// otherwise.
-    pub(super) fn settle_uncounted(&mut self, has_own_counts: bool) {
+    #[must_use]
+    pub fn settled(mut self, health: &Health) -> Self {
+        let has_own_counts = !health.signals.is_empty();
         for (id, found) in &mut self.behind {
             let Behind::Uncounted { behind, code, why } = found else { continue };
             *found = if has_own_counts {
@@ -102,6 +105,7 @@ impl Facts {
                 Behind::Never { code, why: std::mem::take(why) }
             };
         }
+        self
     }
 
     /// Whether a side of a route counts no requests, so that both are judged by what others count.

@@ -47,7 +47,8 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// Looks at everything but the traffic. `routers` read the inputs of other executions.
+    /// Looks at everything but the traffic. `facts`: [settled](Facts::settled). `routers` read the inputs of other
+    /// executions.
     #[must_use]
     pub fn of(
         request: Request,
@@ -57,7 +58,6 @@ impl Validation {
         routers: &[RouterSyntax],
     ) -> Self {
         let mut validation = Self { request, attempt, facts, survey };
-        validation.facts.settle_uncounted(!validation.request.health.signals.is_empty());
         validation.look_at_splits();
         validation.look_behind_endpoints();
         validation.look_at_entrances();

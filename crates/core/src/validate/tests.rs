@@ -103,7 +103,7 @@ impl Given {
     fn begun(&self) -> Validation {
         let request =
             Request::parse(&self.defaults, &self.request, &ROUTERS, 60).expect("a good request");
-        let (survey, facts) = (self.survey.clone(), self.facts.clone());
+        let (survey, facts) = (self.survey.clone(), self.facts.clone().settled(&request.health));
         Validation::of(request, survey, facts, self.attempt(), &ROUTERS)
     }
 
@@ -601,7 +601,17 @@ fn steps_that_will_be_too_thin_to_judge_are_named_before_the_start() {
     given.history.insert("blue".to_owned(), day(2));
     let warnings = given.validate().expect("only warned").warnings;
     let warning = warnings.iter().find(|problem| problem.code == "thin_step").expect("warned");
-    let said = "step 1 (10 %): about 300, but 4 in the last 20 periods, where 5 are needed; such a step goes back after";
+    let said = "at the present rate of the old balancer blue, the new side will have too few recent requests when a step \
+                should be passed: step 1 (10 %): about 4 in the last 20 periods, where 5 are needed; such a step goes back";
+    assert!(warning.message.starts_with(said), "{}", warning.message);
+    assert!(!warning.message.contains("a longer bake,"), "that does not help: {}", warning.message);
+    given.history.insert("blue".to_owned(), day(0));
+    given.history.entry("blue".to_owned()).and_modify(|of| {
+        of.counts.iter_mut().step_by(2).flatten().for_each(|counts| counts.requests = 1);
+    });
+    let warnings = given.validate().expect("only warned").warnings;
+    let warning = warnings.iter().find(|problem| problem.code == "thin_step").expect("warned");
+    let said = "will count fewer requests than requests_min while a step bakes and is held: step 1 (10 %): about 75; ";
     assert!(warning.message.contains(said), "{}", warning.message);
     // What a long bake counts is added up: 4 a minute are 600 by its end.
     given.history.insert("blue".to_owned(), day(4));
@@ -621,7 +631,8 @@ fn a_day_of_one_s_own_counts_is_kept_once_and_a_short_one_is_said() {
     let day = |periods| {
         let counted = Some(Counts { requests: 1000, errors: 10 });
         let mut validation = given.begun();
-        validation.look_at_own_days(&[OwnSeries { old: vec![counted; periods], new: vec![] }]);
+        validation
+            .look_at_own_days(&[OwnSeries { old: vec![counted; periods], ..OwnSeries::default() }]);
         validation.conclude(&given.history).expect("accepted")
     };
     let cutover = day(1440);
@@ -732,7 +743,7 @@ fn a_dead_group_of_a_route_is_mended_first_and_one_that_may_be_another_s_is_warn
 #[test]
 fn a_new_side_must_suffice_for_the_busiest_hour_of_the_day() {
     let mut given = Given::fine();
-    let busiest = |hosts| Busiest { at: at(43_200), requests: 60_000, hosts };
+    let busiest = |hosts| Busiest { at: at(43_200), requests: Some(60_000), hosts };
     given.facts.busiest.insert("blue".to_owned(), busiest(2));
     given.validate().expect("it has more hosts now than then");
     given.facts.busiest.insert("blue".to_owned(), busiest(8));
@@ -748,6 +759,11 @@ fn a_new_side_must_suffice_for_the_busiest_hour_of_the_day() {
              lower capacity_min_percent"
         )
     );
+    let silent = Busiest { requests: None, ..busiest(8) };
+    given.facts.busiest.insert("blue".to_owned(), silent);
+    let failure = given.validate().expect_err("3 of 8");
+    let said = "8 in its busiest hour of the last day (from 1970-01-01T12:00:00Z);";
+    assert!(failure.problems()[0].message.contains(said), "{:?}", failure.problems());
     given.with("capacity_min_percent", json!(30)).validate().expect("3 of 8 are 37 %");
 }
 
@@ -924,7 +940,17 @@ fn a_side_that_counts_no_requests_is_judged_by_counts_of_one_s_own_alone() {
     let said = &warning("own_counts_alone").expect("said").message;
     assert!(said.contains("chat.example.com, shop.example.com"), "{said}");
     assert!(said.contains("judged by orders alone"), "{said}");
+    assert!(
+        said.contains("whole cluster, 2 routes together: any route named here may be down unseen"),
+        "{said}"
+    );
     assert_eq!(warning("short_baseline"), None, "no day of theirs is read");
+
+    let mut one = with_orders(uncounted(backend("green", 3)));
+    one.survey.routes.pop();
+    let warnings = one.validate().expect("accepted").warnings;
+    let said = warnings.iter().find(|warning| warning.code == "own_counts_alone").expect("said");
+    assert!(!said.message.contains("together"), "{}", said.message);
 
     let mut given = with_orders(uncounted(backend("green", 0)));
     assert_eq!(refused(given).0, "NotReady", "its targets are looked at");
@@ -935,4 +961,45 @@ fn a_side_that_counts_no_requests_is_judged_by_counts_of_one_s_own_alone() {
     let failure = given.validate().expect_err("nothing to compare with");
     let message = &failure.problems()[0].message;
     assert!(message.starts_with("orders of the old side of chat.example.com"), "{message}");
+    given = with_orders(uncounted(backend("green", 3)));
+    given.facts.behind.insert("blue".to_owned(), nothing());
+    let failure = given.validate().expect_err("nothing is there");
+    let message = &failure.problems()[0].message;
+    assert!(message.contains("there is nothing to compare with; point it at"), "{message}");
+
+    let mut given = with_orders(uncounted(backend("green", 3)));
+    let few = vec![Some(Counts { requests: 1, errors: 0 }); 15];
+    let few = Series { counts: few, ..Series::default() };
+    given.history.insert(own_counts_of(Side::Old), few);
+    let warnings = given.validate().expect("accepted").warnings;
+    let thin = warnings.iter().find(|warning| warning.code == "thin_step").expect("said");
+    assert!(thin.message.starts_with("at the present rate of orders of the old side,"), "{thin:?}");
+}
+
+#[test]
+fn own_metrics_without_one_point_in_the_day_are_said_and_louder_where_they_are_all() {
+    let said = |given: &Given, silent: &[&str]| {
+        let mut validation = given.begun();
+        let old = vec![Some(Counts { requests: 9, errors: 0 }); 1440];
+        let silent = silent.iter().map(|&what| what.to_owned()).collect();
+        validation.look_at_own_days(&[OwnSeries { old, silent, ..OwnSeries::default() }]);
+        let warnings = validation.conclude(&given.history).expect("accepted").warnings;
+        let said = warnings.into_iter().find(|warning| warning.code == "own_not_counted");
+        said.map(|warning| warning.message)
+    };
+    let mut beside = with_orders(Given::fine());
+    beside.history = Given::fine().history;
+    assert_eq!(said(&beside, &[]), None);
+    let message = said(&beside, &["failures (Shop Failed, Of=blue)"]).expect("said");
+    assert_eq!(
+        message,
+        "orders: CloudWatch has no point of its failures (Shop Failed, Of=blue) in the 1,440 periods before the start: \
+         a misspelt name or dimension looks like this, and so does a service without a single one in that time"
+    );
+    let alone = with_orders(uncounted(backend("green", 3)));
+    assert_eq!(said(&alone, &[]), None);
+    let message = said(&alone, &["failures (Shop Failed, Of=blue)"]).expect("said");
+    let loud = "look at this before you go on, because chat.example.com, shop.example.com are judged by nothing else; \
+                orders: CloudWatch has no point of";
+    assert!(message.starts_with(loud), "{message}");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::{Backend, Busiest, Failure, Window};
 use jiff::Timestamp;
 
-use super::{CloudWatch, Name, Query, Told, counted_as, load_balancer_and_groups};
+use super::{CloudWatch, Name, Query, Told, counted_as, is_network, load_balancer_and_groups};
 
 const HOUR_S: u32 = 3_600;
 /// A day, and the hour that has begun.
@@ -13,7 +13,8 @@ const HOURS: u32 = 25;
 
 impl CloudWatch {
     /// The busiest hour of the last day of each of these, by its meter: the requests that it counted, and how many hosts
-    /// were healthy then. One of which nothing was counted is absent.
+    /// were healthy then. Of a network load balancer, which counts none, the one with most hosts. One of which nothing was
+    /// counted is absent.
     ///
     /// # Errors
     /// As [`series`](crate::Telemetry::series).
@@ -36,11 +37,8 @@ impl CloudWatch {
 
 fn queries(of: &Backend) -> impl Iterator<Item = Query<'_>> {
     let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
-    let requests = counted_as(&groups).into_iter().map(move |group| Query {
-        load_balancer,
-        group,
-        metric: Name::Requests,
-    });
+    let counted = counted_as(&groups).into_iter().filter(|_| !is_network(load_balancer));
+    let requests = counted.map(move |group| Query { load_balancer, group, metric: Name::Requests });
     let hosts = of.groups.iter().map(move |group| Query {
         load_balancer,
         group: Some(&group.id),
@@ -52,16 +50,21 @@ fn queries(of: &Backend) -> impl Iterator<Item = Query<'_>> {
 fn busiest<'a>(of: &'a Backend, window: Window, told: Told<'a>) -> Option<Busiest> {
     let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
     let counted = counted_as(&groups);
+    let hosts_in = |hour: usize| {
+        let mut then = of.clone();
+        for (group, of) in then.groups.iter_mut().zip(&of.groups) {
+            let healthy = told.at(load_balancer, Some(&of.id), Name::HealthyHosts, hour);
+            group.healthy = u32::try_from(healthy.unwrap_or(0)).unwrap_or(u32::MAX);
+        }
+        then.distinct()
+    };
     let hours = (0..window.periods).filter_map(|index| {
         let hour = usize::try_from(index).ok()?;
-        Some((told.sum(load_balancer, &counted, Name::Requests, hour)?, index))
+        let requests = told.sum(load_balancer, &counted, Name::Requests, hour);
+        let hosts = hosts_in(hour);
+        let is_counted = requests.is_some() || (is_network(load_balancer) && hosts > 0);
+        is_counted.then_some((requests, hosts, index))
     });
-    let (requests, index) = hours.max()?;
-    let hour = usize::try_from(index).ok()?;
-    let mut then = of.clone();
-    for (group, of) in then.groups.iter_mut().zip(&of.groups) {
-        let healthy = told.at(load_balancer, Some(&of.id), Name::HealthyHosts, hour);
-        group.healthy = u32::try_from(healthy.unwrap_or(0)).unwrap_or(u32::MAX);
-    }
-    Some(Busiest { at: window.start_of(index), requests, hosts: then.distinct() })
+    let (requests, hosts, index) = hours.max()?;
+    Some(Busiest { at: window.start_of(index), requests, hosts })
 }
