@@ -84,14 +84,14 @@ async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() 
     let mut request = case.request();
     request["ramp"][0]["bake_s"] = json!(600);
     let (mut state, since) = case.baking(&request, 8).await;
-    let cold = Rate { errors: 40, ..FINE };
+    let cold = Rate { errors: 25, ..FINE };
     case.count_in(case.new_side(), cold, since..since + 1).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "wait", "{reason}");
     case.count_in(case.new_side(), cold, since + 1..since + 2).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "roll_back", "{reason}");
-    // Where most of the requests fail, one is enough.
+    // Where a third of the requests fail and more, one is enough.
     let mut broken = case.new_side().clone();
     broken.load_balancer = format!("app/broken-{}/0123456789abcdef", broken.name);
     case.count_in(&broken, Rate { errors: 60, ..FINE }, since..since + 1).await;

@@ -45,7 +45,10 @@ async fn three_times_as_many_errors_far_below_the_limit_are_found_by_evidence() 
     let old = Rate { requests: 100_000, errors: 300, slow: 0 };
     let new = Rate { errors: 900, ..old };
     let case = Given { rates: (old, new), ..Given::default() }.case().await;
-    let end = case.run(&case.request()).await;
+    let mut request = case.request();
+    // Without a day of the old side, five periods count as one.
+    request["ramp"][0]["bake_s"] = json!(12);
+    let end = case.run(&request).await;
     assert_eq!(end.error, "RolledBack", "{end:?}");
     let reason = end.report().reason;
     for told in ["new 0.9 % of", "old 0.3 % of", "; odds 3.0 times; e = ", ", limit 200"] {

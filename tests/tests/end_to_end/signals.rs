@@ -69,6 +69,8 @@ async fn counts_of_ones_own_go_through_the_same_test_and_are_named() {
         }
         let mut request = case.request();
         request["health"]["signals"] = orders();
+        // Without a day of the old side, five periods count as one.
+        request["ramp"][0]["bake_s"] = json!(12);
         (case.run(&request).await, case.live().await)
     };
     let (worse, alike) = tokio::join!(run([1, 20]), run([1, 1]));

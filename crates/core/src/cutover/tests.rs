@@ -1093,7 +1093,7 @@ fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
         failures: metric("Failed"),
         tolerated_odds_ratio: 1.5,
     }];
-    let day = OwnSeries { old: vec![Some(FINE); 1440], new: Vec::new() };
+    let day = OwnSeries { old: vec![Some(FINE); 1440], ..OwnSeries::default() };
     cutover.own_days = Baselines::of_own(&[day], &cutover.health);
     // What its meters count fails, and is not looked at.
     let mut world = World::of(&cutover, &[BAD]);

@@ -95,6 +95,8 @@ pub struct Test {
     pub alpha: f64,
     /// Number of tests that share it: routes that are counted apart, times signals.
     pub tests: u32,
+    /// Those of them that look at one route: its signals.
+    pub of_route: u32,
     /// Odds ratio up to which the new side is as good as it must be; at least 1.
     pub tolerated_odds_ratio: f64,
 }
@@ -109,6 +111,7 @@ impl Test {
         let of = |signal: &Signal| Self {
             alpha: health.alpha,
             tests,
+            of_route: number,
             tolerated_odds_ratio: signal.tolerated_odds_ratio,
         };
         signals.iter().map(of).collect()
@@ -535,7 +538,8 @@ impl EProcess {
             .knows_bursts()
             .then(|| CATASTROPHE.max(self.test.tolerated_odds_ratio * known.worst_rate));
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
-        let log = known.cap_part() * (1.0 / self.test.alpha).ln();
+        // Not of all tests: with many routes, a period must not count for more.
+        let log = known.cap_part() * (f64::from(self.test.of_route.max(1)) / self.test.alpha).ln();
         let cap = |periods: u32| Cap { log, periods: periods as usize };
         let mut compared = Capital::new(cap(known.lasts.max(unknown)));
         let mut over = Capital::new(cap(if self.day.is_some() { known.lasts.max(1) } else { 1 }));
@@ -711,7 +715,7 @@ mod tests {
 
     use super::*;
 
-    const TEST: Test = Test { alpha: 0.01, tests: 1, tolerated_odds_ratio: 1.5 };
+    const TEST: Test = Test { alpha: 0.01, tests: 1, of_route: 1, tolerated_odds_ratio: 1.5 };
 
     fn counts(requests: u64, errors: u64) -> Counts {
         Counts { requests, errors }
