@@ -9,7 +9,7 @@ use crate::capacity::{Balancer, Listed, Targets, stem};
 use crate::telemetry::cloudwatch::{load_balancer_and_groups, meter_made_anew, meter_of_groups};
 
 /// The cutover with the meters of what was made anew, and a sentence that says so, where there is something to say.
-/// Elastic Load Balancing is asked only when a side that should have requests has none. That it does not answer is no
+/// Elastic Load Balancing is asked only about [`silent_meters`](Cutover::silent_meters). That it does not answer is no
 /// reason to stop a cutover: its meters stay as they are.
 pub async fn follow(
     targets: impl FnOnce() -> Targets,
@@ -31,7 +31,8 @@ pub async fn follow(
 }
 
 impl Targets {
-    /// Those of these meters of which something else has the name now. Of target groups, all must be there again.
+    /// Meters whose load balancer or target groups were replaced by others of the same name; all groups must be back. A
+    /// meter of all that passes through a load balancer has whatever groups are behind it.
     ///
     /// # Errors
     /// As [`Capacity::behind`](crate::Capacity::behind).
@@ -50,19 +51,22 @@ fn made_anew(of: &Meter, balancers: &[Balancer], groups: &[Listed]) -> Option<Ma
     let behind = || groups.iter().filter(|group| group.owner == now.arn).map(|group| &*group.id);
     let of_name = |former: &&str| behind().find(|group| stem(group) == stem(former));
     let same: BTreeSet<&str> = counted.iter().map(of_name).collect::<Option<_>>()?;
-    let id = meter_of_groups(&now.id, same.iter().copied());
-    if id == meter_of_groups(balancer, counted.iter().copied().collect::<BTreeSet<_>>()) {
-        return None;
-    }
-    let hosts: Vec<String> = if same.is_empty() {
-        behind().map(str::to_owned).collect()
+    let hosts: BTreeSet<&str> = if same.is_empty() { behind().collect() } else { same.clone() };
+    let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+    let id = meter_of_groups(&now.id, same);
+    let id = if id == meter_of_groups(balancer, counted.into_iter().collect::<BTreeSet<_>>()) {
+        let watched: BTreeSet<&String> = of.hosts.iter().collect();
+        if watched.is_empty() || hosts.is_empty() || watched == hosts.iter().collect() {
+            return None;
+        }
+        of.id.clone()
     } else {
-        same.iter().map(|&group| group.to_owned()).collect()
+        meter_made_anew(&id, &of.id)
     };
     let called = if now.id == balancer {
         format!("target groups behind load balancer {balancer}: {}", hosts.join(", "))
     } else {
         format!("load balancer: {}", now.id)
     };
-    Some(MadeAnew { meter: of.id.clone(), id: meter_made_anew(&id, &of.id), hosts, called })
+    Some(MadeAnew { meter: of.id.clone(), id, hosts, called })
 }

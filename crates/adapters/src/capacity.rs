@@ -77,26 +77,26 @@ impl Targets {
         let balancers = whole.iter().map(|asked| asked.balancer).collect();
         let balancers = self.groups_of_balancers(&balancers).await?;
         let group_ids = apart.iter().flat_map(|asked| asked.groups.iter().copied()).collect();
-        let alone = self.groups_alone(&group_ids).await?;
-        let replaced = whole.iter().filter_map(|asked| asked.replaced_by(&balancers)).collect();
-        let reached = self.metrics.with_requests(&replaced, Timestamp::now()).await?;
+        let mut behind_owners: BTreeMap<String, (String, Vec<Counted>)> = BTreeMap::new();
+        for (owner, counted) in self.groups_alone(&group_ids).await?.into_values() {
+            let of = behind_owners.entry(stem(&owner).to_owned());
+            of.or_insert((owner, Vec::new())).1.push(counted);
+        }
         let of = |asked: &Asked<'_>| {
-            if asked.by_balancer {
-                let (_, all) = balancers.get(stem(asked.balancer))?;
-                // It has another address then, and only requests show that the route's go there.
-                if asked.replaced_by(&balancers).is_some_and(|now| !reached.contains(now)) {
-                    return Some(Some(OldSide::Replaced));
-                }
-                let own = asked.own(all.iter());
-                // Where none of its groups is left, others serve in their place.
-                let own = if own.is_empty() { all.iter().collect() } else { own };
-                let left_out = condition(all).map(|_| OldSide::PartlyUnhealthy);
-                return Some(condition(own).or(left_out));
+            let found = if asked.by_balancer { &balancers } else { &behind_owners };
+            let Some((id, all)) = found.get(stem(asked.balancer)) else {
+                return Some(OldSide::Dead);
+            };
+            match condition(asked.own(all)) {
+                Some(OldSide::Dead) => Some(OldSide::Dead),
+                // Its address changed with it: records that are as cutover left them lead to one that is gone, and
+                // others have drifted.
+                _ if load_balancers(asked.meter).any(|of| of != id) => Some(OldSide::Replaced),
+                None if asked.by_balancer => condition(all).map(|_| OldSide::PartlyUnhealthy),
+                own => own,
             }
-            let own = asked.own(alone.values().map(|(_, counted)| counted));
-            (!own.is_empty()).then(|| condition(own))
         };
-        Ok(meters.iter().map(|asked| of(asked).unwrap_or(Some(OldSide::Dead))).collect())
+        Ok(meters.iter().map(of).collect())
     }
 
     /// The load balancers of the same names as these: those themselves, or what was made anew in their place.
@@ -437,16 +437,10 @@ impl<'a> Asked<'a> {
         Self { meter: &asked.meter, balancer, groups, by_balancer }
     }
 
-    /// The load balancer that has its name now, by the name, if it had another one at the start.
-    fn replaced_by<'b, T>(&self, now: &'b BTreeMap<String, (String, T)>) -> Option<&'b str> {
-        let (id, _) = now.get(stem(self.balancer))?;
-        load_balancers(self.meter).any(|of| of != id).then_some(id.as_str())
-    }
-
     /// Those of these groups that its meter counts.
-    fn own<'c>(&self, of: impl Iterator<Item = &'c Counted>) -> Vec<&'c Counted> {
+    fn own<'c>(&self, of: &'c [Counted]) -> Vec<&'c Counted> {
         let is_own = |of: &&Counted| self.groups.iter().any(|own| stem(own) == stem(&of.id));
-        of.filter(|of| self.groups.is_empty() || is_own(of)).collect()
+        of.iter().filter(|of| self.groups.is_empty() || is_own(of)).collect()
     }
 }
 

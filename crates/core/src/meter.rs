@@ -19,12 +19,14 @@ pub struct Meter {
     pub baseline: Option<Baselines>,
 }
 
-/// A meter of something that was made anew: its names are the same, and the telemetry knows it by another id.
+/// A meter of something that was made anew: its names are the same, and the telemetry knows it, or its hosts alone, by
+/// another id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeAnew {
     /// The id of the meter.
     pub meter: String,
-    /// The id that it has from now on, by which what it counted before is found as well.
+    /// The id that it has from now on, by which what it counted before is found as well. The same where only its hosts are
+    /// others.
     pub id: String,
     /// As [`Meter::hosts`].
     pub hosts: Vec<String>,
@@ -49,8 +51,7 @@ pub struct GoingBack {
 pub enum OldSide {
     /// It has no registered target, or is gone: it cannot serve at all.
     Dead,
-    /// It was made anew, and is reached by another address than the one that the route's requests go to, as far as is
-    /// known.
+    /// It was made anew, and is reached by another address than the one that the route's requests go to.
     Replaced,
     /// Targets are registered and none is healthy. All of them get requests then.
     Unhealthy,

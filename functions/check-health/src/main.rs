@@ -51,7 +51,7 @@ async fn check(
         splits: Seen::of(splits)?,
         observed,
     };
-    let cutover = cutover.after_check(&checked, now).saying(said);
+    let cutover = cutover.after_check(&checked, now).warning(said);
     journal::tell_verdicts(&cutover, now);
     Ok(cutover)
 }

@@ -76,6 +76,6 @@ async fn a_load_balancer_that_was_made_anew_is_followed() {
     let group = case.new_side().target_group.trim_start_matches("targetgroup/");
     assert_eq!(followed["meters"][1]["hosts"], json!([group]));
     let reason = followed["next"]["reason"].as_str().expect("a reason");
-    let said = format!("made anew, and counted from now on: the new side's load balancer: {id}; ");
-    assert!(reason.starts_with(&said), "{reason}");
+    let said = "warning: made anew, and counted from now on: the new side's load balancer";
+    assert!(reason.ends_with(&format!("; {said}: {id}")), "{reason}");
 }

@@ -28,7 +28,7 @@ const NETWORK_NAMESPACE: &str = "AWS/NetworkELB";
 /// Periods back to which a number of healthy hosts is still told: an older one is of targets that
 /// may be gone.
 const FRESH_PERIODS: usize = 3;
-/// How far back a number of hosts, or of requests, is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
+/// How far back a number of hosts is looked for, beside a check: CloudWatch has it within 2 or 3 minutes.
 const HOSTS_PERIODS: u32 = 5;
 /// Pages of one call's answer. What is asked for fits into one, but CloudWatch may divide it as it likes;
 /// more than this is a token that leads nowhere.
@@ -170,23 +170,6 @@ impl CloudWatch {
         (of_meters.len(), own.len())
     }
 
-    /// Those of these load balancers that counted a request in the last few minutes.
-    ///
-    /// # Errors
-    /// As [`series`](Telemetry::series).
-    pub(crate) async fn with_requests<'a>(
-        &self,
-        load_balancers: &BTreeSet<&'a str>,
-        now: Timestamp,
-    ) -> Result<BTreeSet<&'a str>, Failure> {
-        let query = |&load_balancer| Query { load_balancer, group: None, metric: Name::Requests };
-        let mut points = BTreeMap::new();
-        let queries = load_balancers.iter().map(query).collect();
-        self.ask_all(queries, lately(now), &mut points).await?;
-        let counted = points.iter().filter(|(_, of)| of.iter().flatten().any(|count| *count > 0.0));
-        Ok(counted.map(|(query, _)| query.load_balancer).collect())
-    }
-
     /// Asks any number of queries, each once.
     async fn ask_all<Q: Asked>(
         &self,
@@ -281,8 +264,7 @@ impl Telemetry for CloudWatch {
         let told = Told(&points);
         let attributed = told.attributed(window);
         let answer = Answers { window, latency, counts_slow, connections, told, attributed };
-        let series = |of: &Vec<Meter>| of.iter().map(|of| answer.series(of)).reduce(Series::with);
-        Ok(meters.iter().map(|of| series(of).unwrap_or_default()).collect())
+        Ok(meters.iter().map(|forms| answer.under_all_ids(forms)).collect())
     }
 
     async fn own(
@@ -655,6 +637,22 @@ impl InPeriod {
 /// meter. Its 502s and 504s are answers to requests for which a target was chosen and that no target answered, so of each group as
 /// many are its own as it has more requests than answers. The rest is shared by the meters of the groups.
 impl<'a> Answers<'a> {
+    /// The series of a meter under each of its ids together. Where only groups were made anew, what their load balancer
+    /// counts is counted once.
+    fn under_all_ids(&self, forms: &'a [Meter]) -> Series {
+        let mut balancers = BTreeSet::new();
+        let series = forms.iter().map(|of| {
+            let series = self.series(of);
+            if balancers.insert(load_balancer_and_groups(&of.id).0) {
+                return series;
+            }
+            let of_groups = |failed: Connections| Connections { tls: 0, rejected: 0, ..failed };
+            let connections = series.connections.into_iter().map(of_groups).collect();
+            Series { shared: vec![], shared_refused: vec![], connections, ..series }
+        });
+        series.reduce(Series::with).unwrap_or_default()
+    }
+
     fn series(&self, of: &'a Meter) -> Series {
         let (load_balancer, groups) = load_balancer_and_groups(&of.id);
         let counted = counted_as(&groups);

@@ -164,11 +164,6 @@ fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 's
             let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("plain");
             let of = |name| metric.dimensions().iter().find(|d| d.name() == Some(name));
             let value = |name| of(name).and_then(|d| d.value()).expect("both dimensions");
-            if metric.metric_name() == Some("RequestCount") {
-                // Requests reach the second load balancer alone.
-                let reached = value("LoadBalancer") == "app/lb1/1";
-                return requests(query.id(), newest, if reached { 7.0 } else { 0.0 });
-            }
             let name = value("TargetGroup").split('/').nth(1).expect("a name");
             assert!(name.starts_with(value("LoadBalancer").split('/').nth(1).expect("a name")));
             let healthy = metric.metric_name() == Some("HealthyHostCount");
@@ -183,12 +178,6 @@ fn metrics_of(groups: Vec<Vec<Group1>>, note: impl Fn(String) + Send + Sync + 's
         let results = Some(results.collect());
         Answer::ok(GetMetricDataOutput::builder().set_metric_data_results(results).build())
     })
-}
-
-/// A series with one number of requests.
-fn requests(id: Option<&str>, at: DateTime, number: f64) -> MetricDataResult {
-    let result = MetricDataResult::builder().set_id(id.map(str::to_owned));
-    result.timestamps(at).values(number).status_code(StatusCode::Complete).build()
 }
 
 fn targets(elb: Fake, metrics: Fake) -> Targets {
@@ -442,18 +431,27 @@ async fn an_old_side_whose_load_balancer_is_gone_is_dead() {
 }
 
 #[tokio::test]
-async fn an_old_side_that_was_replaced_can_take_the_traffic_back_where_requests_reach_it() {
-    // The second one counts requests.
-    let (targets, _) = account_of(vec![vec![WEB], vec![WEB], vec![WEB]]);
-    let ids = [
-        "app/lb0/former",
+async fn an_old_side_that_was_replaced_is_reached_by_another_address() {
+    let (targets, calls) = account_of(vec![vec![WEB, IDLE], vec![WEB]]);
+    let replaced = [
         "app/lb1/former",
-        "app/lb0/1;app/lb0/former",
         "app/lb1/1;app/lb1/former",
+        // Its target groups stayed, or were replaced with it.
+        "app/lb1/former,targetgroup/lb1-0/1",
+        "app/lb1/former,targetgroup/lb1-0/former",
     ];
-    let wrong = old_sides(&targets, &ids).await;
-    assert_eq!(wrong, [ids[0], ids[2]].map(|id| (id.to_owned(), OldSide::Replaced)));
-    assert!(old_sides(&targets, &["app/lb2/1;app/lb2/1,targetgroup/former/1"]).await.is_empty());
+    let said = |id: &str, old_side| (id.to_owned(), old_side);
+    for all_or_nothing in [false, true] {
+        let wrong = old_sides_that(&targets, &replaced, all_or_nothing).await;
+        assert_eq!(wrong, replaced.map(|id| said(id, OldSide::Replaced)), "{all_or_nothing}");
+    }
+    // Whatever its address, without a target it cannot serve.
+    let idle = "app/lb0/former,targetgroup/lb0-1/1";
+    assert_eq!(old_sides(&targets, &[idle]).await, [said(idle, OldSide::Dead)]);
+    // A target group that another load balancer has now is none of this one's.
+    let elsewhere = "app/lb0/1,targetgroup/lb1-0/1";
+    assert_eq!(old_sides(&targets, &[elsewhere]).await, [said(elsewhere, OldSide::Dead)]);
+    assert_eq!(count(&calls, "metrics"), 0, "requests tell nothing of where records point");
 }
 
 #[tokio::test]
@@ -461,12 +459,15 @@ async fn an_old_side_whose_target_groups_were_made_anew_is_not_dead() {
     let (targets, _) = account_of(vec![vec![WEB, IDLE], vec![WEB]]);
     let meter = |balancer: &str, group: &str| format!("app/{balancer}/1,targetgroup/{group}");
     let fine = meter("lb1", "lb1-0/former");
-    // Others serve in the place of what is gone.
-    let gone = meter("lb1", "gone/1");
-    assert!(old_sides_that(&targets, &[&fine, &gone], true).await.is_empty());
-    assert!(old_sides(&targets, &[&fine]).await.is_empty());
     let idle = meter("lb0", "lb0-1/former");
-    assert_eq!(old_sides(&targets, &[&idle]).await, [(idle, OldSide::Dead)]);
+    // The load balancer's other groups serve other host names.
+    let gone = meter("lb1", "gone/1");
+    for all_or_nothing in [false, true] {
+        let wrong = old_sides_that(&targets, &[&fine, &idle, &gone], all_or_nothing).await;
+        let dead = [&idle, &gone].map(|id| (id.clone(), OldSide::Dead));
+        assert_eq!(wrong, dead, "{all_or_nothing}");
+    }
+    assert!(old_sides(&targets, &["app/lb1/1;app/lb1/1,targetgroup/former/1"]).await.is_empty());
 }
 
 #[tokio::test]
@@ -499,6 +500,27 @@ async fn what_has_the_name_of_a_meter_now_is_found_and_what_is_there_still_is_le
         assert!(anew.iter().all(|anew| anew.meter == id), "{anew:?}");
     }
     assert_eq!((count(&calls, "health"), count(&calls, "metrics")), (0, 0), "no hosts are counted");
+}
+
+#[tokio::test]
+async fn groups_that_were_replaced_behind_a_load_balancer_are_watched_and_it_counts_as_before() {
+    let (targets, _) = account_of(vec![vec![WEB, IDLE], vec![]]);
+    let both = || Some(vec!["lb0-0/1".to_owned(), "lb0-1/1".to_owned()]);
+    for (id, watched, expected) in [
+        ("app/lb0/1", &["lb0-0/1", "lb0-1/1"][..], None),
+        ("app/lb0/1", &["lb0-1/1", "lb0-0/former"], both()),
+        ("app/lb0/1;app/lb0/former", &["of-another-name/former"], both()),
+        // A state of long ago watches none.
+        ("app/lb0/1", &[], None),
+        // Those that come are still to be made.
+        ("app/lb1/1", &["lb1-0/1"], None),
+    ] {
+        let hosts = watched.iter().map(|&group| group.to_owned()).collect();
+        let meter = Meter { id: id.to_owned(), hosts, baseline: None };
+        let anew = targets.made_anew(&[&meter]).await.expect("an answer");
+        assert!(anew.iter().all(|anew| anew.id == id), "{anew:?}");
+        assert_eq!(anew.into_iter().next().map(|anew| anew.hosts), expected, "{id} {watched:?}");
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,30 @@ async fn what_was_made_anew_is_counted_under_both_of_its_ids() {
 }
 
 #[tokio::test]
+async fn what_a_load_balancer_counts_is_counted_once_where_only_its_groups_were_made_anew() {
+    let (cloudwatch, _) = cloudwatch(&[
+        ("app/a/1 RequestCount", &[(0, 1000.0), (1, 1000.0)]),
+        ("app/a/1 HTTPCode_ELB_5XX_Count", &[(1, 30.0)]),
+        ("app/a/1 HTTPCode_ELB_503_Count", &[(1, 30.0)]),
+        ("app/a/1 HTTPCode_ELB_4XX_Count", &[(0, 6.0)]),
+        ("app/a/1 ClientTLSNegotiationErrorCount", &[(0, 4.0)]),
+        ("app/a/1 RejectedConnectionCount", &[(1, 5.0)]),
+        ("app/a/1 targetgroup/g/1 RequestCount", &[(0, 100.0), (1, 30.0)]),
+        ("app/a/1 targetgroup/g/1 HTTPCode_Target_5XX_Count", &[(0, 7.0)]),
+        ("app/a/1 targetgroup/g/1 TargetConnectionErrorCount", &[(1, 2.0)]),
+        ("app/a/1 targetgroup/g/2 RequestCount", &[(1, 60.0)]),
+        ("app/a/1 targetgroup/g/2 TargetConnectionErrorCount", &[(1, 1.0)]),
+    ]);
+    let of = [balancer("app/a/1,targetgroup/g/2;app/a/1,targetgroup/g/1", &["g/2"])];
+    let series = &cloudwatch.series(&of, window(2), &Health::default()).await.expect("told")[0];
+    assert_eq!(series.counts, [counts(100, 7), counts(90, 3)]);
+    assert_eq!(series.shared, [counts(1006, 0), counts(1030, 30)]);
+    assert_eq!(series.shared_refused, [counts(1006, 6), counts(1030, 0)]);
+    let failed = |tls, rejected, to_targets| Connections { tls, rejected, to_targets };
+    assert_eq!(series.connections, [failed(4, 0, 0), failed(0, 5, 3)]);
+}
+
+#[tokio::test]
 async fn a_network_load_balancer_is_not_asked_for_what_it_does_not_count() {
     let (cloudwatch, asked) = cloudwatch(&[]);
     let meters = [balancer("net/a/1", &[])];

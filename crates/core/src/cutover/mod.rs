@@ -121,7 +121,7 @@ pub struct Route {
     /// Index of its new side's meter.
     pub new_meter: usize,
     /// What tells its requests.
-    #[serde(default, skip_serializing_if = "CountedBy::is_meters")]
+    #[serde(default, rename = "counts", skip_serializing_if = "CountedBy::is_meters")]
     pub counted_by: CountedBy,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,10 @@ pub enum CountedBy {
     #[default]
     Meters,
     /// Its meters, which count nothing else.
+    #[serde(rename = "alone")]
     MetersAlone,
     /// [`Health::signals`](crate::Health) alone: a side of it counts no requests.
+    #[serde(rename = "own")]
     OwnCounts,
 }
 

@@ -8,6 +8,7 @@ use crate::meter::{GoingBack, OldSide};
 use crate::next::{Action, Next};
 use crate::request::ramp::ROLLBACK_EVENTS;
 use crate::router::{Fence, Live, Move, Moved, RouteId, Shifted, Split, Way, Weights};
+use crate::words::{listed, percent};
 
 /// What one roll-back did.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,7 +182,7 @@ impl Cutover {
                 match &split.live {
                     Live::At(live) => {
                         let share = live.share().filter(|share| *share > 0.0)?;
-                        Some(format!("{} of {}", crate::words::percent(share), route.name))
+                        Some(format!("{} of {}", percent(share), route.name))
                     }
                     Live::Unclear(_) => Some(format!("an unknown share of {}", route.name)),
                 }
@@ -196,7 +197,7 @@ impl Cutover {
                     "REQUESTS STAY ON THE NEW SIDE {:?}. {when}: aws lambda invoke --function-name {function} \
                      --cli-binary-format raw-in-base64-out --payload '{order}' /dev/stdout. They are {}.",
                     self.sides.new,
-                    crate::words::listed(&left),
+                    listed(&left),
                 )
             })
         };
@@ -204,8 +205,28 @@ impl Cutover {
         let drifted = said(left(Status::Drifted), "To take them back", true);
         let once = "Once the old side can serve them, this takes them back";
         // Only a person can tell that the requests reach what was made anew.
-        let replaced = done.old_sides.iter().any(|(_, old_side)| *old_side == OldSide::Replaced);
-        drifted.or_else(|| said(left(Status::Kept), once, replaced))
+        let is_replaced =
+            |route: &&Route| done.old_sides.contains(&(route.name.clone(), OldSide::Replaced));
+        let (replaced, others): (Vec<&Route>, Vec<&Route>) =
+            self.with_status(Status::Kept).partition(is_replaced);
+        let names = |of: Vec<&Route>| -> String {
+            listed(&of.into_iter().map(|route| route.name.to_string()).collect::<Vec<_>>())
+        };
+        let what_takes = match (&drifted, replaced.is_empty(), others.is_empty()) {
+            (_, _, true) | (None, true, _) => None,
+            (Some(_), ..) => Some("The command takes".to_owned()),
+            _ => Some(format!("For {} it must be \"force\": true, which takes", names(replaced))),
+        };
+        let text = drifted.or_else(|| said(left(Status::Kept), once, others.is_empty()))?;
+        Some(match what_takes {
+            Some(takes) => {
+                let others = names(others);
+                format!(
+                    "{text} {takes} {others} back as well, even to an old side that cannot serve."
+                )
+            }
+            None => text,
+        })
     }
 
     /// What a roll-back wrote and what it read back afterwards.

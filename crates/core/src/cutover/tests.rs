@@ -801,7 +801,7 @@ fn the_state_of_250_routes_at_their_worst_stays_under_240_kib() {
         accepted(250, Ramp::linear(Percent::from_halves(2).expect("1 %"), 300).expect("a ramp"));
     let day = Baseline {
         stretches: 1440,
-        requests: 123_000_000_000.0,
+        requests: 123_000_000_000,
         usual_rate: 0.001_23,
         worst_rate: 0.001_23,
         wander: 0.123,
@@ -1093,6 +1093,8 @@ fn a_side_that_counts_no_requests_is_judged_by_what_others_count_alone() {
         failures: metric("Failed"),
         tolerated_odds_ratio: 1.5,
     }];
+    let day = OwnSeries { old: vec![Some(FINE); 1440], new: Vec::new() };
+    cutover.own_days = Baselines::of_own(&[day], &cutover.health);
     // What its meters count fails, and is not looked at.
     let mut world = World::of(&cutover, &[BAD]);
     let shifted = world.obey(cutover);
@@ -1129,20 +1131,50 @@ fn fine_of(periods: u64) -> Counts {
     Counts { requests: FINE.requests * periods, errors: 0 }
 }
 
+/// The ids of the meters that are looked up after these requests of the newest periods, and with this many healthy hosts
+/// of the new side.
+fn looked_up(
+    cutover: &Cutover,
+    now: i64,
+    [old, new]: [&[u64]; 2],
+    hosts: Option<u32>,
+) -> Vec<String> {
+    let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(now));
+    let series = [(old, None), (new, hosts)].map(|(of, healthy_hosts)| {
+        let quiet = vec![None; (window.periods as usize).saturating_sub(of.len())];
+        let of = of.iter().map(|&requests| Some(Counts { requests, errors: 0 }));
+        Series { counts: quiet.into_iter().chain(of).collect(), healthy_hosts, ..Series::default() }
+    });
+    let (own, alarms) = (vec![], Seen::Now(vec![]));
+    let observed = Observed { window, series: Seen::Now(series.into()), own, alarms };
+    cutover.silent_meters(&observed).into_iter().map(|meter| meter.id.clone()).collect()
+}
+
+#[test]
+fn a_silent_side_is_looked_up_when_its_silence_has_doubled_and_one_without_hosts_at_once() {
+    let shifted = World::of(&accepted(1, two_steps()), &[FINE]).obey(accepted(1, two_steps()));
+    // After this many periods since it has settled, the newest of which the check before has not counted.
+    let is_looked_up = |periods: i64, uncounted: i64| {
+        let now = i64::from(TTL_S) + 60 * periods;
+        let counted_until = Some(at(now - 60 * uncounted));
+        let cutover = Cutover { counted_until, ..shifted.clone() };
+        !looked_up(&cutover, now, [&[9], &[]], Some(1)).is_empty()
+    };
+    let periods: Vec<i64> = (0..100).filter(|periods| is_looked_up(*periods, 1)).collect();
+    assert_eq!(periods, [3, 6, 12, 24, 48, 96]);
+    assert!(is_looked_up(7, 2) && !is_looked_up(8, 2), "a check may count more than one period");
+    assert!(!is_looked_up(3, 0), "no check asks what the one before has asked");
+    let new = std::slice::from_ref(&shifted.meters[1].id);
+    let now = i64::from(TTL_S) + 60;
+    assert_eq!(looked_up(&shifted, now, [&[9], &[5]], Some(0)), new, "before it is a silence");
+    assert!(looked_up(&shifted, now, [&[9], &[5]], None).is_empty());
+}
+
 #[test]
 fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from_then_on() {
     let shifted = World::of(&accepted(1, two_steps()), &[FINE]).obey(accepted(1, two_steps()));
     let ids = |cutover: &Cutover, now, old: &[u64], new: &[u64]| {
-        let window = cutover.evidence_window(crate::limits::CLOUDWATCH, at(now));
-        let quiet = vec![None; (window.periods as usize).saturating_sub(old.len())];
-        let series = [old, new].map(|of| {
-            let of = of.iter().map(|&requests| Some(Counts { requests, errors: 0 }));
-            Series { counts: quiet.iter().copied().chain(of).collect(), ..Series::default() }
-        });
-        let (own, alarms) = (vec![], Seen::Now(vec![]));
-        let observed = Observed { window, series: Seen::Now(series.into()), own, alarms };
-        let silent = cutover.silent_meters(&observed).into_iter();
-        silent.map(|meter| meter.id.clone()).collect::<Vec<_>>()
+        looked_up(cutover, now, [old, new], None)
     };
     let [old, new] = [0, 1].map(|index| shifted.meters[index].id.clone());
     assert_eq!(ids(&shifted, 600, &[9, 0, 0], &[0, 0, 0]), std::slice::from_ref(&new));
@@ -1167,28 +1199,57 @@ fn what_was_made_anew_is_looked_for_where_requests_should_be_and_is_counted_from
     let wanted =
         Meter { id: "app/2;app/1".to_owned(), hosts: vec!["g/2".to_owned()], baseline: None };
     assert_eq!(followed.meters, [shifted.meters[0].clone(), wanted]);
-    let said = followed.saying(said).next.reason;
-    assert!(
-        said.starts_with("made anew, and counted from now on: the new side's balancer: app/2; "),
-        "{said}"
-    );
-    assert_eq!(shifted.clone().follow(&[anew("nobody's")]), (shifted, None));
+    let reason = followed.next.reason.clone();
+    let warning = "; warning: made anew, and counted from now on: the new side's balancer: app/2";
+    assert_eq!(followed.warning(said).next.reason, format!("{reason}{warning}"));
+    assert_eq!(shifted.clone().follow(&[anew("nobody's")]), (shifted.clone(), None));
+    let most = crate::limits::STATE_BYTES_MAX - crate::limits::CAUSE_BYTES_MAX;
+    let long = MadeAnew { id: "x".repeat(most), ..anew(&new) };
+    assert_eq!(shifted.clone().follow(&[long]), (shifted, None), "the state would not fit");
+
+    let two = accepted(2, two_steps());
+    let both = [1, 3].map(|index| anew(&two.meters[index].id));
+    let said = two.follow(&both).1.expect("a sentence");
+    assert!(warning.ends_with(&said), "once, not for each route: {said}");
 }
 
 #[test]
 fn an_old_side_that_was_made_anew_elsewhere_keeps_the_traffic_and_a_person_is_told_how() {
-    let cutover = accepted(1, two_steps());
-    let mut world = World::of(&cutover, &[FINE]);
-    let cutover = world.obey(cutover).give_up("a test says so");
-    let name = cutover.routes[0].name.clone();
-    let old_sides = vec![(name, OldSide::Replaced)];
-    let kept = OldSide::dead(&old_sides);
-    let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
-    let splits = world.splits(&cutover);
-    let end =
-        cutover.after_rollback(&RollbackDone { kept, old_sides, ..went_back(shifted, splits) });
-    assert_eq!(end.next.action, Action::RollbackFailed);
-    let said = &end.next.reason;
-    assert!(said.contains("its old side was made anew"), "{said}");
-    assert!(said.contains("\"force\":true"), "{said}");
+    use OldSide::{Dead, Replaced};
+    let harm =
+        |names: &str| format!("takes {names} back as well, even to an old side that cannot serve.");
+    let for_one = format!(
+        "For app-0.example.com it must be \"force\": true, which {}",
+        harm(&name(1).to_string())
+    );
+    let by_command = format!("The command {}", harm(&name(1).to_string()));
+    let table: [(&[OldSide], bool, bool, Option<&str>); 5] = [
+        (&[Replaced, Replaced], false, true, None),
+        (&[Dead, Dead], false, false, None),
+        (&[Replaced, Dead], false, false, Some(&for_one)),
+        // The third one has drifted.
+        (&[Replaced, Replaced], true, true, None),
+        (&[Replaced, Dead], true, true, Some(&by_command)),
+    ];
+    for (old_sides, drifts, force, harms) in table {
+        let mut world = World::of(&accepted(3, two_steps()), &[FINE; 3]);
+        let cutover = world.obey(accepted(3, two_steps())).give_up("a test says so");
+        if drifts {
+            world.live[2] = Weights { old: 1, new: 3 };
+        }
+        let old_sides: Vec<(RouteId, OldSide)> =
+            old_sides.iter().enumerate().map(|(index, old)| (name(index), *old)).collect();
+        let kept = OldSide::dead(&old_sides);
+        let shifted = world.shift(&cutover, &cutover.rollback_moves(&kept));
+        let splits = world.splits(&cutover);
+        let done = RollbackDone { kept, old_sides, ..went_back(shifted, splits) };
+        let end = cutover.after_rollback(&done);
+        let said = &end.report.as_ref().expect("an end").reason;
+        assert!(said.starts_with("REQUESTS STAY"), "{said}");
+        assert!(said.contains(&format!("\"force\":{force}")), "{said}");
+        match harms {
+            Some(harms) => assert!(said.contains(harms), "{said}"),
+            None => assert!(!said.contains("as well"), "{said}"),
+        }
+    }
 }

@@ -48,12 +48,12 @@ const BURSTS_MOST: f64 = 8.0;
 /// How one side's requests went over a long time, and how unsteadily. In JSON
 /// `[stretches, requests, usual_rate, worst_rate, wander, bursts, lasts]`: 250 of them travel with the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BaselineJson", into = "(u32, f64, f64, f64, f64, f64, u32)")]
+#[serde(from = "BaselineJson", into = "(u32, u64, f64, f64, f64, f64, u32)")]
 pub struct Baseline {
     /// Stretches that were seen: periods, or several of them where one has too few requests.
     pub stretches: u32,
     /// Requests that were seen.
-    pub requests: f64,
+    pub requests: u64,
     /// The rate of all of them together, 0–1.
     pub usual_rate: f64,
     /// The highest rate of a stretch, 0–1.
@@ -71,7 +71,7 @@ pub struct Baseline {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum BaselineJson {
-    Seven(u32, f64, f64, f64, f64, f64, u32),
+    Seven(u32, u64, f64, f64, f64, f64, u32),
     /// The last is what gathered beyond the limit, which nothing needs any more.
     Six(u32, f64, f64, f64, f64, serde::de::IgnoredAny),
     Four(u32, f64, f64, f64),
@@ -85,18 +85,18 @@ impl From<BaselineJson> for Baseline {
             }
             // A stretch has a hundred requests at least, if nobody asked for another number.
             BaselineJson::Six(stretches, worst, wander, bursts, usual, _) => {
-                (stretches, 100.0 * f64::from(stretches), usual, worst, wander, bursts, 1)
+                (stretches, 100 * u64::from(stretches), usual, worst, wander, bursts, 1)
             }
             // The limit followed the worst rate then.
             BaselineJson::Four(stretches, worst, wander, bursts) => {
-                (stretches, 0.0, worst.min(0.5), worst, wander, bursts, 1)
+                (stretches, 0, worst.min(0.5), worst, wander, bursts, 1)
             }
         };
         Self { stretches, requests, usual_rate, worst_rate, wander, bursts, lasts }
     }
 }
 
-impl From<Baseline> for (u32, f64, f64, f64, f64, f64, u32) {
+impl From<Baseline> for (u32, u64, f64, f64, f64, f64, u32) {
     fn from(of: Baseline) -> Self {
         (of.stretches, of.requests, of.usual_rate, of.worst_rate, of.wander, of.bursts, of.lasts)
     }
@@ -195,7 +195,7 @@ impl Baseline {
             stretches.iter().filter_map(|counts| counts.error_rate()).fold(0.0, f64::max);
         Self {
             stretches: u32::try_from(stretches.len()).unwrap_or(u32::MAX),
-            requests: rounded(as_f64(total.requests)),
+            requests: to_count(rounded(as_f64(total.requests))),
             usual_rate: rounded(total.error_rate().unwrap_or_default()),
             worst_rate: rounded(worst_rate),
             wander: rounded(wander),
@@ -225,10 +225,9 @@ impl Baseline {
     }
 
     /// What was counted, to three digits.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
     pub(super) fn counts(&self) -> Counts {
-        let requests = self.requests as u64;
-        Counts { requests, errors: (self.requests * self.usual_rate).ceil() as u64 }
+        let errors = to_count((as_f64(self.requests) * self.usual_rate).ceil());
+        Counts { requests: self.requests, errors }
     }
 }
 

@@ -369,3 +369,63 @@ impl Moods {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(counts: Counts) -> f64 {
+        counts.error_rate().expect("requests")
+    }
+
+    fn total(kind: Kind) -> (Counts, Counts) {
+        let minutes = (0..20).flat_map(|seed| draw(kind, 100.0, false, seed).1);
+        minutes.fold(Default::default(), |(old, new), minute| (old + minute.old, new + minute.new))
+    }
+
+    #[test]
+    fn two_equal_sides_fail_alike_in_the_long_run() {
+        for kind in equal() {
+            let (old, new) = total(kind);
+            let sum = (old + new).requests;
+            assert!((6_500_000..7_500_000).contains(&sum), "{}: {sum}", kind.name());
+            let (low, high) = match kind {
+                // An incident is over before the new side has most of the requests.
+                Kind::Incident(_) | Kind::Gap => (0.1, 1.2),
+                _ => (0.6, 1.6),
+            };
+            let ratio = rate(new) / rate(old);
+            assert!((low..high).contains(&ratio), "{}: {ratio}", kind.name());
+        }
+    }
+
+    #[test]
+    fn bots_change_sides_and_both_together_fail_as_ever() {
+        let (day, minutes) = draw(Kind::Bots, 1000.0, true, 5);
+        let usual = rate(day.into_iter().flatten().sum());
+        assert!((0.0029..0.0031).contains(&usual), "{usual}");
+        for minute in minutes {
+            assert!((0.002..0.004).contains(&rate(minute.old + minute.new)));
+        }
+    }
+
+    #[test]
+    fn an_outage_and_a_gap_are_where_they_are_said_to_be() {
+        let (day, _) = draw(Kind::AtFull(0.2, true), 100.0, true, 1);
+        assert_eq!(day.into_iter().flatten().filter(|counts| rate(*counts) > 0.9).count(), 5);
+        let (none, minutes) = draw(Kind::Gap, 100.0, false, 1);
+        assert!(none.is_empty());
+        assert_eq!(minutes.iter().filter(|minute| minute.is_gap).count(), 2);
+    }
+
+    #[test]
+    fn a_bad_side_is_bad_where_it_is_said_to_be() {
+        for kind in bad() {
+            let (old, new) = total(kind);
+            assert!(rate(new) > 2.0 * rate(old), "{}", kind.name());
+        }
+        let (_, minutes) = draw(Kind::Intermittent(5, 0.5, false), 1000.0, false, 3);
+        let bad = minutes.iter().filter(|minute| minute.new.error_rate() > Some(0.3));
+        assert!((10..=12).contains(&bad.count()));
+    }
+}

@@ -75,7 +75,7 @@ pub fn markdown(cells: &[Cell], kinds: &[KindCell], runs: Runs, command: &str) -
 const MODEL: &str = "\
 Requests are Poisson, each fails by itself; edges ask DNS through resolvers with equal shares of the traffic, \
 each of which keeps one answer for 60 s. Ramps: *canary* 1, 5, 10, 25, 50, 100 % and *linear* 10, 20, … 100 %, \
-ten minutes a step; 2 to 10,000 requests/s; old error rates 0, 0.1, 1 and 2 %; 2, 5, 20 and 200 resolvers; \
+ten minutes a step; 2 to 10,000 requests/s (fast grid: 10 and 1,000); old error rates 0, 0.1, 1 and 2 % (0.1 and 2 %); 2, 5, 20 and 200 resolvers (5 and 200); \
 a flat load and a day's curve (± 60 %). Bursts: none, × 20 in 3 % of the minutes on both sides at once (*shared*) \
 or on each by itself (*independent*), and a gamma-distributed factor of mean 1 and variance ½ every minute on each \
 side (*wander*). Faults: × 2, × 3, × 10, 5 %, 50 %, all, and a *leak*: nothing for 25 minutes, then 50 %. All \
