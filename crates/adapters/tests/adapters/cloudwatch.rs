@@ -35,9 +35,12 @@ fn balancer(id: &str, hosts: &[&str]) -> Meter {
 /// `LoadBalancer/TargetGroup/metric`, as the tests name a series.
 fn name(query: &MetricDataQuery) -> String {
     let metric = query.metric_stat().and_then(|stat| stat.metric()).expect("a plain metric");
-    assert_eq!(metric.namespace(), Some("AWS/ApplicationELB"));
     let of = |name| metric.dimensions().iter().find(|d| d.name() == Some(name));
-    let mut parts = vec![of("LoadBalancer").and_then(|d| d.value()).expect("always")];
+    let load_balancer = of("LoadBalancer").and_then(|d| d.value()).expect("always");
+    let is_network = load_balancer.starts_with("net/");
+    let namespace = if is_network { "AWS/NetworkELB" } else { "AWS/ApplicationELB" };
+    assert_eq!(metric.namespace(), Some(namespace));
+    let mut parts = vec![load_balancer];
     parts.extend(of("TargetGroup").and_then(|d| d.value()));
     parts.push(metric.metric_name().expect("always"));
     parts.join(" ")
