@@ -76,7 +76,7 @@ async fn a_step_is_not_passed_on_requests_that_come_no_more() {
 }
 
 #[tokio::test]
-async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() {
+async fn a_cold_start_of_a_new_side_does_not_go_back_and_what_lasts_longer_does() {
     let case = silent().await;
     // Most of a day, so that a period worse than any of it could decide alone.
     let now = now_s();
@@ -88,7 +88,7 @@ async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() 
     case.count_in(case.new_side(), cold, since..since + 1).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "wait", "{reason}");
-    case.count_in(case.new_side(), cold, since + 1..since + 2).await;
+    case.count_in(case.new_side(), cold, since + 1..since + 3).await;
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "roll_back", "{reason}");
     // Where a third of the requests fail and more, one is enough.
@@ -104,8 +104,11 @@ async fn one_cold_period_of_a_new_side_does_not_go_back_and_a_second_one_does() 
 async fn hosts_that_were_there_and_are_told_of_no_more_are_none() {
     let case = silent().await;
     let (mut state, since) = case.baking(&patient(case.request()), 15).await;
+    // Nothing has its name any more, so it was not made anew.
     let mut group = case.new_side().clone();
+    group.load_balancer = "app/deleted-in-mid-ramp/0123456789abcdef".to_owned();
     group.target_group = "targetgroup/deregistered-in-mid-ramp/0123456789abcdef".to_owned();
+    state["meters"][1]["id"] = json!(group.load_balancer);
     state["meters"][1]["hosts"] = json!([group.target_group.trim_start_matches("targetgroup/")]);
     let (action, reason) = case.next(&state).await;
     assert_eq!(action, "wait", "nobody has told of them: {reason}");
