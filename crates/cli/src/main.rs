@@ -30,8 +30,8 @@ enum Command {
     /// the new side. Times are in RFC 3339 or epoch seconds; whole numbers
     /// may also look like CloudWatch's exports (1200.0). The last 1,440 periods before the new side's first
     /// request show the old side's bursts, so include a day of them. The policy's `period_s` (the series has
-    /// its own), own signals, alarms and holding of steps are not used. All periods are judged, while a check of a
-    /// running cutover looks at the last 200.
+    /// its own), own signals, alarms and holding of steps are not used. Each verdict is that of a check: of the 200
+    /// periods up to it.
     ///
     /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
     Judge {
