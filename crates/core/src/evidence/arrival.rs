@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 
+use crate::evidence::e_process::as_f64;
 use crate::evidence::{Counts, Period};
 use crate::router::lumps::Lumps;
 
@@ -165,11 +166,6 @@ fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64) -> bool {
     let fallen = mean(&before) - mean(&now);
     let error = (error_of_mean(&before) + error_of_mean(&now)).sqrt();
     fallen >= (share * mean(&before) - mean(&new)) / 2.0 && fallen > FALL_DEVIATIONS * error
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-const fn as_f64(count: u64) -> f64 {
-    count as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of periods")]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::evidence::e_process::as_f64;
 use crate::evidence::{Evidence, Period};
 use crate::request::health::Health;
 use crate::router::lumps::Lumps;
@@ -113,11 +114,6 @@ impl Evidence<'_> {
 fn speaks(number: f64, expected: f64) -> bool {
     let log_chance = number - expected - number * (number / expected).ln();
     number > expected && log_chance < CHANCE.ln()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-const fn as_f64(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ impl<'a> Judge<'a> {
     /// warnings beside it.
     pub(super) fn sentence(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
         let failed = evidence.failed_connections(self.health);
-        let mut sentence = self.reason(ground, evidence);
+        let mut sentence = self.reason(ground, evidence, failed.as_deref());
         if evidence.own_alone {
             sentence = format!("{sentence}; judged by {} alone", self.health.own_names());
             if self.of_step().iter().all(|side| side.requests == 0) {
@@ -39,7 +39,12 @@ impl<'a> Judge<'a> {
         sentence
     }
 
-    fn reason(&self, ground: &Ground, evidence: &Evidence<'_>) -> String {
+    fn reason(
+        &self,
+        ground: &Ground,
+        evidence: &Evidence<'_>,
+        failed_connections: Option<&str>,
+    ) -> String {
         let [_, new] = self.of_step();
         let ringing = evidence.alarms.map_or(&[][..], |alarms| &alarms.ringing);
         match ground {
@@ -60,7 +65,7 @@ impl<'a> Judge<'a> {
                 )
             }),
             Ground::Missing(arrival) => {
-                let failed = evidence.failed_connections(self.health);
+                let failed = failed_connections.map(str::to_owned);
                 missing(arrival, failed.into_iter().chain(self.before_a_side()))
             }
             Ground::TooFewRequests => format!(

@@ -13,6 +13,7 @@ pub(super) const LOOKED_AT: usize = 3;
 pub(super) const OVER: usize = 2;
 /// Standard deviations of chance by which stretches must together be over the limit.
 const CHANCE: f64 = 2.0;
+
 /// What both sides did in a stretch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stretch {
@@ -26,7 +27,7 @@ pub struct Stretch {
     pub is_full: bool,
 }
 
-/// The latest stretches, and what has gathered over the limit.
+/// The latest stretches, and since when both sides have been over the limit.
 #[derive(Clone, Debug)]
 pub struct Stretches {
     requests_min: u64,
