@@ -167,9 +167,9 @@ impl Look {
         }
         let mut period = period(row, &self.kinds);
         period.is_warming = row.start < self.warm_at;
-        period.is_full = row.intended.or(was).is_some_and(|share| share >= 1.0);
+        period.is_full = row.intended.or(was).map(|share| share >= 1.0);
         // An empty field is no zero: nothing is known of the old side, unless all requests are meant for the new one.
-        period.is_gap = row.old.is_none() && row.new.is_some() && !period.is_full;
+        period.is_gap = row.old.is_none() && row.new.is_some() && period.is_full != Some(true);
         if self.has_intended {
             self.evidence.periods.push(period.clone());
             let most = CLOUDWATCH.periods_per_check as usize;

@@ -9,6 +9,7 @@ use super::{CountedBy, Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
 use crate::evidence::baseline::{Baseline, Baselines};
 use crate::evidence::judge::judge;
+use crate::evidence::signal::Signal;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
 use crate::meter::Meter;
@@ -128,6 +129,23 @@ impl Cutover {
         }
         if let Seen::Now(_) = observed.series {
             self.counted_until = settled_at.map(|_| observed.window.end());
+        }
+    }
+
+    /// Keeps what the old sides did in the ramp, for the time in which they have no requests.
+    pub(super) fn learn_from_ramp(&mut self) {
+        let signals = self.health.signals();
+        for route in self.routes.iter().filter(|route| route.status == Status::Active) {
+            let Some(verdict) = &route.verdict else { continue };
+            let of_own_alone = route.counted_by == CountedBy::OwnCounts;
+            let judged = signals.iter().filter(|signal| !of_own_alone || signal.is_own());
+            let judged: Vec<Signal> = judged.cloned().collect();
+            let of_meter = self.meters.get_mut(route.old_meter);
+            if let Some(day) = of_meter.and_then(|meter| meter.baseline.as_mut()) {
+                day.own = std::mem::take(&mut self.own_days);
+                day.learn(&judged, &verdict.beside);
+                self.own_days = std::mem::take(&mut day.own);
+            }
         }
     }
 

@@ -174,6 +174,9 @@ impl Cutover {
                 self.step += 1;
                 self.phase = Phase::Shifting;
                 self.counted_until = None;
+                if self.is_last_step() {
+                    self.learn_from_ramp();
+                }
             }
             Then::Complete(splits) => self.complete(&splits),
         }

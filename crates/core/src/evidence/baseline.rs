@@ -19,15 +19,16 @@ pub const BASELINE_PERIODS: u32 = 1440;
 /// that hits a side in one of 100 of its minutes has shown itself in so many with a chance of 99.9 %.
 const STRETCHES_MIN: u32 = 720;
 
-/// What is usual at a moment is what was counted in this many stretches before and after it, without bursts.
+/// What is usual at a moment is the mean of this many stretches before and after it, without bursts; before any is known, the
+/// median of twice as many, which an incident of an hour does not move.
 const AROUND: usize = 30;
-/// A burst is more than this many times of what is usual, …
-const BURST_TIMES: f64 = 2.0;
-/// … beyond chance and wander, and this many errors more: without any, the first one is no burst.
+/// The median is looked for once for this many stretches.
+const MEDIAN_OF: usize = 10;
+/// A burst is beyond chance and wander by this many errors: without any, the first one is no burst.
 const BURST_ERRORS: f64 = 3.0;
 /// What is usual is looked for without bursts, and bursts are what is not usual: this often one after the other.
-const ROUNDS: usize = 3;
-/// This part of the bursts is no longer than what counts as one.
+const ROUNDS: usize = 2;
+/// This part of the bursts is no longer than what counts as one. The longest is left out: what happens once a day is no habit.
 const BURSTS_COVERED: f64 = 0.9;
 /// Periods that count as one at most: what is longer is no burst.
 const LASTS_MAX: usize = 15;
@@ -36,9 +37,7 @@ const LASTS_MAX: usize = 15;
 const BLOCKS: [usize; 4] = [1, 5, 15, 30];
 /// Neighbours that can tell are this many at least.
 const PAIRS_MIN: usize = 2;
-/// Standard deviations by which neighbours must differ more than by chance.
-const PAIRS_DEVIATIONS: f64 = 1.5;
-/// Bursts that begin within this many stretches add up: between them, what the first one said is forgotten.
+/// Bursts that begin within this many stretches add up: what they said is forgotten later on.
 const TOGETHER_PERIODS: f64 = 10.0;
 /// This part of such times has more bursts than what decides.
 const TOGETHER_CHANCE: f64 = 0.005;
@@ -52,13 +51,13 @@ const BURSTS_MOST: f64 = 8.0;
 pub struct Baseline {
     /// Stretches that were seen: periods, or several of them where one has too few requests.
     pub stretches: u32,
-    /// Requests that were seen.
+    /// Requests that were seen: of that time, or, once all requests are meant for the new side, of this ramp.
     pub requests: u64,
     /// The rate of all of them together, 0–1.
     pub usual_rate: f64,
     /// The highest rate of a stretch, 0–1.
     pub worst_rate: f64,
-    /// How much the rate wanders, beyond what chance does to the counts: the squared coefficient of variation of many
+    /// How much the rate wanders, beyond what chance does to the counts: the variance of the logarithm of many
     /// stretches' mean, times their number. 0 for a steady rate.
     pub wander: f64,
     /// The part of the stretches in which a burst begins, 0–1.
@@ -167,6 +166,23 @@ impl Baselines {
         }
     }
 
+    /// Takes what the old side did beside the new one for what is usual: a check sees no further back than its window, and
+    /// yesterday tells less of today. `beside`: of each of these signals.
+    pub(crate) fn learn(&mut self, signals: &[Signal], beside: &[Counts]) {
+        for (signal, beside) in signals.iter().zip(beside) {
+            let baseline = match &signal.kind {
+                SignalKind::Failed => Some(&mut self.errors),
+                SignalKind::Refused => self.refused.as_mut(),
+                SignalKind::Slow { .. } => self.slow.as_mut(),
+                SignalKind::Own { name } => self.own.get_mut(name),
+            };
+            if let (Some(baseline), Some(usual_rate)) = (baseline, beside.error_rate()) {
+                baseline.requests = to_count(rounded(as_f64(beside.requests)));
+                baseline.usual_rate = rounded(usual_rate);
+            }
+        }
+    }
+
     /// Whether it is long enough to tell the bursts of every signal from something new.
     #[must_use]
     pub fn knows_bursts(&self) -> bool {
@@ -211,9 +227,11 @@ impl Baseline {
     }
 
     /// What evidence may gather in one burst, as a part of what is needed: as many bursts decide as hardly ever come
-    /// together, and two at least.
+    /// together, and two at least. With one of them less, half of a burst's part is missing.
     pub(super) fn cap_part(&self) -> f64 {
-        let mean = TOGETHER_PERIODS * self.bursts;
+        // While one lasts, no other begins.
+        let others = (TOGETHER_PERIODS - f64::from(self.lasts.max(1)) + 1.0).max(0.0);
+        let mean = others * self.bursts;
         let (mut number, mut term) = (1.0, (-mean).exp());
         let mut rest = 1.0 - term;
         while number < BURSTS_MOST && (number < 2.0 || rest > TOGETHER_CHANCE) {
@@ -221,7 +239,15 @@ impl Baseline {
             rest -= term;
             number += 1.0;
         }
-        1.0 / number
+        1.0 / (number - 0.5)
+    }
+
+    /// The worst that is known of a period: its rate, 0–1, and its errors beyond the usual ones, of as many requests as a
+    /// period has on average.
+    pub(super) fn worst(&self) -> Option<(f64, f64)> {
+        let requests = as_f64(self.requests) / f64::from(self.stretches.max(1));
+        self.knows_bursts()
+            .then(|| (self.worst_rate, (self.worst_rate - self.usual_rate) * requests))
     }
 
     /// What was counted, to three digits.
@@ -229,6 +255,13 @@ impl Baseline {
         let errors = to_count((as_f64(self.requests) * self.usual_rate).ceil());
         Counts { requests: self.requests, errors }
     }
+}
+
+/// The variance of the logarithm of a gamma-distributed factor with this squared coefficient of variation,
+/// c: ψ′(1/c), by its series.
+/// Source: NIST Digital Library of Mathematical Functions, 5.15.8.
+fn log_variance(c: f64) -> f64 {
+    c + c * c / 2.0 + c * c * c / 6.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of periods")]
@@ -263,15 +296,18 @@ impl Steadiness {
     fn of(stretches: &[Counts]) -> Self {
         let mut held = stretches.to_vec();
         let mut is_burst = vec![false; stretches.len()];
-        for _ in 0..ROUNDS {
-            let wander = BLOCKS.iter().map(|block| wander(&held, *block)).fold(0.0, f64::max);
-            let usual = usual(stretches, &is_burst);
+        for round in 0..ROUNDS {
+            let (wander, usual) = if round == 0 {
+                (0.0, medians(stretches))
+            } else {
+                let wander = BLOCKS.iter().map(|block| wander(&held, *block));
+                (wander.fold(0.0, f64::max), usual(stretches, &is_burst))
+            };
             for (index, (counts, usual)) in stretches.iter().zip(usual).enumerate() {
                 let expected = usual * as_f64(counts.requests);
                 let chance = (BEYOND_CHANCE * expected * (1.0 + wander * expected)).sqrt();
-                let most = (BURST_TIMES * expected).max(expected + chance + BURST_ERRORS);
-                let bursts = as_f64(counts.errors) > most;
-                let errors = if bursts { to_count(expected) } else { counts.errors };
+                let bursts = as_f64(counts.errors) > expected + chance + BURST_ERRORS;
+                let errors = if bursts { to_count(expected.round()) } else { counts.errors };
                 if let (Some(is), Some(held)) = (is_burst.get_mut(index), held.get_mut(index)) {
                     (*is, *held) = (bursts, Counts { errors, ..*counts });
                 }
@@ -280,15 +316,34 @@ impl Steadiness {
         let mut lengths: Vec<usize> =
             is_burst.split(|is| !is).map(<[bool]>::len).filter(|length| *length > 0).collect();
         lengths.sort_unstable();
+        let bursts = counted(lengths.len()) / counted(stretches.len()).max(1.0);
+        lengths.pop();
         let covered = to_count(BURSTS_COVERED * counted(lengths.len()));
         let lasts = lengths.get(usize::try_from(covered).unwrap_or(0)).copied().unwrap_or(1);
-        let wander = BLOCKS.iter().map(|block| counted(*block) * wander(&held, *block));
+        let wander = |block: &usize| counted(*block) * log_variance(wander(&held, *block));
         Self {
-            wander: wander.fold(0.0, f64::max),
-            bursts: counted(lengths.len()) / counted(stretches.len()).max(1.0),
+            wander: BLOCKS.iter().map(wander).fold(0.0, f64::max),
+            bursts,
             lasts: lasts.min(LASTS_MAX),
         }
     }
+}
+
+/// The median of the rates around each stretch.
+fn medians(stretches: &[Counts]) -> Vec<f64> {
+    let medians = (0..stretches.len()).step_by(MEDIAN_OF).flat_map(|index| {
+        let from = index.saturating_sub(2 * AROUND);
+        let around = stretches.iter().take(index + 2 * AROUND + 1).skip(from);
+        [median(around.filter_map(|counts| counts.error_rate())).unwrap_or_default(); MEDIAN_OF]
+    });
+    medians.take(stretches.len()).collect()
+}
+
+/// The median; of an even number, the higher one of the two in the middle.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    let middle = values.len() / 2;
+    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 /// The rate around each stretch, without bursts.
@@ -329,11 +384,7 @@ fn wander(stretches: &[Counts], block: usize) -> f64 {
     if number < counted(PAIRS_MIN) {
         return 0.0;
     }
-    // Each χ² has its mean times √2 as its standard deviation, wander or not. A short series is taken as it looks.
-    let is_long = stretches.len() >= STRETCHES_MIN as usize;
-    let deviations = if is_long { PAIRS_DEVIATIONS } else { 0.0 };
-    let by_chance = deviations * (1.0 + beyond / number).max(1.0) * (2.0 / number).sqrt() * number;
-    ((beyond - by_chance) / half_events).max(0.0)
+    (beyond / half_events).max(0.0)
 }
 
 #[cfg(test)]
@@ -356,7 +407,8 @@ mod tests {
         let steady = day(|minute| 18 + scattered(minute) % 5);
         assert!(steady.knows_bursts());
         assert!(steady.wander < 1e-9 && steady.bursts < 1e-9, "{steady:?}");
-        assert_eq!((steady.lasts, steady.cap_part()), (1, 0.5));
+        assert_eq!(steady.lasts, 1);
+        assert!((steady.cap_part() - 2.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -370,14 +422,22 @@ mod tests {
             assert_eq!(u64::from(bursty.lasts), lasts);
             assert!(bursty.wander < 0.001, "{bursty:?}");
             assert!((bursty.worst_rate - 0.4).abs() < 1e-9, "{bursty:?}");
-            assert!(bursty.cap_part() < 0.34, "{bursty:?}");
+            assert!((bursty.cap_part() - 0.4).abs() < 1e-9, "{bursty:?}");
         }
         let outage = day(|minute| if (700..705).contains(&minute) { 1000 } else { 1 });
-        assert_eq!(
-            (outage.lasts, outage.cap_part()),
-            (5, 0.5),
-            "one burst a day is none that comes again"
-        );
+        assert_eq!(outage.lasts, 1, "once a day is no habit");
+    }
+
+    #[test]
+    fn an_incident_of_an_hour_passes_for_no_wander() {
+        for lasts in [20, 60] {
+            let incident = 700..700 + lasts;
+            let day =
+                day(|minute| if incident.contains(&minute) { 200 } else { scattered(minute) % 3 });
+            let fine = self::day(|minute| scattered(minute) % 3);
+            assert!(day.wander < fine.wander + 0.1, "{day:?} {fine:?}");
+            assert!(day.bursts > 0.0, "{day:?}");
+        }
     }
 
     #[test]
@@ -399,7 +459,7 @@ mod tests {
     #[test]
     fn the_first_error_is_no_burst() {
         let quiet = day(|minute| u64::from(minute % 400 == 7));
-        assert!(quiet.bursts < 1e-9 && quiet.wander < 1e-9, "{quiet:?}");
+        assert!(quiet.bursts < 1e-9 && quiet.wander < 0.01, "{quiet:?}");
         assert_eq!(quiet.counts().requests, 1_440_000);
     }
 

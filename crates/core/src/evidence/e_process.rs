@@ -42,7 +42,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use crate::evidence::Counts;
-use crate::evidence::baseline::Baseline;
+use crate::evidence::baseline::{Baseline, median};
 use crate::evidence::hypergeometric::Table;
 use crate::evidence::signal::Signal;
 use crate::limits::CLOUDWATCH;
@@ -67,26 +67,22 @@ const STAKE_PERIODS: u32 = 240;
 /// period, and a fifth, on faults that come and go: what is kept outlasts the periods between them.
 const BET_PARTS: [(f64, f64); 2] = [(1.0, 0.75), (0.2, 0.25)];
 
-/// The old side is beside the new one with at least this part of its requests. With fewer it has stragglers, which
-/// tell nothing of a side that serves.
+/// Where nobody knows what was sent, the old side is beside the new one with at least this part of its requests. With
+/// fewer it has stragglers, which tell nothing of a side that serves.
 const COMPARABLE_PART: u64 = 50;
-/// Errors that a side shows at its limit, if it is there.
-const SHOWN_ERRORS: f64 = 5.0;
 /// χ² with one degree of freedom of what happens by chance in one of 1,000 periods.
 pub(super) const BEYOND_CHANCE: f64 = 10.83;
-/// χ² of one in ten: from here on the day before was better than the old side is today, and tells nothing of today.
-const BETTER: f64 = 2.71;
 /// Without a day nobody knows how long this service's bursts are: this many periods count as one.
 const LASTS_UNKNOWN: u32 = 5;
 /// In one period alone this part of the new side's requests must fail to decide, where bursts are unknown to the service.
 const CATASTROPHE: f64 = 1.0 / 3.0;
 /// And this many errors there must be.
-const CATASTROPHE_ERRORS: u64 = 5;
+const CATASTROPHE_ERRORS: f64 = 5.0;
 /// Standard deviations by which the old side's errors must be missing before they may have changed sides, …
 const MISSING_DEVIATIONS: f64 = 2.0;
 /// … or, because there are fewer of them, in those of the latest periods together in which the new side had too many.
 const MISSING_DEVIATIONS_OF_SUM: f64 = 1.5;
-const MISSING_PERIODS: usize = 15;
+const MISSING_PERIODS: usize = 30;
 
 /// What the evidence is tested for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,6 +153,8 @@ pub struct EProcess {
     periods: VecDeque<Seen>,
     /// What the old side did beside the new one: what that is compared with when the old one has none.
     beside: Counts,
+    /// What is usual for it.
+    usual: Counts,
     /// What the new side has done since without the old one beside it.
     alone: Counts,
     /// What all of that says; empty while nobody has asked.
@@ -189,10 +187,12 @@ pub(super) struct Known {
     pub(super) usual_rate: Option<f64>,
     /// Whether the new side may still have to warm up: all such periods count as one.
     pub(super) is_warming: bool,
-    /// Whether all requests are meant for the new side: those on the old one are stragglers.
-    pub(super) is_full: bool,
+    /// Whether all requests are meant for the new side, so that those on the old one are stragglers; `None`: nobody knows.
+    pub(super) is_full: Option<bool>,
     /// Whether nobody counted this signal on the old side: nothing is compared then, but for the limit.
     pub(super) is_uncounted: bool,
+    /// Whether there are periods between it and the one before, in which the new side had no requests.
+    pub(super) is_apart: bool,
 }
 
 /// What all periods say.
@@ -354,9 +354,15 @@ impl EProcess {
             log_parts: log_parts.map(|log_part| log_part - log_all),
             periods: VecDeque::new(),
             beside: Counts::default(),
+            usual: day.map_or_else(Counts::default, Baseline::counts),
             alone: Counts::default(),
             weighed: OnceCell::new(),
         }
+    }
+
+    /// What the old side did beside the new one.
+    pub(super) const fn beside(&self) -> Counts {
+        self.beside
     }
 
     /// Sees one more period.
@@ -367,7 +373,7 @@ impl EProcess {
     /// Sees one more period, of which more is known.
     pub(super) fn see_beside(&mut self, old: Counts, new: Counts, known: Known) {
         self.weighed.take();
-        let is_beside = !known.is_full && !known.is_uncounted && is_comparable(old, new);
+        let is_beside = !known.is_uncounted && is_beside(old, new, known.is_full);
         self.periods.push_back(Seen {
             old,
             new,
@@ -379,15 +385,18 @@ impl EProcess {
             errors: 0.0,
             part: 0.0,
         });
-        if self.periods.len() > CLOUDWATCH.periods_per_check as usize {
-            self.periods.pop_front();
+        if self.periods.len() > CLOUDWATCH.periods_per_check as usize
+            && let Some(oldest) = self.periods.pop_front()
+            && !oldest.is_beside
+        {
+            self.alone = self.alone.less(oldest.new);
         }
         // What the newest period says of the one before it may excuse that.
         let newest = self.periods.len() - 1;
         let before =
             newest.checked_sub(1).and_then(|before| Some((before, self.periods.get(before)?)));
-        if let Some((before, _)) =
-            before.filter(|(_, before)| before.is_beside && is_worse(old, before.old))
+        if let Some((before, _)) = before
+            .filter(|(_, before)| before.is_beside && !known.is_apart && is_worse(old, before.old))
         {
             self.read(before);
         }
@@ -432,43 +441,39 @@ impl EProcess {
             period.log_e = lesser(period.log_e, beside);
         }
         let over = log_e_beyond(odds(self.limit), &self.ratios, period.new);
-        // The old side excuses what it shows, or could show: where it has too few requests for that, the limit stands alone.
-        let expected = self.limit * as_f64(period.old.requests);
-        let is_compared = match (period.is_beside, period.known.is_uncounted) {
-            (true, _) => as_f64(period.old.errors) > expected || expected >= SHOWN_ERRORS,
-            (false, is_uncounted) => !is_uncounted && self.beside.requests > 0,
-        };
+        // Where there is nothing to compare with, the limit stands alone.
+        let is_compared =
+            period.is_beside || (!period.known.is_uncounted && self.reference().requests > 0);
         period.log_over = if is_compared { lesser(over, period.log_e) } else { over };
         if let Some(place) = self.periods.get_mut(index) {
             *place = period;
         }
     }
 
-    /// What the new side is compared with when the old one is not beside it: what the old one did in this ramp, and the day
-    /// before where that was no better.
-    fn reference(&self) -> Counts {
-        let Some(day) = self.day.map(|day| day.counts()) else { return self.beside };
-        let was_better =
-            day.error_rate() < self.beside.error_rate() && chi_square(day, self.beside) > BETTER;
-        if was_better { self.beside } else { self.beside + day }
+    /// What the new side is compared with when the old one is not beside it: what the old one did beside it in the periods
+    /// that are looked at, or what is usual.
+    const fn reference(&self) -> Counts {
+        if self.beside.requests > 0 { self.beside } else { self.usual }
     }
 
     /// The counts of a period, read as kindly as its neighbours allow.
     fn excused(&self, index: usize, period: &Seen) -> (Counts, Counts) {
         let (mut old, mut new) = (period.old, period.new);
-        let near = |by: isize| index.checked_add_signed(by).and_then(|near| self.periods.get(near));
+        let before = index.checked_sub(1).filter(|_| !period.known.is_apart);
+        let before = before.and_then(|before| self.periods.get(before));
+        let after = self.periods.get(index + 1).filter(|after| !after.known.is_apart);
         // Errors that the old side lacks have changed sides, and tell nothing of either.
         let moved = self.moved(index, old, new);
         old.errors = old.errors.saturating_add(moved);
         new.errors = new.errors.saturating_sub(moved);
         // An incident may reach the old side a period earlier or later.
-        for near in [-1, 1].into_iter().filter_map(near) {
+        for near in [before, after].into_iter().flatten() {
             if is_worse(near.old, old) {
                 old.errors =
                     to_count(near.old.error_rate().unwrap_or_default() * as_f64(old.requests));
             }
         }
-        (old, near(-1).map_or(new, |before| counted_late(before.new, new)))
+        (old, before.map_or(new, |before| counted_late(before.new, new)))
     }
 
     /// How many of the new side's errors may have changed sides: what the old side lacks, as far as chance leaves that
@@ -508,17 +513,13 @@ impl EProcess {
         as_f64(new.errors) - table.errors() * table.expected_share(self.test.tolerated_odds_ratio)
     }
 
-    /// The median of the old side's rates in the other periods of the ramp.
+    /// The median of the old side's rates in the periods before and after.
     fn usual_of_old(&self, index: usize) -> f64 {
-        let others = self.periods.iter().enumerate().filter(|(other, _)| *other != index);
-        let mut rates: Vec<f64> =
-            others.filter_map(|(_, period)| period.old.error_rate()).collect();
-        let middle = rates.len() / 2;
-        if rates.is_empty() {
-            self.day.map_or(0.0, |day| day.usual_rate)
-        } else {
-            *rates.select_nth_unstable_by(middle, f64::total_cmp).1
-        }
+        let (from, to) = (index.saturating_sub(MISSING_PERIODS), index + MISSING_PERIODS + 1);
+        let around = self.periods.range(from..to.min(self.periods.len()));
+        let others = (from..).zip(around).filter(|(other, _)| *other != index);
+        median(others.filter_map(|(_, period)| period.old.error_rate()))
+            .unwrap_or_else(|| self.day.map_or(0.0, |day| day.usual_rate))
     }
 
     /// What is known of how two equally good sides of this service differ.
@@ -533,16 +534,16 @@ impl EProcess {
 
     fn weigh(&self) -> Weighed {
         let known = self.known();
-        let wander = log_variance(known.wander);
-        let unseen = known
-            .knows_bursts()
-            .then(|| CATASTROPHE.max(self.test.tolerated_odds_ratio * known.worst_rate));
+        let worst = known.worst().map(|(rate, errors)| {
+            let beyond = |worst: f64| self.test.tolerated_odds_ratio * worst;
+            (CATASTROPHE.max(beyond(rate)), CATASTROPHE_ERRORS.max(errors))
+        });
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
         // Not of all tests: with many routes, a period must not count for more.
         let log = known.cap_part() * (f64::from(self.test.of_route.max(1)) / self.test.alpha).ln();
         let cap = |periods: u32| Cap { log, periods: periods as usize };
         let mut compared = Capital::new(cap(known.lasts.max(unknown)));
-        let mut over = Capital::new(cap(if self.day.is_some() { known.lasts.max(1) } else { 1 }));
+        let mut over = Capital::new(cap(known.lasts.max(1)));
         let parts = self.log_parts.map(f64::exp);
         let (mut run, mut run_over) = (Run::default(), Run::default());
         for period in self.periods.iter().filter(|period| period.new.requests > 0) {
@@ -552,11 +553,12 @@ impl EProcess {
                 }
                 run.add(period.old, period.new);
             }
-            let by_wander = 2.0 * wander * period.errors * period.part * (1.0 - period.part);
+            let by_wander = 2.0 * known.wander * period.errors * period.part * (1.0 - period.part);
             let log_e = period.log_e.map(|log_e| log_e / (1.0 + by_wander));
             let is_catastrophe = period.is_beside
-                && period.new.errors >= CATASTROPHE_ERRORS
-                && unseen.is_some_and(|unseen| period.new.error_rate() >= Some(unseen));
+                && worst.is_some_and(|(rate, errors)| {
+                    period.new.error_rate() >= Some(rate) && as_f64(period.new.errors) >= errors
+                });
             compared.bet(&parts, &log_e, period.known.is_warming, is_catastrophe);
             over.bet(&parts, &period.log_over, period.known.is_warming, false);
         }
@@ -606,7 +608,7 @@ impl EProcess {
 
     /// Whether the new side's odds are within what is tolerated beside the old side's, of comparable requests.
     pub(super) fn tolerates(&self, old: Counts, new: Counts) -> bool {
-        is_comparable(old, new)
+        is_beside(old, new, None)
             && odds(new.error_rate().unwrap_or_default())
                 <= self.test.tolerated_odds_ratio * odds(old.error_rate().unwrap_or_default())
     }
@@ -632,9 +634,10 @@ fn lesser(a: [f64; RATIOS], b: [f64; RATIOS]) -> [f64; RATIOS] {
     lesser
 }
 
-/// Whether the old side has requests enough beside the new one.
-pub(super) const fn is_comparable(old: Counts, new: Counts) -> bool {
-    old.requests > 0 && old.requests.saturating_mul(COMPARABLE_PART) >= new.requests
+/// Whether the old side serves beside the new one. `is_full`: whether all requests are meant for that, if it is known.
+pub(super) fn is_beside(old: Counts, new: Counts, is_full: Option<bool>) -> bool {
+    let is_comparable = old.requests.saturating_mul(COMPARABLE_PART) >= new.requests;
+    old.requests > 0 && !is_full.unwrap_or(!is_comparable)
 }
 
 /// Errors may be counted a period after their requests: where those became fewer, both periods are one.
@@ -681,13 +684,6 @@ fn log_e_beyond(odds: f64, ratios: &[f64; RATIOS], new: Counts) -> [f64; RATIOS]
     let (n, x) = (new.requests as f64, new.errors.min(new.requests) as f64);
     // Of two binomial laws whose odds differ by the ratio.
     ratios.map(|ratio| x * ratio.ln() - n * ((ratio - 1.0) * odds / (1.0 + odds)).ln_1p())
-}
-
-/// The variance of the logarithm of a gamma-distributed factor with this squared coefficient of variation,
-/// c: ψ′(1/c), by its series.
-/// Source: NIST Digital Library of Mathematical Functions, 5.15.8.
-fn log_variance(c: f64) -> f64 {
-    c + c * c / 2.0 + c * c * c / 6.0
 }
 
 /// The odds of a rate; finite.
@@ -743,7 +739,7 @@ mod tests {
         let worst = (counts(10_000_000, 0), counts(10_000_000, 3_000_000));
         assert_eq!(over_after(start(Some(&steady())), worst.0, worst.1), Some(2));
         let shared = EProcess::new(Test { tests: 500, ..TEST }, 0.05, Some(&steady()));
-        assert_eq!(over_after(shared, worst.0, worst.1), Some(5));
+        assert_eq!(over_after(shared, worst.0, worst.1), Some(4));
         let of = |bursts, lasts| Baseline { bursts, lasts, ..steady() };
         let after = |day: Baseline| over_after(start(Some(&day)), worst.0, worst.1);
         assert_eq!(after(of(0.03, 1)), Some(3), "frequent bursts come together");

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::evidence::arrival::{Arrival, Missing};
 use crate::evidence::baseline::{Baseline, Baselines};
-use crate::evidence::e_process::{EProcess, Known, Test, counted_late};
+use crate::evidence::e_process::{EProcess, Known, Test, counted_late, is_beside};
 use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::stretches::{OVER, Stretch, Stretches, is_beyond, keep};
 use crate::evidence::verdict::{SignalSeen, Verdict, VerdictKind};
@@ -75,8 +75,8 @@ pub(super) struct Tested<'a> {
     pub(super) of_step: [Counts; 2],
     /// And since the ramp began.
     pub(super) seen: [Counts; 2],
-    /// The new side's newest period.
-    before: Counts,
+    /// When the new side's newest period ended, and what it counted.
+    before: Option<(Timestamp, Counts)>,
 }
 
 /// The newest percentiles, old and new, in seconds.
@@ -175,14 +175,20 @@ impl<'a> Tested<'a> {
             stretches: Stretches::new(health.requests_min, limit),
             of_step: Default::default(),
             seen: Default::default(),
-            before: Counts::default(),
+            before: None,
             signal,
             baseline,
         }
     }
 
-    /// Sees one more period. `is_known`: whether the old side's count is known, if it had requests.
-    fn see(&mut self, counted: Pair, is_known: bool, period: &Period, of_step: bool) {
+    /// Sees one more period, which ends at `end`. `is_known`: whether the old side's count is known, if it had requests.
+    fn see(
+        &mut self,
+        counted: Pair,
+        is_known: bool,
+        (period, end): (&Period, Timestamp),
+        of_step: bool,
+    ) {
         let (old, new) = (counted.old.unwrap_or_default(), counted.new.unwrap_or_default());
         let add = |to: &mut [Counts; 2]| *to = [to[0] + old, to[1] + new];
         if of_step {
@@ -194,10 +200,14 @@ impl<'a> Tested<'a> {
         }
         let Period { start, is_warming, is_full, .. } = *period;
         let (usual_rate, is_uncounted) = (self.usual_rate(), !is_known);
-        let known = Known { usual_rate, is_warming, is_full, is_uncounted };
+        let before = self.before.replace((end, new));
+        let adjacent = before.filter(|(end, _)| *end == start);
+        let is_apart = before.is_some() && adjacent.is_none();
+        let known = Known { usual_rate, is_warming, is_full, is_uncounted, is_apart };
         self.process.see_beside(old, new, known);
-        let counted = counted_late(std::mem::replace(&mut self.before, new), new);
-        self.stretches.add(Stretch { start, old, new: counted, is_full });
+        let new = adjacent.map_or(new, |(_, before)| counted_late(before, new));
+        let is_beside = is_beside(old, new, is_full);
+        self.stretches.add(Stretch { start, old, new, is_beside });
     }
 
     /// The rate that the tolerated multiple is of, beside the old side's of the same period: for refused requests, that
@@ -314,6 +324,8 @@ impl<'a> Judge<'a> {
         if of_step {
             self.requests.push([old, new]);
         }
+        let period_s = SignedDuration::from_secs(i64::from(self.health.period_s));
+        let end = period.start.checked_add(period_s).unwrap_or(Timestamp::MAX);
         let shared = [period.shared, period.shared_refused];
         for (shared, counted) in self.shared.iter_mut().zip(shared) {
             shared.see(counted, period.start, of_step);
@@ -322,7 +334,7 @@ impl<'a> Judge<'a> {
             let counted = period.signal(index);
             // What others count may come without any request of the old side.
             let is_known = tested.signal.is_own() || counted.old.is_some() || old == 0;
-            tested.see(counted, is_known, period, of_step);
+            tested.see(counted, is_known, (period, end), of_step);
         }
         if new > 0 {
             self.percentiles.see(period.percentiles, [old, new], self.health.requests_min);
@@ -450,6 +462,7 @@ impl<'a> Judge<'a> {
             new,
             log10_e: Some(log10_e.clamp(-LOG10_E_MAX, LOG10_E_MAX)),
             failing: self.failing().is_some(),
+            beside: self.tested.iter().map(|tested| tested.process.beside()).collect(),
             signals: signals.collect(),
             connections: evidence.connections(),
             old_share: self.old_share(),
@@ -575,8 +588,8 @@ mod tests {
         // The old side has a request now and then: too few to compare with, or to excuse anything.
         let good = (counts(3, 0), counts(1000, 1));
         let bad = (counts(3, 0), counts(1000, 80));
-        let half = (counts(1, 0), counts(50, 9));
-        let thin = (counts(1, 0), counts(50, 3));
+        let half = (counts(0, 0), counts(50, 9));
+        let thin = (counts(0, 0), counts(50, 3));
         let none = (None, None);
         let quiet = (counts(900, 1), counts(0, 0));
         let old_silent = (None, counts(1000, 80));
@@ -675,10 +688,10 @@ mod tests {
         let verdict = judge(&HEALTH(), &evidence(&[bad, bad]), 1, Some(&a_day()));
         assert_eq!(
             verdict.reason,
-            "new 0.31 % of 96,224 requests failed, old 0.1 % of 865,760; odds 3.1 times; e = 100, \
+            "new 0.31 % of 96,224 requests failed, old 0.1 % of 865,760; odds 3.1 times; e = 464, \
              limit 100"
         );
-        assert_eq!(verdict.log10_e, Some(2.0));
+        assert_eq!(verdict.log10_e, Some(2.667));
         let measured = verdict.measured_share().expect("requests");
         assert!((measured - 0.1).abs() < 0.001);
     }
@@ -716,7 +729,7 @@ mod tests {
         );
         let verdict = kind(&[fine, fine, alone, alone]);
         assert_eq!(verdict.kind, VerdictKind::Regressed, "at 100 %: {}", verdict.reason);
-        let said = "new 30 % of 120,000 requests failed, old had no request; e = 100";
+        let said = "new 30 % of 120,000 requests failed, old had no request; e = 464";
         assert!(verdict.reason.starts_with(said), "{}", verdict.reason);
     }
 
@@ -916,27 +929,27 @@ mod tests {
 
     #[test]
     fn what_the_old_side_did_yesterday_hides_nothing_for_longer_than_it_lasted() {
-        let day = |lasts: usize| {
+        let day = |lasts: usize, outages: usize| {
             let mut day = vec![counts(9000, 9); 1440];
-            day[700..700 + lasts].fill(counts(9000, 9000));
+            for from in [700, 900].into_iter().take(outages) {
+                day[from..from + lasts].fill(counts(9000, 9000));
+            }
             Baselines::of(&Series { counts: day, ..Series::default() }, 3, &HEALTH())
         };
-        let after = |lasts: usize, periods: usize| {
+        let after = |lasts: usize, outages: usize, periods: usize| {
             let seen = evidence(&vec![(None, counts(1000, 300)); periods]);
-            judge(&HEALTH(), &seen, 1, Some(&day(lasts)))
+            judge(&HEALTH(), &seen, 1, Some(&day(lasts, outages)))
         };
-        let held = after(5, 5);
+        let held = after(5, 2, 5);
         assert_eq!(held.kind, VerdictKind::NotEnoughData);
         assert!(
             held.failing && held.reason.ends_with("but not yet for longer than a burst may last")
         );
-        assert_eq!(after(5, 6).kind, VerdictKind::Regressed, "{}", after(5, 6).reason);
-        assert_eq!(after(1, 2).kind, VerdictKind::Regressed);
-        assert_eq!(
-            after(60, 16).kind,
-            VerdictKind::Regressed,
-            "nothing excuses a quarter of an hour"
-        );
+        assert_eq!(after(5, 2, 6).kind, VerdictKind::Regressed, "{}", after(5, 2, 6).reason);
+        assert_eq!(after(5, 1, 2).kind, VerdictKind::Regressed, "once a day is no habit");
+        assert_eq!(after(1, 2, 2).kind, VerdictKind::Regressed);
+        let long = after(60, 2, 16).kind;
+        assert_eq!(long, VerdictKind::Regressed, "nothing excuses a quarter of an hour");
     }
 
     #[test]
@@ -1027,14 +1040,19 @@ mod tests {
 
     #[test]
     fn stragglers_on_the_old_side_excuse_nothing() {
-        let kind = |old: Option<Counts>, is_full: bool| {
+        let kind = |old: Option<Counts>, is_full: Option<bool>| {
             let mut seen = evidence(&[(old, counts(53_800, 16_140)); 5]);
             seen.periods.iter_mut().for_each(|period| period.is_full = is_full);
             judge(&HEALTH(), &seen, 1, Some(&a_day())).kind
         };
-        assert_eq!(kind(counts(200, 80), false), VerdictKind::Regressed);
-        assert_eq!(kind(counts(20_000, 8_000), false), VerdictKind::NotEnoughData);
-        assert_eq!(kind(counts(20_000, 8_000), true), VerdictKind::Regressed, "at 100 %");
+        assert_eq!(kind(counts(200, 80), None), VerdictKind::Regressed);
+        assert_eq!(
+            kind(counts(200, 80), Some(false)),
+            VerdictKind::NotEnoughData,
+            "they are meant for it"
+        );
+        assert_eq!(kind(counts(20_000, 8_000), None), VerdictKind::NotEnoughData);
+        assert_eq!(kind(counts(20_000, 8_000), Some(true)), VerdictKind::Regressed, "at 100 %");
     }
 
     #[test]

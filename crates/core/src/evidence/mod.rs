@@ -336,8 +336,8 @@ pub struct Period {
     pub connections: [Connections; 2],
     /// Whether the new side has just got its first requests: it may have to warm up.
     pub is_warming: bool,
-    /// Whether all requests were meant for the new side.
-    pub is_full: bool,
+    /// Whether all requests were meant for the new side; `None`: nobody knows.
+    pub is_full: Option<bool>,
     /// Whether nothing is known of the old side, which must have had requests: no evidence, and not zero requests.
     pub is_gap: bool,
 }
@@ -353,10 +353,10 @@ impl Period {
 
     /// Whether nothing is known of the old side, while the weights say that it had requests: more than by chance none.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    fn lacks_old(&self, sent: &Sent) -> bool {
+    fn lacks_old(&self, counted: Pair, sent: &Sent) -> bool {
         let share = if self.start < sent.since { sent.share.min(SHARE_BEFORE) } else { sent.share };
-        let [_, new] = self.requests();
-        self.old.is_none() && new as f64 * (1.0 - share) > OLD_REQUESTS_MIN * share
+        let new = counted.new.unwrap_or_default().requests as f64;
+        counted.old.is_none() && new * (1.0 - share) > OLD_REQUESTS_MIN * share
     }
 
     /// Requests of both sides.
@@ -490,8 +490,17 @@ impl Evidence<'_> {
         let full_since = self.settled_at.filter(|_| all);
         for period in &mut self.periods {
             period.is_warming = warm_at.is_some_and(|warm_at| period.start < warm_at);
-            period.is_full = full_since.is_some_and(|since| period.start >= since);
-            period.is_gap = self.sent.is_some_and(|sent| period.lacks_old(&sent));
+            let is_full = full_since.is_some_and(|since| period.start >= since);
+            period.is_full = self.sent.map(|_| is_full);
+            let Some(sent) = self.sent else { continue };
+            period.is_gap = period.lacks_old(period.signal(0), &sent);
+            let of_meters = period.others.len().saturating_sub(health.signals.len());
+            for own in of_meters..period.others.len() {
+                let lacks = period.lacks_old(period.signal(own + 1), &sent);
+                if let Some(own) = period.others.get_mut(own).filter(|_| lacks) {
+                    *own = Pair::default();
+                }
+            }
         }
         self
     }

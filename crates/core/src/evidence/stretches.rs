@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use crate::evidence::Counts;
-use crate::evidence::e_process::is_comparable;
 
 /// Stretches that a limit looks at, and how many of them must be over it: one bad period alone never goes back
 /// by it. The same of periods for percentiles.
@@ -23,8 +22,8 @@ pub struct Stretch {
     pub old: Counts,
     /// The new side.
     pub new: Counts,
-    /// Whether all requests were meant for the new side.
-    pub is_full: bool,
+    /// Whether the old side served beside the new one.
+    pub is_beside: bool,
 }
 
 /// The latest stretches, and since when both sides have been over the limit.
@@ -51,7 +50,7 @@ impl Stretches {
             Some(filling) => Stretch {
                 old: filling.old + period.old,
                 new: filling.new + period.new,
-                is_full: filling.is_full && period.is_full,
+                is_beside: filling.is_beside || period.is_beside,
                 ..filling
             },
         };
@@ -59,9 +58,10 @@ impl Stretches {
             self.filling = Some(stretch);
             return;
         }
-        let both = stretch.new.error_rate() > Some(self.limit) && self.is_excused(&stretch);
-        self.both = both.then(|| self.both.unwrap_or(stretch.start));
         keep(&mut self.latest, stretch);
+        // One stretch that is under the limit may be by chance.
+        let (_, number) = self.over(true);
+        self.both = (number > 0).then(|| self.both.unwrap_or(stretch.start));
     }
 
     /// The limit, a rate 0–1.
@@ -79,12 +79,11 @@ impl Stretches {
         self.latest.back()
     }
 
-    /// Whether the old side is over the limit as well, with requests enough to tell. Where all requests are meant for the
-    /// new side, stragglers on the old one excuse nothing.
+    /// Whether the old side serves beside the new one and is over the limit as well, with requests enough to tell.
     pub(super) fn is_excused(&self, stretch: &Stretch) -> bool {
-        let Stretch { old, new, is_full, .. } = *stretch;
+        let Stretch { old, is_beside, .. } = *stretch;
         let tells = old.requests >= self.requests_min || is_beyond(self.limit, old);
-        !is_full && is_comparable(old, new) && tells && old.error_rate() > Some(self.limit)
+        is_beside && tells && old.error_rate() > Some(self.limit)
     }
 
     /// The latest stretches in which the new side is over the limit and the old side is not, or those in which both are,

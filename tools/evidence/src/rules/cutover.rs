@@ -29,7 +29,7 @@ impl Rule for Cutover<'_> {
             old: counted(minute.old),
             new: counted(minute.new),
             is_warming: self.warm_up > 0,
-            is_full: minute.share >= 1.0,
+            is_full: Some(minute.share >= 1.0),
             is_gap: minute.is_gap,
             ..Period::default()
         };
