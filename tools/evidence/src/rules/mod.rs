@@ -17,7 +17,7 @@ pub mod z_test;
 /// The 0.99 quantile of the standard normal distribution, to the last digit of an `f64`.
 const NORMAL_QUANTILE_99: f64 = 2.326_347_874_040_841;
 
-/// What a rule sees of one minute. A side without requests in it has zero counts.
+/// What a rule sees of one minute. A side without requests in it, or of which the source has nothing, has zero counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Minute {
     /// The old side.
@@ -26,13 +26,11 @@ pub struct Minute {
     pub new: Counts,
     /// The intended share of the new side, 0–1.
     pub share: f64,
-    /// Whether the source has nothing of the old side, which had requests: its counts are zero then.
-    pub is_gap: bool,
 }
 
 impl Default for Minute {
     fn default() -> Self {
-        Self { old: Counts::default(), new: Counts::default(), share: 0.5, is_gap: false }
+        Self { old: Counts::default(), new: Counts::default(), share: 0.5 }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cutover_core::{Baselines, Counts, Health, Series};
 use serde::Serialize;
 
+use crate::rules::cutover::Cutover;
 use crate::rules::{self, Rule};
 use kinds::Kind;
 use traffic::{Bursts, Fault, RampShape, Scene, Traffic};
@@ -216,7 +217,7 @@ fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
         for cell in cells.iter_mut().filter(|cell| run < cell.runs) {
             let minutes: Vec<_> = traffic.minutes(cell.fault).collect();
             let ours: Box<dyn Rule> =
-                Box::new(rules::cutover::Cutover::new(&health, Some(&baselines)));
+                Box::new(Cutover::new(&health, &traffic.history, Some(&baselines)));
             let all = std::iter::once(ours).chain(rivals.iter().map(|rival| (rival.start)()));
             for (rule, outcome) in all.zip(&mut cell.outcomes) {
                 outcome.see(rule, &minutes);
@@ -293,7 +294,7 @@ fn play_kind(cell: &KindCell, seed: u64) -> KindCell {
         let series = Series { counts: history, ..Series::default() };
         let baselines = cell.day.then(|| Baselines::of(&series, 1, &health));
         let ours: Box<dyn Rule> =
-            Box::new(rules::cutover::Cutover::new(&health, baselines.as_ref()));
+            Box::new(Cutover::new(&health, &series.counts, baselines.as_ref()));
         let all = std::iter::once(ours).chain(rivals.iter().map(|rival| (rival.start)()));
         for (rule, outcome) in all.zip(&mut cell.outcomes) {
             outcome.see(rule, &minutes);

@@ -94,6 +94,9 @@ to look at it with.
 - The bursts of these scenes last a minute. What lasts longer, lags, clumps or changes sides is under *Kinds*. The structure of \
 the rule was chosen for the ways in which two equally good sides differ; a few of its constants were chosen by looking at these \
 kinds, so they are no blind test of it. Other kinds exist.
+- cutover is asked for the verdict of a check at the end of every minute, over the newest 200 minutes: with the weights, which \
+are live at once and settle in the 60 s of the resolvers, and ten minutes of the old side before the ramp where there is a day. \
+So it takes back for what vanishes on the way as well, and for what fails on both sides since a step.
 - The ramp is the same for all: no rule holds a step. cutover would hold one in which fewer than `requests_min` (100) \
 requests reached the new side, as at 2 requests/s and 1 %, and go back after `hold_max_s` unless `on_no_data` is \
 `advance`: that is not played. Nor is that Flagger stops advancing after a failed check. Argo is asked every minute; the \

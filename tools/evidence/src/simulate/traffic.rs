@@ -215,7 +215,7 @@ impl Traffic {
             let rate = fault.rate(self.usual, minute) * drawn.factor_new;
             let errors = binomial(requests, rate, &mut rng);
             let new = Counts { requests, errors };
-            Minute { old: drawn.old, new, share: drawn.share, ..Minute::default() }
+            Minute { old: drawn.old, new, share: drawn.share }
         })
     }
 }
