@@ -22,7 +22,8 @@ pub struct Cutover<'a> {
     baseline: Option<&'a Baselines>,
     /// The window of the newest check.
     evidence: Evidence<'static>,
-    /// What it says. It sees minute by minute, and all of the window anew when what was seen reads differently.
+    /// What it says. It sees minute by minute, and all of the window anew when what was seen reads differently. What the old
+    /// side did before the window, a cutover keeps in its state, and this in itself.
     judge: Judge<'a>,
     now: Timestamp,
 }
@@ -70,12 +71,11 @@ impl<'a> Cutover<'a> {
         true
     }
 
-    /// Whether the window has left periods behind.
-    fn leave(&mut self) -> bool {
+    /// Leaves periods behind that are no more in the window.
+    fn leave(&mut self) {
         let most = CLOUDWATCH.periods_per_check as usize;
         let left = self.evidence.periods.len().saturating_sub(most);
         self.evidence.periods.drain(..left);
-        left > 0
     }
 
     /// Shows the newest period to the judge, or all of the window to a new one.
@@ -98,9 +98,9 @@ impl Rule for Cutover<'_> {
         let counted = |counts: Counts| (counts.requests > 0).then_some(counts);
         let shifts = self.shift(minute.share);
         self.add(counted(minute.old), counted(minute.new));
-        let leaves = self.leave();
+        self.leave();
         self.evidence = std::mem::take(&mut self.evidence).marked(self.health);
-        self.judge(shifts || leaves);
+        self.judge(shifts);
         self.judge.verdict(&self.evidence).kind == VerdictKind::Regressed
     }
 }
@@ -147,11 +147,15 @@ mod tests {
         for (day, baseline) in [(&series.counts[..], Some(&baselines)), (&[], None)] {
             for fault in [45, 240] {
                 let mut rule = Cutover::new(&health, day, baseline);
+                let begin = rule.now;
                 for minute in minutes(fault) {
                     let rolls_back = rule.see(&minute);
                     let verdict = judge(&health, &rule.evidence, 1, baseline);
-                    assert_eq!(rule.judge.verdict(&rule.evidence), verdict);
-                    assert_eq!(rolls_back, verdict.kind == VerdictKind::Regressed);
+                    // Later on, a cutover's state tells what the window does not.
+                    if rule.evidence.periods.first().is_some_and(|first| first.start <= begin) {
+                        assert_eq!(rule.judge.verdict(&rule.evidence), verdict);
+                        assert_eq!(rolls_back, verdict.kind == VerdictKind::Regressed);
+                    }
                 }
                 assert_eq!(rule.evidence.periods.len(), 200, "as many as a check reads");
             }
