@@ -92,11 +92,13 @@ impl Arrival {
         let before = before.get(before.len().saturating_sub(BEFORE_PERIODS as usize)..)?;
         let sums = (before.len().min(of_step.len()) >= KNOWN_PERIODS_MIN)
             .then(|| [before, &of_step].map(|periods| mean(&sums(periods))));
+        let apart_s = settled_at.as_second() - sent.since.as_second();
+        let apart = as_f64(apart_s.max(0).unsigned_abs()) / f64::from(period_s.max(1));
         let none = of_step.iter().all(|[_, new]| *new == 0);
         let vanished = (sent.is_alone || none)
             && log_chance < CHANCE_BESIDE_A_FALL.ln()
             && sums.is_some()
-            && has_fallen(before, &of_step, sent.share);
+            && has_fallen(before, &of_step, sent.share, apart);
         let missing = match (vanished, log_chance < CHANCE.ln(), sent.is_alone) {
             (true, ..) => Missing::Vanished,
             (false, true, true) => Missing::NotSent,
@@ -159,13 +161,27 @@ fn error_of_mean(values: &[f64]) -> f64 {
     if number > 1.0 { squares / (number - 1.0) / number } else { f64::INFINITY }
 }
 
-/// Whether the sum of both sides has fallen by at least half of what the new side lacks, and by more than chance.
-fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64) -> bool {
+/// Whether the sum of both sides has fallen by at least half of what the new side lacks, by more than chance, and by more than
+/// it was falling anyway: evenings have less traffic. `apart`: periods between.
+fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64, apart: f64) -> bool {
     let new: Vec<f64> = of_step.iter().map(|[_, new]| as_f64(*new)).collect();
     let (before, now) = (sums(before), sums(of_step));
-    let fallen = mean(&before) - mean(&now);
+    let distance = apart + (counted(before.len()) + counted(now.len())) / 2.0;
+    let fallen = mean(&before) - mean(&now) - (-slope(&before) * distance).max(0.0);
     let error = (error_of_mean(&before) + error_of_mean(&now)).sqrt();
     fallen >= (share * mean(&before) - mean(&new)) / 2.0 && fallen > FALL_DEVIATIONS * error
+}
+
+/// By how much values rise from one to the next: the line of least squares.
+fn slope(values: &[f64]) -> f64 {
+    let (middle, mean) = ((counted(values.len()) - 1.0) / 2.0, mean(values));
+    let (mut products, mut squares) = (0.0, 0.0);
+    for (index, value) in values.iter().enumerate() {
+        let from_middle = counted(index) - middle;
+        products += from_middle * (value - mean);
+        squares += from_middle * from_middle;
+    }
+    if squares > 0.0 { products / squares } else { 0.0 }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of periods")]

@@ -75,7 +75,7 @@ pub(super) const BEYOND_CHANCE: f64 = 10.83;
 /// Without a day nobody knows how long this service's bursts are: this many periods count as one.
 const LASTS_UNKNOWN: u32 = 5;
 /// In one period alone this part of the new side's requests must fail to decide, where bursts are unknown to the service.
-const CATASTROPHE: f64 = 1.0 / 3.0;
+pub(super) const CATASTROPHE: f64 = 1.0 / 3.0;
 /// And this many errors there must be.
 const CATASTROPHE_ERRORS: f64 = 5.0;
 /// Standard deviations by which the old side's errors must be missing before they may have changed sides, …

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::evidence::arrival::{Arrival, Missing};
 use crate::evidence::baseline::{Baseline, Baselines};
-use crate::evidence::e_process::{EProcess, Known, Test, counted_late, is_beside};
+use crate::evidence::e_process::{CATASTROPHE, EProcess, Known, Test, counted_late, is_beside};
 use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::stretches::{OVER, Stretch, Stretches, is_beyond, keep};
 use crate::evidence::verdict::{SignalSeen, Verdict, VerdictKind};
@@ -39,7 +39,7 @@ const LOG10_E_MAX: f64 = 999.0;
 /// - a named alarm in ALARM, or no healthy target;
 /// - the [e-process](crate::EProcess) of a [signal](Signal) at its limit;
 /// - the same of its rate being over its limit, and over the tolerated multiple of the old side's;
-/// - both sides over that limit since a step of the ramp, as they were not in the day before: the move may be the cause;
+/// - a catastrophe of both sides since a step of the ramp, as there was none in the day before: the move may be the cause;
 /// - failures that can be put down to neither side, over the limit of the requests that both share, in two of
 ///   the last three such stretches;
 /// - where slow requests cannot be counted: a 95th percentile over the target and over 1.5 times the
@@ -428,7 +428,8 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Both sides over the limit of a signal since the move, which the day before had nothing like.
+    /// A catastrophe of both sides, over the limit of a signal since the move, which the day before had nothing like. What is
+    /// less may be any incident that passes: the step is held meanwhile.
     fn both_since_the_move(&self, evidence: &Evidence<'_>) -> Option<(usize, Stretch)> {
         let (sent, settled_at) = (evidence.sent?, evidence.settled_at?);
         let after_s = OF_THE_MOVE_PERIODS * i64::from(self.health.period_s);
@@ -439,9 +440,13 @@ impl<'a> Judge<'a> {
             let limit = tested.stretches.limit();
             tested.baseline.is_some_and(|day| day.knows_bursts() && day.worst_rate <= limit)
         };
+        let is_catastrophe = |both: &Stretch| {
+            [both.old, both.new].iter().all(|side| side.error_rate() >= Some(CATASTROPHE))
+        };
         self.tested.iter().enumerate().find_map(|(index, tested)| {
             let (since, both) = tested.stretches.both_over()?;
-            (knew_none(tested) && of_the_move(since)).then_some((index, both))
+            let is_of_the_move = knew_none(tested) && of_the_move(since);
+            (is_of_the_move && is_catastrophe(&both)).then_some((index, both))
         })
     }
 
