@@ -266,7 +266,7 @@ pub fn play_kinds(runs: u32, seed: u64, done: &(dyn Fn(usize, usize) + Sync)) ->
         .chain(bad)
         .flat_map(|(kind, is_bad)| {
             KIND_SIZES.map(|(day, requests_per_s)| KindCell {
-                kind,
+                kind: kind.clone(),
                 is_bad,
                 requests_per_s,
                 day,
@@ -284,13 +284,16 @@ pub const KIND_SIZES: [(bool, f64); 4] =
     [(true, 100.0), (true, 1000.0), (false, 100.0), (false, 1000.0)];
 
 fn play_kind(cell: &KindCell, seed: u64) -> KindCell {
-    let health = health();
+    let mut health = health();
+    if cell.kind.warms_up {
+        health.warm_up_s = None;
+    }
     let rivals = rules::rivals();
     let mut cell = cell.clone();
     cell.outcomes = vec![Outcome::default(); rivals.len() + 1];
     for run in 0..cell.runs {
         let seed = seed ^ (u64::from(run) << 20);
-        let (history, minutes) = kinds::draw(cell.kind, cell.requests_per_s, cell.day, seed);
+        let (history, minutes) = cell.kind.draw(cell.requests_per_s, cell.day, seed);
         let series = Series { counts: history, ..Series::default() };
         let baselines = cell.day.then(|| Baselines::of(&series, 1, &health));
         let ours: Box<dyn Rule> =

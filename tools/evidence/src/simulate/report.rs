@@ -111,9 +111,11 @@ fn of_kinds(out: &mut String, kinds: &[KindCell]) {
     let runs = kinds.first().map_or(0, |cell| cell.runs);
     let _ = write!(
         out,
-        "\n## Kinds of traffic that nobody tuned it to\n\n{} runs of each cell, canary ramp. The base rate is 0.1 % unless \
-         the kind says otherwise. First cutover, with a day of the old side before the ramp and without, at 100 and 1,000 \
-         requests/s.\n",
+        "\n## Kinds of traffic that nobody tuned it to\n\n{} runs of each cell. The base rate is 0.1 %, the ramp is the canary and the \
+         traffic is that of the column, unless the kind says otherwise. *Last step 98.5 %* is a ramp of 10, 50, 90, 95 and 98.5 %, \
+         the last for half an hour; *a cold start* begins at 10 %, and has the default time to warm up. What each kind is, \
+         `tools/evidence/src/simulate/kinds.rs` says. First cutover, with a day of the old side before the ramp and without, at \
+         100 and 1,000 requests/s.\n",
         grouped(u64::from(runs))
     );
     for (is_bad, title) in [
@@ -144,20 +146,23 @@ fn of_kinds(out: &mut String, kinds: &[KindCell]) {
             out.push('\n');
         }
     }
-    out.push_str(
-        "\n### The same of all rules\n\nAt 1,000 requests/s, without a day where the kind can be without one: rolled back in % \
-         of the runs, equal sides first.\n\n| kind |",
-    );
-    for name in rule_names() {
-        let _ = write!(out, " {name} |");
-    }
-    out.push_str("\n| --- |");
-    out.push_str(&" ---: |".repeat(rule_names().len()));
-    out.push('\n');
-    for is_bad in [false, true] {
+    for (is_bad, title) in [
+        (false, "Equal sides, all rules: rolled back in % of the runs"),
+        (true, "Bad new sides, all rules: found in % of the runs"),
+    ] {
+        let _ = write!(
+            out,
+            "\n### {title}\n\nAt 1,000 requests/s, without a day where the kind can be without one.\n\n| kind |"
+        );
+        for name in rule_names() {
+            let _ = write!(out, " {name} |");
+        }
+        out.push_str("\n| --- |");
+        out.push_str(&" ---: |".repeat(rule_names().len()));
+        out.push('\n');
         for (name, cells) in by_kind(kinds, is_bad) {
             let Some(cell) = cells.last() else { continue };
-            let _ = write!(out, "| {}{name} |", if is_bad { "bad: " } else { "" });
+            let _ = write!(out, "| {name} |");
             for rule in 0..rule_names().len() {
                 let _ = write!(out, " {:.0} |", cell.stopped(rule).share * 100.0);
             }
@@ -167,10 +172,10 @@ fn of_kinds(out: &mut String, kinds: &[KindCell]) {
 }
 
 /// The cells of each kind, in the order in which they are played.
-fn by_kind(kinds: &[KindCell], is_bad: bool) -> Vec<(String, Vec<&KindCell>)> {
-    let mut by: Vec<(String, Vec<&KindCell>)> = Vec::new();
+fn by_kind(kinds: &[KindCell], is_bad: bool) -> Vec<(&str, Vec<&KindCell>)> {
+    let mut by: Vec<(&str, Vec<&KindCell>)> = Vec::new();
     for cell in kinds.iter().filter(|cell| cell.is_bad == is_bad) {
-        let name = cell.kind.name();
+        let name = cell.kind.name.as_str();
         match by.last_mut() {
             Some((last, cells)) if *last == name => cells.push(cell),
             _ => by.push((name, vec![cell])),
