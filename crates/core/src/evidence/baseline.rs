@@ -21,7 +21,7 @@ const STRETCHES_MIN: u32 = 720;
 
 /// What is usual at a moment is the mean of this many stretches before and after it, without bursts; before any is known, the
 /// median of twice as many, which an incident of an hour does not move.
-const AROUND: usize = 30;
+pub(super) const AROUND: usize = 30;
 /// The median is looked for once for this many stretches.
 const MEDIAN_OF: usize = 10;
 /// A burst is beyond chance and wander by this many errors: without any, the first one is no burst.
@@ -41,6 +41,8 @@ const PAIRS_MIN: usize = 2;
 const TOGETHER_PERIODS: f64 = 10.0;
 /// This part of such times has more bursts than what decides.
 const TOGETHER_CHANCE: f64 = 0.005;
+/// With one burst less than what decides, this part of a burst is lacking: minutes that were as always must not add it by chance.
+const BURST_LACKING: f64 = 0.6;
 /// No more bursts than these are asked for.
 const BURSTS_MOST: f64 = 8.0;
 
@@ -227,7 +229,7 @@ impl Baseline {
     }
 
     /// What evidence may gather in one burst, as a part of what is needed: as many bursts decide as hardly ever come
-    /// together, and two at least. With one of them less, half of a burst's part is missing.
+    /// together, and two at least.
     pub(super) fn cap_part(&self) -> f64 {
         // While one lasts, no other begins.
         let others = (TOGETHER_PERIODS - f64::from(self.lasts.max(1)) + 1.0).max(0.0);
@@ -239,7 +241,7 @@ impl Baseline {
             rest -= term;
             number += 1.0;
         }
-        1.0 / (number - 0.5)
+        1.0 / (number - 1.0 + BURST_LACKING)
     }
 
     /// The worst that is known of a period: its rate, 0–1, and its errors beyond the usual ones, of as many requests as a
@@ -408,7 +410,7 @@ mod tests {
         assert!(steady.knows_bursts());
         assert!(steady.wander < 1e-9 && steady.bursts < 1e-9, "{steady:?}");
         assert_eq!(steady.lasts, 1);
-        assert!((steady.cap_part() - 2.0 / 3.0).abs() < 1e-9);
+        assert!((steady.cap_part() - 1.0 / 1.6).abs() < 1e-9);
     }
 
     #[test]
@@ -422,7 +424,7 @@ mod tests {
             assert_eq!(u64::from(bursty.lasts), lasts);
             assert!(bursty.wander < 0.001, "{bursty:?}");
             assert!((bursty.worst_rate - 0.4).abs() < 1e-9, "{bursty:?}");
-            assert!((bursty.cap_part() - 0.4).abs() < 1e-9, "{bursty:?}");
+            assert!((bursty.cap_part() - 1.0 / 2.6).abs() < 1e-9, "{bursty:?}");
         }
         let outage = day(|minute| if (700..705).contains(&minute) { 1000 } else { 1 });
         assert_eq!(outage.lasts, 1, "once a day is no habit");

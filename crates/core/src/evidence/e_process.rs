@@ -42,7 +42,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use crate::evidence::Counts;
-use crate::evidence::baseline::{Baseline, median};
+use crate::evidence::baseline::{AROUND, Baseline, median};
 use crate::evidence::hypergeometric::Table;
 use crate::evidence::signal::Signal;
 use crate::limits::CLOUDWATCH;
@@ -82,7 +82,8 @@ const CATASTROPHE_ERRORS: f64 = 5.0;
 const MISSING_DEVIATIONS: f64 = 2.0;
 /// … or, because there are fewer of them, in those of the latest periods together in which the new side had too many.
 const MISSING_DEVIATIONS_OF_SUM: f64 = 1.5;
-const MISSING_PERIODS: usize = 30;
+/// They are on the new side in one period after the other with this chance at least: there are many periods.
+const AGAIN_CHANCE: f64 = 1e-4;
 
 /// What the evidence is tested for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,7 +152,7 @@ pub struct EProcess {
     /// ln of the part of the stake that is bet on each.
     log_parts: [f64; RATIOS],
     periods: VecDeque<Seen>,
-    /// What the old side did beside the new one: what that is compared with when the old one has none.
+    /// What the old side did beside the new one lately: what that is compared with when the old one has none.
     beside: Counts,
     /// What is usual for it.
     usual: Counts,
@@ -360,7 +361,7 @@ impl EProcess {
         }
     }
 
-    /// What the old side did beside the new one.
+    /// What the old side did beside the new one lately.
     pub(super) const fn beside(&self) -> Counts {
         self.beside
     }
@@ -402,7 +403,8 @@ impl EProcess {
         }
         self.read(newest);
         if is_beside && new.requests > 0 {
-            self.beside = self.beside + old;
+            let beside = self.periods.iter().rev().filter(|period| period.is_beside);
+            self.beside = beside.take(AROUND).map(|period| period.old).sum();
         }
     }
 
@@ -481,7 +483,12 @@ impl EProcess {
     /// the new side had too many.
     fn moved(&self, index: usize, old: Counts, new: Counts) -> u64 {
         let too_many = self.too_many(old, new);
-        if too_many <= 0.0 {
+        // Clients ask anew where to go: that they come to the new side again and again is as likely as its share allows.
+        let share =
+            as_f64(new.requests) / as_f64(old.requests.saturating_add(new.requests)).max(1.0);
+        let runs = self.periods.range(..index).rev().take_while(|period| period.has_too_many);
+        let likely = runs.fold(share, |likely, _| likely * share);
+        if too_many <= 0.0 || likely < AGAIN_CHANCE {
             return 0;
         }
         let usual = self.usual_of_old(index);
@@ -491,7 +498,7 @@ impl EProcess {
             (expected - as_f64(old.errors), expected * (1.0 + wander * expected))
         };
         let (missing, variance) = lacks(old);
-        let latest = self.periods.range(index.saturating_sub(MISSING_PERIODS)..index);
+        let latest = self.periods.range(index.saturating_sub(AROUND)..index);
         let with_too_many = latest.filter(|period| period.has_too_many);
         let sum = with_too_many.fold((missing, variance), |(missing, variance), period| {
             let (more, by) = lacks(period.old);
@@ -515,7 +522,7 @@ impl EProcess {
 
     /// The median of the old side's rates in the periods before and after.
     fn usual_of_old(&self, index: usize) -> f64 {
-        let (from, to) = (index.saturating_sub(MISSING_PERIODS), index + MISSING_PERIODS + 1);
+        let (from, to) = (index.saturating_sub(AROUND), index + AROUND + 1);
         let around = self.periods.range(from..to.min(self.periods.len()));
         let others = (from..).zip(around).filter(|(other, _)| *other != index);
         median(others.filter_map(|(_, period)| period.old.error_rate()))
@@ -556,6 +563,7 @@ impl EProcess {
             let by_wander = 2.0 * known.wander * period.errors * period.part * (1.0 - period.part);
             let log_e = period.log_e.map(|log_e| log_e / (1.0 + by_wander));
             let is_catastrophe = period.is_beside
+                && !period.known.is_warming
                 && worst.is_some_and(|(rate, errors)| {
                     period.new.error_rate() >= Some(rate) && as_f64(period.new.errors) >= errors
                 });

@@ -106,15 +106,20 @@ false roll-backs are of that.
 - Bad cells in which no rule that keeps to 1 % stops anything count as even.
 ";
 
-/// Traffic that nobody tuned the rule to: ours cell by cell, and the others beside it.
+/// What the scenes do not have: ours cell by cell, and the others beside it.
 fn of_kinds(out: &mut String, kinds: &[KindCell]) {
     let runs = kinds.first().map_or(0, |cell| cell.runs);
     let _ = write!(
         out,
-        "\n## Kinds of traffic that nobody tuned it to\n\n{} runs of each cell. The base rate is 0.1 %, the ramp is the canary and the \
+        "\n## Other kinds of traffic\n\n{} runs of each cell. The base rate is 0.1 %, the ramp is the canary and the \
          traffic is that of the column, unless the kind says otherwise. *Last step 98.5 %* is a ramp of 10, 50, 90, 95 and 98.5 %, \
          the last for half an hour; *a cold start* begins at 10 %, and has the default time to warm up. What each kind is, \
-         `tools/evidence/src/simulate/kinds.rs` says. First cutover, with a day of the old side before the ramp and without, at \
+         `tools/evidence/src/simulate/kinds.rs` says. *An incident to 50 %* is a catastrophe of both sides: where it begins within five \
+         periods after a step and the day had none, as in more than half of these ramps, cutover takes it for the work of the move \
+         and goes back, so nothing is claimed of it.\n\n\
+         A fault and an incident that reaches the new side a minute before the old one are the same in their first minute. A rule that \
+         decides in that minute takes back every such incident, and one that waits for the second serves twice as many failed \
+         requests; so cutover waits, unless a third of the requests fail.\n\nFirst cutover, with a day of the old side before the ramp and without, at \
          100 and 1,000 requests/s.\n",
         grouped(u64::from(runs))
     );
