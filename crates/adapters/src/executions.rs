@@ -54,29 +54,27 @@ pub async fn running(
     also: &BTreeSet<String>,
 ) -> Result<Vec<Running>, Failure> {
     let what = format!("ListExecutions of {state_machine_arn}");
-    let mut others = Vec::new();
-    let mut pages = client
+    let mut others = BTreeSet::new();
+    let mut listed = client
         .list_executions()
         .state_machine_arn(state_machine_arn)
         .status_filter(ExecutionStatus::Running)
         .into_paginator()
+        .items()
         .send();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| failure(&what, &error))?;
-        let listed = page.executions.into_iter().map(|execution| execution.execution_arn);
-        others.extend(listed.filter(|arn| arn != except_execution_arn));
+    while let Some(other) = listed.try_next().await.map_err(|error| failure(&what, &error))? {
+        others.insert(other.execution_arn);
+        others.remove(except_execution_arn);
         if others.len() > RUNNING_MAX {
-            return Err(Failure::invalid(
-                "too_many_executions",
-                format!("more than {RUNNING_MAX} other executions are running: stop some first"),
-            ));
+            let message =
+                format!("more than {RUNNING_MAX} other executions are running: stop some first");
+            return Err(Failure::invalid("too_many_executions", message));
         }
     }
     // Those that the list may not have yet.
     let prefix = state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
-    let also = also.iter().map(|name| format!("{prefix}:{name}"));
-    others.extend(also.filter(|arn| arn != except_execution_arn));
-    let others: BTreeSet<String> = others.into_iter().collect();
+    others.extend(also.iter().map(|name| format!("{prefix}:{name}")));
+    others.remove(except_execution_arn);
     let mut running = Vec::with_capacity(others.len());
     for arn in others {
         let what = format!("DescribeExecution {arn}");
