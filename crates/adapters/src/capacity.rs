@@ -16,15 +16,16 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealthDescription, TargetHealthStateEnum, TargetTypeEnum,
 };
 use cutover_core::limits::{BALANCER_NAMES_PER_CALL, BALANCER_READ_PACE, BALANCERS_PER_PAGE};
-use cutover_core::{Backend, Behind, Entrance, Failure, Found, GoingBack, Group, OldSide, RouteId};
+use cutover_core::{Backend, Behind, Failure, GoingBack, Group, OldSide, RouteId};
 use jiff::Timestamp;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::CloudWatch;
 use crate::endpoint::Never;
-use crate::errors::{failure, incomplete};
-use crate::listeners;
-use crate::telemetry::cloudwatch::{load_balancer_and_groups, load_balancers, meter_of_groups};
+use crate::errors::{failure, if_there, incomplete};
+use crate::telemetry::cloudwatch::{
+    Hosts, load_balancer_and_groups, load_balancers, meter_of_groups,
+};
 
 /// Up to this many load balancers are asked for their target groups one by one, and up to this many target
 /// groups for their targets. For more load balancers, all target groups of the account are listed, which are
@@ -77,10 +78,10 @@ impl Targets {
         let balancers = whole.iter().map(|asked| asked.balancer).collect();
         let balancers = self.groups_of_balancers(&balancers).await?;
         let group_ids = apart.iter().flat_map(|asked| asked.groups.iter().copied()).collect();
-        let mut behind_owners: BTreeMap<String, (String, Vec<Counted>)> = BTreeMap::new();
-        for (owner, counted) in self.groups_alone(&group_ids).await?.into_values() {
-            let of = behind_owners.entry(stem(&owner).to_owned());
-            of.or_insert((owner, Vec::new())).1.push(counted);
+        let mut behind_owners: BTreeMap<String, (String, Vec<Listed>)> = BTreeMap::new();
+        for group in self.groups_alone(&group_ids).await? {
+            let of = behind_owners.entry(stem(&group.owner_id).to_owned());
+            of.or_insert((group.owner_id.clone(), Vec::new())).1.push(group);
         }
         let of = |asked: &Asked<'_>| {
             let found = if asked.by_balancer { &balancers } else { &behind_owners };
@@ -99,13 +100,26 @@ impl Targets {
         Ok(meters.iter().map(of).collect())
     }
 
-    /// The load balancers of the same names as these: those themselves, or what was made anew in their place.
+    /// The load balancers of the same names as these: those themselves, or what was made anew in their place. By their
+    /// names in one call, or out of all of the account where that cannot be asked: there are too many of them, or one is
+    /// gone, for which the whole call is refused.
     pub(crate) async fn of_these_names(
         &self,
         ids: &BTreeSet<&str>,
     ) -> Result<Vec<Balancer>, Failure> {
-        let mut found = match self.named(ids).await? {
-            Some(found) => found,
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let what = "DescribeLoadBalancers by name";
+        let reply = if ids.len() > BALANCER_NAMES_PER_CALL {
+            None
+        } else {
+            let request = self.client.describe_load_balancers().set_names(Some(names_in(ids, 1)));
+            let is_missing = DescribeLoadBalancersError::is_load_balancer_not_found_exception;
+            if_there(what, request.send().await, is_missing)?
+        };
+        let mut found = match reply {
+            Some(reply) => Balancer::read_all(what, reply.load_balancers())?,
             None => self.all().await?,
         };
         let names: BTreeSet<&str> = ids.iter().map(|id| stem(id)).collect();
@@ -117,7 +131,7 @@ impl Targets {
     async fn groups_of_balancers(
         &self,
         wanted: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, (String, Vec<Counted>)>, Failure> {
+    ) -> Result<BTreeMap<String, (String, Vec<Listed>)>, Failure> {
         let found = self.of_these_names(wanted).await?;
         let mut groups = self.groups(&found).await?;
         let of = |Balancer { arn, id, .. }| {
@@ -126,116 +140,64 @@ impl Targets {
         Ok(found.into_iter().map(of).collect())
     }
 
-    /// The load balancers of these ids by their names, in one call. `None` when that cannot be
-    /// asked: there are too many of them, or one is gone, for which the whole call is refused.
-    async fn named(&self, ids: &BTreeSet<&str>) -> Result<Option<Vec<Balancer>>, Failure> {
-        if ids.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        if ids.len() > BALANCER_NAMES_PER_CALL {
-            return Ok(None);
-        }
-        let what = "DescribeLoadBalancers by name";
-        let names: BTreeSet<String> = ids.iter().map(|id| name_in(id, 1)).collect();
-        let names = Some(names.into_iter().collect());
-        match self.client.describe_load_balancers().set_names(names).send().await {
-            Ok(reply) => {
-                let balancers = reply.load_balancers().iter();
-                balancers.map(|lb| Balancer::new(what, lb)).collect::<Result<_, _>>().map(Some)
-            }
-            Err(error)
-                if error.as_service_error().is_some_and(
-                    DescribeLoadBalancersError::is_load_balancer_not_found_exception,
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(failure(what, &error)),
-        }
-    }
-
     /// Every load balancer: the service cannot be asked by DNS name.
     async fn all(&self) -> Result<Vec<Balancer>, Failure> {
         let what = "DescribeLoadBalancers";
-        let mut all = Vec::new();
         let request = self.client.describe_load_balancers().page_size(BALANCERS_PER_PAGE);
-        let mut pages = request.into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure(what, &error))?;
-            for balancer in page.load_balancers() {
-                all.push(Balancer::new(what, balancer)?);
-            }
-        }
-        Ok(all)
+        let all = request.into_paginator().items().send().try_collect().await;
+        Balancer::read_all(what, &all.map_err(|error| failure(what, &error))?)
     }
 
     /// The target groups of these load balancers.
     pub(crate) async fn list(&self, of: &[Balancer]) -> Result<Vec<Listed>, Failure> {
-        let balancers: BTreeMap<&String, &String> =
-            of.iter().map(|balancer| (&balancer.arn, &balancer.id)).collect();
+        let balancers: BTreeSet<&str> = of.iter().map(|balancer| balancer.arn.as_str()).collect();
         let mut listed = Vec::new();
         if balancers.len() <= ONE_BY_ONE_MAX {
-            for arn in balancers.keys() {
+            for arn in &balancers {
                 listed.extend(self.list_groups(Some(arn)).await?);
             }
         } else {
             listed = self.list_groups(None).await?;
         }
-        let what = "DescribeTargetGroups";
-        let mut known: BTreeSet<String> = BTreeSet::new();
+        let mut known = BTreeSet::new();
         let mut groups = Vec::new();
         for group in listed {
             let mut owners = group.load_balancer_arns().iter();
-            let owner = owners.find_map(|arn| balancers.get_key_value(arn));
             // A target group belongs to one load balancer at most.
-            let Some((owner, owner_id)) = owner else { continue };
-            let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
-            if known.insert(arn.to_owned()) {
-                let id = dimension(what, arn, "targetgroup/")?;
-                let (owner, owner_id) = (String::clone(owner), String::clone(owner_id));
-                let by_node = is_by_node(&group);
-                groups.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
+            let owner = owners.find(|arn| balancers.contains(arn.as_str()));
+            let Some(owner) = owner else { continue };
+            let group = Listed::read(&group, owner)?;
+            if known.insert(group.arn.clone()) {
+                groups.push(group);
             }
         }
         Ok(groups)
     }
 
     /// The target groups of each load balancer, by its ARN, with their targets counted.
-    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Counted>>, Failure> {
-        let groups = self.list(of).await?;
-        let hosts = self.count(&groups).await?;
-        let mut counted: BTreeMap<String, Vec<Counted>> = BTreeMap::new();
-        for (Listed { id, owner, by_node, .. }, hosts) in groups.into_iter().zip(hosts) {
-            counted.entry(owner).or_default().push(Counted { id, hosts, by_node });
+    async fn groups(&self, of: &[Balancer]) -> Result<BTreeMap<String, Vec<Listed>>, Failure> {
+        let mut groups = self.list(of).await?;
+        self.count(&mut groups).await?;
+        let mut counted: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+        for group in groups {
+            counted.entry(group.owner.clone()).or_default().push(group);
         }
         Ok(counted)
     }
 
-    /// Target groups of these ids (`NAME/ID`), each with the id of its load balancer and its targets counted, by
-    /// their ids. One that is gone, or behind no load balancer, is absent.
-    async fn groups_alone(
-        &self,
-        ids: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, (String, Counted)>, Failure> {
-        let what = "DescribeTargetGroups";
+    /// Target groups of the names in these ids (`NAME/ID`), with their targets counted. One that is gone, or behind no
+    /// load balancer, is absent.
+    async fn groups_alone(&self, ids: &BTreeSet<&str>) -> Result<Vec<Listed>, Failure> {
         let names: BTreeSet<&str> = ids.iter().map(|id| stem(id)).collect();
         let mut alone = Vec::new();
         for group in self.groups_named(ids).await? {
-            let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
-            let id = dimension(what, arn, "targetgroup/")?;
-            if let ([owner], true) = (group.load_balancer_arns(), names.contains(stem(&id))) {
-                let owner_id = dimension(what, owner, "loadbalancer/")?;
-                let (owner, by_node) = (owner.clone(), is_by_node(&group));
-                alone.push(Listed { arn: arn.to_owned(), id, owner, owner_id, by_node });
+            if let [owner] = group.load_balancer_arns() {
+                alone.push(Listed::read(&group, owner)?);
             }
         }
-        let hosts = self.count(&alone).await?;
-        let both = alone.into_iter().zip(hosts);
-        Ok(both
-            .map(|(Listed { id, owner_id, by_node, .. }, hosts)| {
-                (id.clone(), (owner_id, Counted { id, hosts, by_node }))
-            })
-            .collect())
+        alone.retain(|group| names.contains(stem(&group.id)));
+        self.count(&mut alone).await?;
+        Ok(alone)
     }
 
     /// What stands behind each of these DNS names.
@@ -253,7 +215,7 @@ impl Targets {
         let mut behind = BTreeMap::new();
         for Balancer { arn, id, dns_key, kind, active } in found {
             let groups = groups.remove(&arn).unwrap_or_default();
-            let groups = groups.into_iter().map(Counted::group).collect();
+            let groups = groups.into_iter().map(Listed::counted).collect();
             let found = Behind::Found(Backend {
                 called: format!("load balancer {id}"),
                 id: arn,
@@ -262,9 +224,9 @@ impl Targets {
                 groups,
             });
             let found = match kind {
-                Kind::Application => found,
-                Kind::Network => uncounted(&dns_key, found),
-                Kind::Gateway => other_type(&dns_key, "gateway"),
+                Some(LoadBalancerTypeEnum::Network) => uncounted(&dns_key, found),
+                Some(LoadBalancerTypeEnum::Gateway) => other_type(&dns_key, "gateway"),
+                _ => found,
             };
             behind.insert(dns_key, found);
         }
@@ -283,52 +245,40 @@ impl Targets {
         if ids.len() > BALANCER_NAMES_PER_CALL {
             return self.list_groups(None).await;
         }
-        let names: BTreeSet<String> = ids.iter().map(|id| name_in(id, 0)).collect();
-        let names = Some(names.into_iter().collect());
-        match self.client.describe_target_groups().set_names(names).send().await {
-            Ok(reply) => Ok(reply.target_groups.unwrap_or_default()),
-            Err(error)
-                if error.as_service_error().is_some_and(
-                    DescribeTargetGroupsError::is_target_group_not_found_exception,
-                ) =>
-            {
-                self.list_groups(None).await
-            }
-            Err(error) => Err(failure("DescribeTargetGroups by name", &error)),
+        let request = self.client.describe_target_groups().set_names(Some(names_in(ids, 0)));
+        let is_missing = DescribeTargetGroupsError::is_target_group_not_found_exception;
+        match if_there("DescribeTargetGroups by name", request.send().await, is_missing)? {
+            Some(reply) => Ok(reply.target_groups.unwrap_or_default()),
+            None => self.list_groups(None).await,
         }
     }
 
-    /// Healthy and registered targets of each group; `None` where they are not known.
-    async fn count(&self, groups: &[Listed]) -> Result<Vec<Option<(u32, u32)>>, Failure> {
-        let mut hosts = vec![None; groups.len()];
+    /// Counts the targets of the groups, as far as they are known.
+    async fn count(&self, groups: &mut [Listed]) -> Result<(), Failure> {
         // Of many groups, the order in which those are looked at that CloudWatch does not call healthy.
         let mut served = BTreeSet::new();
         if groups.len() > ONE_BY_ONE_MAX {
             let dimensions: Vec<(&str, &str)> =
                 groups.iter().map(|group| (group.owner_id.as_str(), group.id.as_str())).collect();
             let counted = self.metrics.hosts(&dimensions, Timestamp::now()).await?;
-            for ((hosts, group), counted) in hosts.iter_mut().zip(groups).zip(counted) {
-                // 0 and 0 is neither: whoever has no registered target is not counted at all.
-                let counted = counted.filter(|counted| counted.healthy + counted.unhealthy > 0);
-                *hosts = counted.map(|of| (of.healthy, of.healthy.saturating_add(of.unhealthy)));
-                if counted.is_some_and(|counted| counted.healthy > 0) {
-                    served.insert(&group.owner);
+            for (group, counted) in groups.iter_mut().zip(counted) {
+                // 0 is no number of hosts: whoever has no registered target is not counted at all.
+                group.hosts = counted.filter(|hosts| hosts.registered > 0);
+                if group.hosts.is_some_and(|hosts| hosts.healthy > 0) {
+                    served.insert(group.owner.clone());
                 }
             }
         }
-        let mut open: Vec<(&Listed, &mut Option<(u32, u32)>)> = groups
-            .iter()
-            .zip(&mut hosts)
-            .filter(|(_, hosts)| hosts.is_none_or(|(healthy, _)| healthy == 0))
-            .collect();
+        let is_open = |group: &&mut Listed| group.hosts.is_none_or(|hosts| hosts.healthy == 0);
+        let mut open: Vec<&mut Listed> = groups.iter_mut().filter(is_open).collect();
         // First those that decide whether a load balancer has a healthy target at all.
-        open.sort_by_key(|(group, _)| served.contains(&group.owner));
+        open.sort_by_key(|group| served.contains(&group.owner));
         let mut pace = pace(BALANCER_READ_PACE);
-        for (group, hosts) in open.into_iter().take(ONE_BY_ONE_MAX) {
+        for group in open.into_iter().take(ONE_BY_ONE_MAX) {
             pace.tick().await;
-            *hosts = Some(self.look_at(&group.arn).await?);
+            group.hosts = Some(self.look_at(&group.arn).await?);
         }
-        Ok(hosts)
+        Ok(())
     }
 
     async fn list_groups(&self, of: Option<&str>) -> Result<Vec<TargetGroup>, Failure> {
@@ -337,17 +287,12 @@ impl Targets {
         });
         let request = self.client.describe_target_groups().page_size(BALANCERS_PER_PAGE);
         let request = request.set_load_balancer_arn(of.map(str::to_owned));
-        let mut pages = request.into_paginator().send();
-        let mut groups = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure(&what, &error))?;
-            groups.extend(page.target_groups.unwrap_or_default());
-        }
-        Ok(groups)
+        let groups = request.into_paginator().items().send().try_collect().await;
+        groups.map_err(|error| failure(&what, &error))
     }
 
-    /// Healthy and registered targets of one group.
-    async fn look_at(&self, group_arn: &str) -> Result<(u32, u32), Failure> {
+    /// The targets of one group.
+    async fn look_at(&self, group_arn: &str) -> Result<Hosts, Failure> {
         let what = format!("DescribeTargetHealth of {group_arn}");
         let reply = self.client.describe_target_health().target_group_arn(group_arn).send().await;
         let reply = reply.map_err(|error| failure(&what, &error))?;
@@ -358,21 +303,7 @@ impl Targets {
             u32::try_from(targets.count()).unwrap_or(u32::MAX)
         };
         let healthy = number(|state| *state == TargetHealthStateEnum::Healthy);
-        Ok((healthy, number(gets_requests)))
-    }
-}
-
-impl Targets {
-    /// How the requests of routes enter the load balancers of both sides, by endpoint and route.
-    ///
-    /// # Errors
-    /// As [`Capacity::behind`].
-    pub async fn entrances(
-        &self,
-        routes: &[Found],
-        behind: &BTreeMap<String, Behind>,
-    ) -> Result<BTreeMap<(String, RouteId), Entrance>, Failure> {
-        listeners::entrances(&self.client, routes, behind).await
+        Ok(Hosts { healthy, registered: number(gets_requests) })
     }
 }
 
@@ -384,16 +315,18 @@ impl Capacity for Targets {
             ids.iter().partition(|id| group_of(id).is_some());
         let mut behind = self.behind_names(&names).await?;
         let group_ids = group_arns.iter().filter_map(|arn| group_of(arn)).collect();
-        let mut groups = self.groups_alone(&group_ids).await?;
+        let groups = self.groups_alone(&group_ids).await?.into_iter();
+        let mut groups: BTreeMap<String, Listed> =
+            groups.map(|group| (group.id.clone(), group)).collect();
         for arn in group_arns {
             let found = group_of(arn).and_then(|id| groups.remove(id));
-            let of = |(owner, counted): (String, Counted)| {
+            let of = |group: Listed| {
                 Behind::Found(Backend {
-                    called: format!("target group {}", counted.id),
+                    called: format!("target group {}", group.id),
                     id: arn.clone(),
-                    meter: meter_of_groups(&owner, [counted.id.as_str()]),
+                    meter: meter_of_groups(&group.owner_id, [group.id.as_str()]),
                     active: true,
-                    groups: vec![counted.group()],
+                    groups: vec![group.counted()],
                 })
             };
             behind.insert(arn.clone(), found.map_or_else(|| no_group(arn), of));
@@ -438,8 +371,8 @@ impl<'a> Asked<'a> {
     }
 
     /// Those of these groups that its meter counts.
-    fn own<'c>(&self, of: &'c [Counted]) -> Vec<&'c Counted> {
-        let is_own = |of: &&Counted| self.groups.iter().any(|own| stem(own) == stem(&of.id));
+    fn own<'c>(&self, of: &'c [Listed]) -> Vec<&'c Listed> {
+        let is_own = |of: &&Listed| self.groups.iter().any(|own| stem(own) == stem(&of.id));
         of.iter().filter(|of| self.groups.is_empty() || is_own(of)).collect()
     }
 }
@@ -515,26 +448,16 @@ pub(crate) fn stem(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(stem, _)| stem)
 }
 
-/// The name in an id, which is its part of this number.
-fn name_in(id: &str, part: usize) -> String {
-    id.split('/').nth(part).unwrap_or(id).to_owned()
+/// The names in some ids, each once: of each id, its part of this number.
+fn names_in(ids: &BTreeSet<&str>, part: usize) -> Vec<String> {
+    let name = |id: &&str| id.split('/').nth(part).unwrap_or(id).to_owned();
+    ids.iter().map(name).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// A load balancer's DNS name as it is compared: lower case, no dot at the end, no `dualstack.`.
 pub(crate) fn dns_key(dns_name: &str) -> String {
     let name = dns_name.trim_end_matches('.').to_ascii_lowercase();
     name.strip_prefix("dualstack.").map_or(name.clone(), str::to_owned)
-}
-
-/// What a load balancer balances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// HTTP requests: only these are counted.
-    Application,
-    /// Connections.
-    Network,
-    /// Packets.
-    Gateway,
 }
 
 /// Whether a target in this state gets requests, if only when no other is healthy. One that is being
@@ -545,19 +468,19 @@ const fn gets_requests(state: &TargetHealthStateEnum) -> bool {
 }
 
 /// What is wrong with an old side that has these target groups.
-fn condition<'a>(groups: impl IntoIterator<Item = &'a Counted>) -> Option<OldSide> {
-    let hosts: Vec<Option<(u32, u32)>> = groups.into_iter().map(|group| group.hosts).collect();
-    let known: Vec<(u32, u32)> = hosts.iter().copied().flatten().collect();
+fn condition<'a>(groups: impl IntoIterator<Item = &'a Listed>) -> Option<OldSide> {
+    let hosts: Vec<Option<Hosts>> = groups.into_iter().map(|group| group.hosts).collect();
+    let known: Vec<Hosts> = hosts.iter().copied().flatten().collect();
     let all_are_known = known.len() == hosts.len();
-    let has_registered = known.iter().any(|(_, registered)| *registered > 0);
-    let has_healthy = known.iter().any(|(healthy, _)| *healthy > 0);
+    let has_registered = known.iter().any(|of| of.registered > 0);
+    let has_healthy = known.iter().any(|of| of.healthy > 0);
     if !has_registered {
         return all_are_known.then_some(OldSide::Dead);
     }
     if !has_healthy && all_are_known {
         return Some(OldSide::Unhealthy);
     }
-    known.iter().any(|(healthy, _)| *healthy == 0).then_some(OldSide::PartlyUnhealthy)
+    known.iter().any(|of| of.healthy == 0).then_some(OldSide::PartlyUnhealthy)
 }
 
 /// A target group as it was listed, and the load balancer that it belongs to.
@@ -567,27 +490,32 @@ pub(crate) struct Listed {
     /// The ARN of the load balancer.
     pub(crate) owner: String,
     owner_id: String,
+    /// Whether its targets are instances: with aws-load-balancer-controller, every node of the cluster.
     by_node: bool,
+    /// Its targets; `None` while they are not known.
+    hosts: Option<Hosts>,
 }
 
-/// A target group with its healthy and its registered targets; `None` when they are not known.
-struct Counted {
-    id: String,
-    hosts: Option<(u32, u32)>,
-    by_node: bool,
-}
+impl Listed {
+    /// The group, whose load balancer has the ARN `owner`.
+    fn read(group: &TargetGroup, owner: &str) -> Result<Self, Failure> {
+        let what = "DescribeTargetGroups";
+        let arn = group.target_group_arn().ok_or_else(|| incomplete(what, "TargetGroupArn"))?;
+        Ok(Self {
+            arn: arn.to_owned(),
+            id: dimension(what, arn, "targetgroup/")?,
+            owner: owner.to_owned(),
+            owner_id: dimension(what, owner, "loadbalancer/")?,
+            by_node: group.target_type() == Some(&TargetTypeEnum::Instance),
+            hosts: None,
+        })
+    }
 
-impl Counted {
     /// One whose targets are not known has none: a load balancer with too many of them does not take the traffic.
-    fn group(self) -> Group {
-        let (healthy, registered) = self.hosts.unwrap_or_default();
+    fn counted(self) -> Group {
+        let Hosts { healthy, registered } = self.hosts.unwrap_or_default();
         Group { id: self.id, healthy, registered, by_node: self.by_node }
     }
-}
-
-/// Whether a group's targets are instances: with aws-load-balancer-controller, every node of the cluster.
-fn is_by_node(group: &TargetGroup) -> bool {
-    group.target_type() == Some(&TargetTypeEnum::Instance)
 }
 
 /// A load balancer as it was listed.
@@ -595,11 +523,15 @@ pub(crate) struct Balancer {
     pub(crate) arn: String,
     pub(crate) id: String,
     dns_key: String,
-    kind: Kind,
+    kind: Option<LoadBalancerTypeEnum>,
     active: bool,
 }
 
 impl Balancer {
+    fn read_all(what: &str, listed: &[LoadBalancer]) -> Result<Vec<Self>, Failure> {
+        listed.iter().map(|balancer| Self::new(what, balancer)).collect()
+    }
+
     fn new(what: &str, listed: &LoadBalancer) -> Result<Self, Failure> {
         let arn = listed.load_balancer_arn().ok_or_else(|| incomplete(what, "LoadBalancerArn"))?;
         let state = listed.state().and_then(|state| state.code());
@@ -607,11 +539,7 @@ impl Balancer {
             arn: arn.to_owned(),
             id: dimension(what, arn, "loadbalancer/")?,
             dns_key: dns_key(listed.dns_name().unwrap_or_default()),
-            kind: match listed.r#type() {
-                Some(LoadBalancerTypeEnum::Network) => Kind::Network,
-                Some(LoadBalancerTypeEnum::Gateway) => Kind::Gateway,
-                _ => Kind::Application,
-            },
+            kind: listed.r#type().cloned(),
             // "Impaired" serves as well: it could not scale up.
             active: matches!(
                 state,

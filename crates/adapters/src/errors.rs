@@ -83,6 +83,25 @@ where
     }
 }
 
+/// What a call brought; `None` where the service answers that what it is about is not there.
+///
+/// # Errors
+/// As [`failure`].
+pub(crate) fn if_there<T, E>(
+    what: &str,
+    sent: Result<T, SdkError<E, HttpResponse>>,
+    is_missing: fn(&E) -> bool,
+) -> Result<Option<T>, Failure>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match sent {
+        Ok(reply) => Ok(Some(reply)),
+        Err(error) if error.as_service_error().is_some_and(is_missing) => Ok(None),
+        Err(error) => Err(failure(what, &error)),
+    }
+}
+
 /// What STS answered when the call needed a role and did not get it. The SDK reports that as a connection that
 /// could not be made.
 fn refused_role<'e>(

@@ -7,14 +7,14 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionError;
 use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
-use cutover_core::Running;
 use cutover_core::limits::{EXECUTION_KEPT_DAYS, HISTORY_EVENTS_MAX};
-use cutover_core::{Asked, By, Cutover, Ended, Failure, Past};
-use cutover_core::{FIRST_STATE, Recorded, SHIFT_STATE};
+use cutover_core::{
+    Asked, By, Cutover, Ended, FIRST_STATE, Failure, Past, Recorded, Running, SHIFT_STATE,
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::errors::failure;
+use crate::errors::{failure, if_there};
 use crate::schema_1::upgraded;
 
 /// Running executions that are looked at; each takes a call.
@@ -54,46 +54,36 @@ pub async fn running(
     also: &BTreeSet<String>,
 ) -> Result<Vec<Running>, Failure> {
     let what = format!("ListExecutions of {state_machine_arn}");
-    let mut others = Vec::new();
-    let mut pages = client
+    let mut others = BTreeSet::new();
+    let mut listed = client
         .list_executions()
         .state_machine_arn(state_machine_arn)
         .status_filter(ExecutionStatus::Running)
         .into_paginator()
+        .items()
         .send();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| failure(&what, &error))?;
-        let listed = page.executions.into_iter().map(|execution| execution.execution_arn);
-        others.extend(listed.filter(|arn| arn != except_execution_arn));
+    while let Some(other) = listed.try_next().await.map_err(|error| failure(&what, &error))? {
+        others.insert(other.execution_arn);
+        others.remove(except_execution_arn);
         if others.len() > RUNNING_MAX {
-            return Err(Failure::invalid(
-                "too_many_executions",
-                format!("more than {RUNNING_MAX} other executions are running: stop some first"),
-            ));
+            let message =
+                format!("more than {RUNNING_MAX} other executions are running: stop some first");
+            return Err(Failure::invalid("too_many_executions", message));
         }
     }
     // Those that the list may not have yet.
     let prefix = state_machine_arn.replacen(":stateMachine:", ":execution:", 1);
-    let also = also.iter().map(|name| format!("{prefix}:{name}"));
-    others.extend(also.filter(|arn| arn != except_execution_arn));
-    let others: BTreeSet<String> = others.into_iter().collect();
+    others.extend(also.iter().map(|name| format!("{prefix}:{name}")));
+    others.remove(except_execution_arn);
     let mut running = Vec::with_capacity(others.len());
     for arn in others {
         let what = format!("DescribeExecution {arn}");
-        let reply = match client.describe_execution().execution_arn(&arn).send().await {
-            // It has ended long ago, and Step Functions has forgotten it.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
-            {
-                continue;
-            }
-            reply => reply.map_err(|error| failure(&what, &error))?,
-        };
-        if reply.status != ExecutionStatus::Running {
+        let reply = client.describe_execution().execution_arn(&arn).send().await;
+        // Of one that has ended long ago, Step Functions knows nothing any more.
+        let reply = if_there(&what, reply, DescribeExecutionError::is_execution_does_not_exist)?;
+        let Some(reply) = reply.filter(|reply| reply.status == ExecutionStatus::Running) else {
             continue;
-        }
+        };
         let started_at = to_the_millisecond(&reply.start_date)
             .map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
         // The name is the end of the ARN as well, and there it always is.
@@ -136,21 +126,13 @@ pub async fn past(client: &Client, asked: &Asked) -> Result<Past, Failure> {
 async fn ended(client: &Client, execution_arn: &str) -> Result<Option<Ended>, Failure> {
     let what = format!("DescribeExecution of {execution_arn}");
     let reply = client.describe_execution().execution_arn(execution_arn).send().await;
-    let reply = match reply {
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(DescribeExecutionError::is_execution_does_not_exist) =>
-        {
-            return Err(Failure::invalid(
-                "execution_missing",
-                format!(
-                    "there is no execution {execution_arn}: look at the spelling; Step Functions forgets an \
-                     execution {EXECUTION_KEPT_DAYS} days after its end"
-                ),
-            ));
-        }
-        reply => reply.map_err(|error| failure(&what, &error))?,
+    let is_missing = DescribeExecutionError::is_execution_does_not_exist;
+    let Some(reply) = if_there(&what, reply, is_missing)? else {
+        let message = format!(
+            "there is no execution {execution_arn}: look at the spelling; Step Functions forgets an execution \
+             {EXECUTION_KEPT_DAYS} days after its end"
+        );
+        return Err(Failure::invalid("execution_missing", message));
     };
     let has_ended = matches!(
         reply.status,
@@ -174,7 +156,8 @@ async fn ended(client: &Client, execution_arn: &str) -> Result<Option<Ended>, Fa
 /// newest events are looked at alone first.
 async fn recorded(client: &Client, execution_arn: &str) -> Result<Recorded, Failure> {
     for (events_max, pages_max) in [(NEWEST_EVENTS, 1), (PAGE_EVENTS, HISTORY_EVENTS_MAX)] {
-        let mut newer = Newer::default();
+        // Names of the states that were entered, from the end on.
+        let mut entered = BTreeSet::new();
         let mut pages = client
             .get_execution_history()
             .execution_arn(execution_arn)
@@ -186,13 +169,13 @@ async fn recorded(client: &Client, execution_arn: &str) -> Result<Recorded, Fail
         for _ in 0..pages_max {
             let what = format!("GetExecutionHistory of {execution_arn}");
             let Some(page) = pages.next().await else {
-                return Ok(Recorded::Nothing { entered: newer.entered });
+                return Ok(Recorded::Nothing { entered });
             };
             for event in page.map_err(|error| failure(&what, &error))?.events {
-                let state = newer.state(&event);
+                let state = state(&event, &mut entered);
                 let state = state.map_err(|error| Failure::Internal(format!("{what}: {error}")))?;
                 if let Some(state) = state {
-                    let shift_begun = newer.entered.contains(SHIFT_STATE);
+                    let shift_begun = entered.contains(SHIFT_STATE);
                     return Ok(Recorded::State { state, shift_begun });
                 }
             }
@@ -201,26 +184,18 @@ async fn recorded(client: &Client, execution_arn: &str) -> Result<Recorded, Fail
     Err(Failure::Internal(format!("the history of {execution_arn} has no end")))
 }
 
-/// What was seen of a history, from its end on.
-#[derive(Default)]
-struct Newer {
-    /// Names of the states that were entered.
-    entered: BTreeSet<String>,
-}
-
-impl Newer {
-    /// The state that an event recorded: as the result of a state of the machine, or as its input.
-    fn state(&mut self, event: &HistoryEvent) -> Result<Option<Value>, String> {
-        let entered = event.state_entered_event_details();
-        self.entered.extend(entered.map(|details| details.name().to_owned()));
-        let exited = event.state_exited_event_details().and_then(|details| details.output());
-        // The request is no state, whatever fields it has.
-        let entered = entered.filter(|details| details.name() != FIRST_STATE);
-        let Some(text) = exited.or(entered.and_then(|details| details.input())) else {
-            return Ok(None);
-        };
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| format!("event {} holds no JSON: {error}", event.id()))?;
-        Ok(Cutover::is_state(&value).then(|| upgraded(value)))
-    }
+/// The state of a cutover that an event recorded: as the result of a state of the machine, or as its input. Adds the
+/// state of the machine that it entered to `entered`.
+fn state(event: &HistoryEvent, entered: &mut BTreeSet<String>) -> Result<Option<Value>, String> {
+    let details = event.state_entered_event_details();
+    entered.extend(details.map(|details| details.name().to_owned()));
+    let exited = event.state_exited_event_details().and_then(|details| details.output());
+    // The request is no state, whatever fields it has.
+    let details = details.filter(|details| details.name() != FIRST_STATE);
+    let Some(text) = exited.or(details.and_then(|details| details.input())) else {
+        return Ok(None);
+    };
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| format!("event {} holds no JSON: {error}", event.id()))?;
+    Ok(Cutover::is_state(&value).then(|| upgraded(value)))
 }

@@ -2,7 +2,7 @@
 //! which is at the same time its metrics.
 
 use cutover_core::{
-    Answer, Asked, Connections, Cutover, Route, Side, Status, Verdict, VerdictKind,
+    Answer, Asked, Connections, Counts, Cutover, Route, Status, Verdict, VerdictKind,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -122,13 +122,13 @@ fn weights(route: &Route) -> Vec<Metric<'static>> {
 
 fn with_verdict(route: &Route) -> Vec<Metric<'static>> {
     let verdict = route.verdict.as_ref();
-    let rate = |side| percent(verdict.and_then(|verdict| error_rate(verdict, side)));
+    let rate = |of: fn(&Verdict) -> Counts| percent(verdict.and_then(|v| of(v).error_rate()));
     let regressed = verdict.map(|v| f64::from(u8::from(v.kind == VerdictKind::Regressed)));
     known([
         ("IntendedShare", Unit::Percent, percent(route.last.share())),
         ("MeasuredShare", Unit::Percent, percent(verdict.and_then(Verdict::measured_share))),
-        ("ErrorRateOld", Unit::Percent, rate(Side::Old)),
-        ("ErrorRateNew", Unit::Percent, rate(Side::New)),
+        ("ErrorRateOld", Unit::Percent, rate(|verdict| verdict.old)),
+        ("ErrorRateNew", Unit::Percent, rate(|verdict| verdict.new)),
         ("Log10E", Unit::None, verdict.and_then(|verdict| verdict.log10_e)),
         ("Regressed", Unit::Count, regressed),
     ])
@@ -149,16 +149,9 @@ fn percent(share: Option<f64>) -> Option<f64> {
     share.map(|share| share * 100.0)
 }
 
-fn error_rate(verdict: &Verdict, side: Side) -> Option<f64> {
-    match side {
-        Side::Old => verdict.old.error_rate(),
-        Side::New => verdict.new.error_rate(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use cutover_core::{CountedBy, Counts, RouteId, Weights};
+    use cutover_core::{CountedBy, RouteId, Weights};
 
     use super::*;
 

@@ -142,14 +142,9 @@ fn door(listener: &Described) -> String {
 async fn certificates(client: &Client, listener_arn: &str) -> Result<BTreeSet<String>, Failure> {
     let what = format!("DescribeListenerCertificates of {listener_arn}");
     let request = client.describe_listener_certificates().listener_arn(listener_arn);
-    let mut pages = request.into_paginator().send();
-    let mut arns = BTreeSet::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| failure(&what, &error))?;
-        let certificates = page.certificates.unwrap_or_default().into_iter();
-        arns.extend(certificates.filter_map(|certificate| certificate.certificate_arn));
-    }
-    Ok(arns)
+    let certificates = request.into_paginator().items().send().try_collect().await;
+    let certificates = certificates.map_err(|error| failure(&what, &error))?;
+    Ok(certificates.into_iter().filter_map(|certificate| certificate.certificate_arn).collect())
 }
 
 /// How the requests for a host name enter a load balancer.

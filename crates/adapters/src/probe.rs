@@ -1,6 +1,7 @@
 //! Requests of cutover's own to both sides of a route, with its host name in TLS and in the Host header, before any
 //! user is sent to the new one.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,13 +118,15 @@ impl Prober {
         if !at.tls {
             return exchange(stream, host, &probe.path).await;
         }
-        let badly = |why: String| Answered::Badly(why);
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|error| badly(error.to_string()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(badly)?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let stream = connector.connect(name, stream).await;
-        exchange(stream.map_err(|error| badly(error.to_string()))?, host, &probe.path).await
+        let stream = connector.connect(name, stream).await.map_err(badly)?;
+        exchange(stream, host, &probe.path).await
     }
+}
+
+fn badly(error: impl Display) -> Answered {
+    Answered::Badly(error.to_string())
 }
 
 /// Sends one request on a connection and gives the status of its answer.
@@ -132,13 +135,12 @@ async fn exchange(
     host: &str,
     path: &str,
 ) -> Result<u16, Answered> {
-    let badly = |error: hyper::Error| Answered::Badly(error.to_string());
     let request = hyper::Request::get(path)
         .header(HOST, host)
         .header(USER_AGENT, "cutover-probe")
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| Answered::Badly(error.to_string()))?;
+        .map_err(badly)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(badly)?;
     let answer = sender.send_request(request);
     tokio::pin!(answer, connection);

@@ -11,6 +11,7 @@ use cutover_core::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::listeners::entrances;
 use crate::probe::Prober;
 use crate::router::SYNTAXES;
 use crate::{
@@ -147,12 +148,13 @@ impl World {
     ) -> Result<Facts, Failure> {
         let endpoints = survey.routes.iter().flat_map(|found| [&found.old.id, &found.new.id]);
         let endpoints = endpoints.cloned().collect();
-        let targets = Targets::new(clients::load_balancing(&self.config), metrics.clone());
+        let load_balancing = clients::load_balancing(&self.config);
+        let targets = Targets::new(load_balancing.clone(), metrics.clone());
         let step_functions = clients::step_functions(&self.config);
         let mark_holders = mark_holders(survey, attempt);
         let sides = async {
             let behind = targets.behind(&endpoints).await?;
-            let entrances = targets.entrances(&survey.routes, &behind).await?;
+            let entrances = entrances(&load_balancing, &survey.routes, &behind).await?;
             Ok((behind, entrances))
         };
         let ((behind, entrances), alarms, running) = tokio::try_join!(

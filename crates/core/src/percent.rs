@@ -33,8 +33,7 @@ impl Percent {
     }
 
     /// Whether this share needs weights that sum to 200: it has a half in it.
-    #[must_use]
-    pub const fn has_half(self) -> bool {
+    pub(crate) const fn has_half(self) -> bool {
         self.halves % 2 == 1
     }
 

@@ -18,7 +18,7 @@ pub struct Report {
     /// Every route, those that did not end well first.
     pub routes: Vec<RouteReport>,
     /// Routes left out because the report would not fit into a Cause.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub omitted: usize,
     /// For a dry run: what would be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,11 +38,6 @@ pub struct RouteReport {
     pub live: Option<Weights>,
     /// Why it ended so.
     pub reason: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl Report {

@@ -50,9 +50,11 @@ pub fn grouped(number: u64) -> String {
 
 /// Words some names, and how many more there are.
 #[must_use]
-pub fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMES_SHOWN) {
+pub fn listed(names: impl IntoIterator<Item = impl ToString>) -> String {
+    let mut names = names.into_iter();
+    let shown: Vec<String> = names.by_ref().take(NAMES_SHOWN).map(|of| of.to_string()).collect();
+    let shown = shown.join(", ");
+    match names.count() {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -36,7 +36,7 @@ struct Arguments {
     /// Exit with code 1 when a claim does not hold
     #[arg(long)]
     check: bool,
-    /// Runs of each kind of traffic that nobody tuned the rule to; 0 leaves them out
+    /// Runs of each other kind of traffic; 0 leaves them out
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     kind_runs: u32,
     /// Print every cell as JSON instead of the claims

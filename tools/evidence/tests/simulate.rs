@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-/// The claims of `docs/evidence.md`, on an eighth of the scenes and on the kinds of traffic that nobody tuned the rule to.
+/// The claims of `docs/evidence.md`, on an eighth of the scenes and on the other kinds of traffic.
 #[test]
 fn the_claims_of_the_simulation_hold() {
     let played = simulate(&["--runs", "30", "--equal-runs", "150", "--kind-runs", "30", "--check"]);

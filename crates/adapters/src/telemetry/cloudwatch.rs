@@ -79,13 +79,13 @@ enum Name<'a> {
     Percentile,
 }
 
-/// Registered hosts of a target group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Hosts of a target group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// Those that are healthy.
     pub healthy: u32,
-    /// All others.
-    pub unhealthy: u32,
+    /// All that are registered, healthy or not.
+    pub registered: u32,
 }
 
 /// One entry a period; `None` where CloudWatch has no data point. Counts are whole numbers.
@@ -119,8 +119,8 @@ impl CloudWatch {
         Self { client: Arc::new(LazyLock::new(Box::new(build))) }
     }
 
-    /// How many hosts of each target group, `(load balancer, target group)` as CloudWatch's dimensions name
-    /// them, were healthy and not healthy when it was last told, in the order asked. `None` where nothing was
+    /// How many hosts each target group, `(load balancer, target group)` as CloudWatch's dimensions name
+    /// them, had when it was last told, in the order asked. `None` where nothing was
     /// told in the last few minutes: a group without registered targets has no such metric, and one whose
     /// first target was just registered has none yet.
     ///
@@ -131,30 +131,26 @@ impl CloudWatch {
         groups: &[(&'a str, &'a str)],
         now: Timestamp,
     ) -> Result<Vec<Option<Hosts>>, Failure> {
-        let window = lately(now);
-        let query = |&(load_balancer, group): &(&'a str, &'a str), metric| Query {
-            load_balancer,
-            group: Some(group),
-            metric,
-        };
-        let queries = groups.iter().flat_map(|group| {
-            [query(group, Name::HealthyHosts), query(group, Name::UnhealthyHosts)]
+        let window = newest_periods(now, METRIC_PERIOD_S, HOSTS_PERIODS);
+        let metrics = [Name::HealthyHosts, Name::UnhealthyHosts];
+        let queries = groups.iter().flat_map(|&(load_balancer, group)| {
+            metrics.map(|metric| Query { load_balancer, group: Some(group), metric })
         });
         let mut points = BTreeMap::new();
         self.ask_all(queries.collect(), window, &mut points).await?;
-        let newest = |group: &(&'a str, &'a str), metric: Name<'a>| -> Option<(usize, u32)> {
-            let points: &Points = points.get(&query(group, metric))?;
-            let (at, count) =
-                points.iter().enumerate().rev().find_map(|(at, p)| Some((at, (*p)?)))?;
-            Some((at, u32::try_from(whole(count)).unwrap_or(u32::MAX)))
-        };
-        let hosts = |group: &(&'a str, &'a str)| {
-            let healthy = newest(group, Name::HealthyHosts);
-            let unhealthy = newest(group, Name::UnhealthyHosts);
+        let hosts = |&(load_balancer, group): &(&'a str, &'a str)| {
+            let told = Told { points: &points, load_balancer };
+            let newest = |metric| -> Option<(usize, u32)> {
+                let mut points = told.all(Some(group), metric)?.iter().enumerate().rev();
+                let (at, count) = points.find_map(|(at, point)| Some((at, (*point)?)))?;
+                Some((at, u32::try_from(whole(count)).unwrap_or(u32::MAX)))
+            };
+            let [healthy, unhealthy] = metrics.map(newest);
             // Both are told at once. If one is older, it is of hosts that may be counted otherwise now.
             let at = healthy.max(unhealthy)?.0;
             let count = |told: Option<(usize, u32)>| told.filter(|t| t.0 == at).map_or(0, |t| t.1);
-            Some(Hosts { healthy: count(healthy), unhealthy: count(unhealthy) })
+            let healthy = count(healthy);
+            Some(Hosts { healthy, registered: healthy.saturating_add(count(unhealthy)) })
         };
         Ok(groups.iter().map(hosts).collect())
     }
@@ -214,8 +210,9 @@ impl CloudWatch {
                     .ok_or_else(|| {
                         Failure::Internal(format!("{what}: {result:?} was not asked"))
                     })?;
-                let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-                let series = points.entry(query.clone()).or_insert_with(|| vec![None; periods]);
+                let series = points
+                    .entry(query.clone())
+                    .or_insert_with(|| vec![None; window.periods as usize]);
                 for (at, value) in result.timestamps().iter().zip(result.values()) {
                     let value = query.read(*value).ok_or_else(|| {
                         Failure::Internal(format!("{what}: {value} is no value of {query:?}"))
@@ -261,9 +258,8 @@ impl Telemetry for CloudWatch {
             Some(query.metric) == latency && points.iter().any(Option::is_some)
         };
         let counts_slow = points.iter().any(tells);
-        let told = Told(&points);
-        let attributed = told.attributed(window);
-        let answer = Answers { window, latency, counts_slow, connections, told, attributed };
+        let (attributed, points) = (attributed(&points, window), &points);
+        let answer = Answers { points, window, latency, counts_slow, connections, attributed };
         Ok(meters.iter().map(|forms| answer.under_all_ids(forms)).collect())
     }
 
@@ -277,7 +273,7 @@ impl Telemetry for CloudWatch {
         if window.periods > 0 {
             self.ask_all(own::queries(signals, sides).collect(), window, &mut points).await?;
         }
-        let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
+        let periods = window.periods as usize;
         let series = |signal| own::series(signal, sides, periods, |query| points.get(query));
         Ok(signals.iter().map(series).collect())
     }
@@ -317,16 +313,12 @@ impl Asked for Query<'_> {
     }
 }
 
-/// The last few minutes, up to the one that has begun.
-fn lately(now: Timestamp) -> Window {
-    let period_s = i64::from(METRIC_PERIOD_S);
-    let end = now.as_second() - now.as_second().rem_euclid(period_s) + period_s;
-    let start = end - period_s * i64::from(HOSTS_PERIODS);
-    Window {
-        start: Timestamp::from_second(start).unwrap_or(now),
-        period_s: METRIC_PERIOD_S,
-        periods: HOSTS_PERIODS,
-    }
+/// This many of the newest periods of this length, up to the one that has begun.
+fn newest_periods(now: Timestamp, length_s: u32, number: u32) -> Window {
+    let period_s = i64::from(length_s);
+    let newest_s = now.as_second() - now.as_second().rem_euclid(period_s);
+    let start = Timestamp::from_second(newest_s - period_s * (i64::from(number) - 1));
+    Window { start: start.unwrap_or(now), period_s: length_s, periods: number }
 }
 
 /// The question, whose id has this index, for one statistic of a metric.
@@ -452,30 +444,29 @@ fn all_queries<'a>(
 }
 
 fn queries<'a>(of: &'a Meter, wanted: Wanted<'a>) -> impl Iterator<Item = Query<'a>> {
-    let Wanted { refused, connections, latency } = wanted;
     let (load_balancer, groups) = load_balancer_and_groups(&of.id);
-    let query = move |group, metric| Query { load_balancer, group, metric };
-    let asked = move |metrics: &'static [Name<'static>]| {
-        metrics.iter().copied().filter(move |metric| {
-            use Name::{FixedResponses, OwnRefused, TargetRefused};
-            refused || !matches!(metric, TargetRefused | OwnRefused | FixedResponses)
-        })
-    };
-    let is_apart = !groups.is_empty();
+    let mut of_targets = vec![Name::Requests, Name::TargetErrors];
+    of_targets.extend(wanted.latency);
     // What a load balancer answers by itself is not counted by group: the groups share it.
-    let of_group = is_apart.then_some(Name::ConnectionErrors);
-    let of_targets = asked(&[Name::Requests, Name::TargetErrors, Name::TargetRefused])
-        .chain(of_group)
-        .chain(latency);
-    let of_all = is_apart.then_some(Name::Requests);
-    let own = asked(&[Name::OwnErrors, Name::OwnRefused, Name::FixedResponses]);
-    let failed: &[Name<'_>] = if connections { &[Name::TlsFailed, Name::Rejected] } else { &[] };
-    let own = own.chain(failed.iter().copied());
+    let mut of_all = vec![Name::OwnErrors];
+    if wanted.refused {
+        of_targets.push(Name::TargetRefused);
+        of_all.extend([Name::OwnRefused, Name::FixedResponses]);
+    }
+    if wanted.connections {
+        of_all.extend([Name::TlsFailed, Name::Rejected]);
+    }
+    if !groups.is_empty() {
+        of_targets.push(Name::ConnectionErrors);
+        of_all.push(Name::Requests);
+    }
+    let query = move |group, metric| Query { load_balancer, group, metric };
+    let of_group = move |group| of_targets.clone().into_iter().map(move |of| query(group, of));
     let hosts = of.hosts.iter().map(move |group| query(Some(group), Name::HealthyHosts));
     counted_as(&groups)
         .into_iter()
-        .flat_map(move |group| of_targets.clone().map(move |metric| query(group, metric)))
-        .chain(of_all.into_iter().chain(own).map(move |metric| query(None, metric)))
+        .flat_map(of_group)
+        .chain(of_all.into_iter().map(move |metric| query(None, metric)))
         .chain(hosts)
 }
 
@@ -512,53 +503,69 @@ fn groups_alone<'a>(points: &BTreeMap<Query<'a>, Points>) -> impl Iterator<Item 
     points.keys().filter(is_apart).copied()
 }
 
-/// The data points that came back.
-#[derive(Clone, Copy)]
-struct Told<'a>(&'a BTreeMap<Query<'a>, Points>);
+/// How many of a load balancer's own errors belong to one of its groups, by load balancer and period.
+fn attributed<'a>(
+    points: &BTreeMap<Query<'a>, Points>,
+    window: Window,
+) -> BTreeMap<&'a str, Vec<u64>> {
+    let mut attributed: BTreeMap<&'a str, Vec<u64>> = BTreeMap::new();
+    for Query { load_balancer, group, .. } in groups_alone(points) {
+        let Some(group) = group else { continue };
+        let told = Told { points, load_balancer };
+        let sums =
+            attributed.entry(load_balancer).or_insert_with(|| vec![0; window.periods as usize]);
+        for (index, sum) in sums.iter_mut().enumerate() {
+            *sum = sum.saturating_add(told.unanswered(group, index));
+        }
+    }
+    attributed
+}
 
-impl<'a> Told<'a> {
-    fn all(
-        self,
-        load_balancer: &'a str,
-        group: Option<&'a str>,
-        metric: Name<'a>,
-    ) -> Option<&'a Points> {
-        self.0.get(&Query { load_balancer, group, metric })
+/// The data points that came back of one load balancer.
+///
+/// A load balancer publishes a metric only when there is something to count: without errors,
+/// none for errors, and without requests, none at all. So errors that are missing beside
+/// requests are 0, and a period without either was not counted.
+///
+/// `RequestCount` has the requests for which a target was chosen. Those that end in a 502 or 504 of the load
+/// balancer are among them; those that end in a 503, without a target to choose, are not, nor are those that it answers by
+/// itself: 4xx and fixed responses. Whether a fixed 404 is among its 4xx nobody has confirmed, so the larger of the two
+/// counts.
+/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
+///
+/// What the load balancer answers by itself is not counted by target group: it belongs to a load balancer's own
+/// meter. Its 502s and 504s are answers to requests for which a target was chosen and that no target answered, so of each group as
+/// many are its own as it has more requests than answers. The rest is shared by the meters of the groups.
+#[derive(Clone, Copy)]
+struct Told<'p, 'a> {
+    points: &'p BTreeMap<Query<'a>, Points>,
+    load_balancer: &'a str,
+}
+
+impl<'p, 'a> Told<'p, 'a> {
+    fn all(self, group: Option<&'a str>, metric: Name<'a>) -> Option<&'p Points> {
+        self.points.get(&Query { load_balancer: self.load_balancer, group, metric })
     }
 
-    fn at(
-        self,
-        load_balancer: &'a str,
-        group: Option<&'a str>,
-        metric: Name<'a>,
-        index: usize,
-    ) -> Option<u64> {
-        let points = self.all(load_balancer, group, metric)?;
-        points.get(index).copied().flatten().map(whole)
+    fn at(self, group: Option<&'a str>, metric: Name<'a>, index: usize) -> Option<u64> {
+        self.all(group, metric)?.get(index).copied().flatten().map(whole)
     }
 
     /// What some groups counted together, or the load balancer; `None` when none did.
-    fn sum(
-        self,
-        load_balancer: &'a str,
-        counted: &[Option<&'a str>],
-        metric: Name<'a>,
-        index: usize,
-    ) -> Option<u64> {
-        let parts =
-            counted.iter().filter_map(|group| self.at(load_balancer, *group, metric, index));
+    fn sum(self, counted: &[Option<&'a str>], metric: Name<'a>, index: usize) -> Option<u64> {
+        let parts = counted.iter().filter_map(|group| self.at(*group, metric, index));
         parts.reduce(u64::saturating_add)
     }
 
     /// The load balancer's 502s and 504s in a period that belong to a group: the requests that no target answered, but
     /// no more than there were such errors, because a client may have gone or an answer be late.
-    fn unanswered(self, load_balancer: &'a str, group: &'a str, index: usize) -> u64 {
-        let of_all = |metric| self.at(load_balancer, None, metric, index).unwrap_or(0);
+    fn unanswered(self, group: &'a str, index: usize) -> u64 {
+        let of_all = |metric| self.at(None, metric, index).unwrap_or(0);
         let errors = of_all(Name::OwnErrors).saturating_sub(of_all(Name::Unserved));
         if errors == 0 {
             return 0;
         }
-        let at = |metric| self.at(load_balancer, Some(group), metric, index).unwrap_or(0);
+        let at = |metric| self.at(Some(group), metric, index).unwrap_or(0);
         let answers = [
             Name::TargetSucceeded,
             Name::TargetRedirected,
@@ -569,31 +576,58 @@ impl<'a> Told<'a> {
         at(Name::Requests).saturating_sub(answered).min(errors)
     }
 
-    /// See [`Answers::attributed`].
-    fn attributed(self, window: Window) -> BTreeMap<&'a str, Vec<u64>> {
-        let periods = usize::try_from(window.periods).unwrap_or(usize::MAX);
-        let mut attributed: BTreeMap<&'a str, Vec<u64>> = BTreeMap::new();
-        for Query { load_balancer, group, .. } in groups_alone(self.0) {
-            let Some(group) = group else { continue };
-            let sums = attributed.entry(load_balancer).or_insert_with(|| vec![0; periods]);
-            for (index, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.saturating_add(self.unanswered(load_balancer, group, index));
-            }
-        }
-        attributed
+    /// What passed through it in a period. `with_targets`: with what its targets answered.
+    fn through_all(self, with_targets: bool, index: usize) -> Option<InPeriod> {
+        let at = |metric| self.at(None, metric, index);
+        let (chosen, failed) = (at(Name::Requests), at(Name::OwnErrors));
+        let refused = at(Name::OwnRefused).max(at(Name::FixedResponses));
+        chosen.or(failed).or(refused)?;
+        let (failed, refused) = (failed.unwrap_or(0), refused.unwrap_or(0));
+        let unserved = at(Name::Unserved).unwrap_or(0);
+        let requests = chosen.unwrap_or(0) + unserved + refused;
+        let of_targets = |metric| at(metric).filter(|_| with_targets).unwrap_or(0);
+        let failed = failed + of_targets(Name::TargetErrors);
+        Some(InPeriod::of(requests, failed, refused + of_targets(Name::TargetRefused)))
+    }
+
+    /// What passed through some target groups in a period.
+    fn through_groups(self, groups: &[Option<&'a str>], index: usize) -> Option<InPeriod> {
+        let sum = |metric| self.sum(groups, metric, index);
+        let (chosen, unconnected) = (sum(Name::Requests), sum(Name::ConnectionErrors));
+        chosen.or(unconnected)?;
+        let unanswered = groups.iter().flatten().map(|group| self.unanswered(group, index)).sum();
+        let failed = unconnected.unwrap_or(0).max(unanswered);
+        let failed = failed + sum(Name::TargetErrors).unwrap_or(0);
+        let refused = sum(Name::TargetRefused).unwrap_or(0);
+        Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
+    }
+
+    /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says
+    /// nothing of one without registered targets. Unless requests succeed, which are then served by a group that was made
+    /// anew.
+    fn healthy_hosts(self, groups: &'a [String], counts: &[Option<Counts>]) -> Option<u32> {
+        let newest = counts.iter().rev().take(FRESH_PERIODS).flatten();
+        let serves = newest.into_iter().any(|counts| counts.errors < counts.requests);
+        let hosts = groups.iter().filter_map(|group| {
+            let points = self.all(Some(group), Name::HealthyHosts)?;
+            let newest = points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point);
+            let was_there = points.iter().any(Option::is_some);
+            newest.map(whole).or_else(|| (was_there && !serves).then_some(0))
+        });
+        Some(u32::try_from(hosts.reduce(|a, b| a + b)?).unwrap_or(u32::MAX))
     }
 }
 
 /// What was asked, and what came back.
-struct Answers<'a> {
+struct Answers<'p, 'a> {
+    points: &'p BTreeMap<Query<'a>, Points>,
     window: Window,
     latency: Option<Name<'a>>,
     /// Whether any load balancer has a number of slow requests.
     counts_slow: bool,
     /// Whether failed connections were asked for.
     connections: bool,
-    told: Told<'a>,
-    /// How many of a load balancer's own errors belong to one of its groups, by load balancer and period.
+    /// See [`attributed`].
     attributed: BTreeMap<&'a str, Vec<u64>>,
 }
 
@@ -621,22 +655,7 @@ impl InPeriod {
     }
 }
 
-/// What the data points say of one meter.
-///
-/// A load balancer publishes a metric only when there is something to count: without errors,
-/// none for errors, and without requests, none at all. So errors that are missing beside
-/// requests are 0, and a period without either was not counted.
-///
-/// `RequestCount` has the requests for which a target was chosen. Those that end in a 502 or 504 of the load
-/// balancer are among them; those that end in a 503, without a target to choose, are not, nor are those that it answers by
-/// itself: 4xx and fixed responses. Whether a fixed 404 is among its 4xx nobody has confirmed, so the larger of the two
-/// counts.
-/// Source: Elastic Load Balancing user guide, "CloudWatch metrics for your Application Load Balancer".
-///
-/// What the load balancer answers by itself is not counted by target group: it belongs to a load balancer's own
-/// meter. Its 502s and 504s are answers to requests for which a target was chosen and that no target answered, so of each group as
-/// many are its own as it has more requests than answers. The rest is shared by the meters of the groups.
-impl<'a> Answers<'a> {
+impl<'a> Answers<'_, 'a> {
     /// The series of a meter under each of its ids together. Where only groups were made anew, what their load balancer
     /// counts is counted once.
     fn under_all_ids(&self, forms: &'a [Meter]) -> Series {
@@ -655,128 +674,62 @@ impl<'a> Answers<'a> {
 
     fn series(&self, of: &'a Meter) -> Series {
         let (load_balancer, groups) = load_balancer_and_groups(&of.id);
+        let told = Told { points: self.points, load_balancer };
         let counted = counted_as(&groups);
-        let periods = usize::try_from(self.window.periods).unwrap_or(usize::MAX);
-        let refused = |periods: &[Option<InPeriod>]| {
-            periods.iter().map(|period| period.map(InPeriod::refused)).collect()
-        };
-        let failed = |periods: &[Option<InPeriod>]| -> Vec<Option<Counts>> {
-            periods.iter().map(|period| period.map(InPeriod::failed)).collect()
+        let periods = self.window.periods as usize;
+        let counts = |periods: &[Option<InPeriod>], of: fn(InPeriod) -> Counts| {
+            periods.iter().map(|period| period.map(of)).collect::<Vec<_>>()
         };
         let of_targets = |index| {
             if groups.is_empty() {
-                self.through_all(load_balancer, true, index)
+                told.through_all(true, index)
             } else {
-                self.through_groups(load_balancer, &counted, index)
+                told.through_groups(&counted, index)
             }
         };
         let own: Vec<Option<InPeriod>> = (0..periods).map(of_targets).collect();
-        let through_all = |index| self.through_all(load_balancer, false, index);
         let attributed = self.attributed.get(load_balancer).map_or(&[][..], Vec::as_slice);
         let shared = |index| {
-            let mut all: InPeriod = through_all(index)?;
+            let mut all = told.through_all(false, index)?;
             all.failed = all.failed.saturating_sub(attributed.get(index).copied().unwrap_or(0));
             Some(all)
         };
         let shared: Vec<Option<InPeriod>> =
             if groups.is_empty() { Vec::new() } else { (0..periods).map(shared).collect() };
-        let counts = failed(&own);
+        let failed = counts(&own, InPeriod::failed);
         let latency = self.latency.map(|metric| {
-            let chosen =
-                |index| self.told.sum(load_balancer, &counted, Name::Requests, index).is_some();
+            let chosen = |index| told.sum(&counted, Name::Requests, index).is_some();
             // Slow answers add up; of percentiles the worst stands for all.
             let together = if metric == Name::Percentile { f64::max } else { |a, b| a + b };
             let time = |index| {
-                let of =
-                    |group| self.told.all(load_balancer, group, metric)?.get(index).copied()?;
+                let of = |group| told.all(group, metric)?.get(index).copied()?;
                 counted.iter().copied().filter_map(of).reduce(together)
             };
             let times: Vec<Option<f64>> = (0..periods).map(time).collect();
-            slow(metric, &counts, &times, self.counts_slow, chosen)
+            slow(metric, &failed, &times, self.counts_slow, chosen)
         });
         let failed_connections = |index| {
-            let sum = |counted: &[Option<&'a str>], metric| {
-                self.told.sum(load_balancer, counted, metric, index).unwrap_or(0)
-            };
+            let of_all = |metric| told.at(None, metric, index).unwrap_or(0);
             Connections {
-                tls: sum(&[None], Name::TlsFailed),
-                rejected: sum(&[None], Name::Rejected),
-                to_targets: sum(&counted, Name::ConnectionErrors),
+                tls: of_all(Name::TlsFailed),
+                rejected: of_all(Name::Rejected),
+                to_targets: told.sum(&counted, Name::ConnectionErrors, index).unwrap_or(0),
             }
         };
         let asked = if self.connections { 0..periods } else { 0..0 };
-        let healthy_hosts = self.healthy_hosts(of, load_balancer, &counts);
+        let healthy_hosts = told.healthy_hosts(&of.hosts, &failed);
         let hosts_are_missing =
             healthy_hosts.is_none() && !of.hosts.is_empty() && periods >= FRESH_PERIODS;
         Series {
-            refused: refused(&own),
-            shared: failed(&shared),
-            shared_refused: refused(&shared),
+            refused: counts(&own, InPeriod::refused),
+            shared: counts(&shared, InPeriod::failed),
+            shared_refused: counts(&shared, InPeriod::refused),
             latency: latency.unwrap_or_default(),
             connections: asked.map(failed_connections).collect(),
-            counts,
+            counts: failed,
             healthy_hosts,
             hosts_are_missing,
         }
-    }
-
-    /// What passed through a load balancer in a period. `with_targets`: with what its targets answered.
-    fn through_all(
-        &self,
-        load_balancer: &'a str,
-        with_targets: bool,
-        index: usize,
-    ) -> Option<InPeriod> {
-        let at = |metric| self.told.at(load_balancer, None, metric, index);
-        let (chosen, failed) = (at(Name::Requests), at(Name::OwnErrors));
-        let refused = at(Name::OwnRefused).max(at(Name::FixedResponses));
-        chosen.or(failed).or(refused)?;
-        let (failed, refused) = (failed.unwrap_or(0), refused.unwrap_or(0));
-        let unserved = at(Name::Unserved).unwrap_or(0);
-        let requests = chosen.unwrap_or(0) + unserved + refused;
-        let of_targets = |metric| at(metric).filter(|_| with_targets).unwrap_or(0);
-        let failed = failed + of_targets(Name::TargetErrors);
-        Some(InPeriod::of(requests, failed, refused + of_targets(Name::TargetRefused)))
-    }
-
-    /// What passed through some target groups in a period.
-    fn through_groups(
-        &self,
-        load_balancer: &'a str,
-        groups: &[Option<&'a str>],
-        index: usize,
-    ) -> Option<InPeriod> {
-        let sum = |metric| self.told.sum(load_balancer, groups, metric, index);
-        let (chosen, unconnected) = (sum(Name::Requests), sum(Name::ConnectionErrors));
-        chosen.or(unconnected)?;
-        let unanswered = groups.iter().flatten();
-        let unanswered =
-            unanswered.map(|group| self.told.unanswered(load_balancer, group, index)).sum();
-        let failed = unconnected.unwrap_or(0).max(unanswered);
-        let failed = failed + sum(Name::TargetErrors).unwrap_or(0);
-        let refused = sum(Name::TargetRefused).unwrap_or(0);
-        Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
-    }
-
-    /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says
-    /// nothing of one without registered targets. Unless requests succeed, which are then served by a group that was made
-    /// anew.
-    fn healthy_hosts(
-        &self,
-        of: &'a Meter,
-        load_balancer: &'a str,
-        counts: &[Option<Counts>],
-    ) -> Option<u32> {
-        let newest = counts.iter().rev().take(FRESH_PERIODS).flatten();
-        let serves = newest.into_iter().any(|counts| counts.errors < counts.requests);
-        let hosts = of.hosts.iter().filter_map(|group| {
-            let points = self.told.all(load_balancer, Some(group), Name::HealthyHosts)?;
-            let newest = points.iter().rev().take(FRESH_PERIODS).find_map(|point| *point);
-            let was_there = points.iter().any(Option::is_some);
-            newest.map(whole).or_else(|| (was_there && !serves).then_some(0))
-        });
-        let hosts: Vec<u64> = hosts.collect();
-        (!hosts.is_empty()).then(|| u32::try_from(hosts.iter().sum::<u64>()).unwrap_or(u32::MAX))
     }
 }
 

@@ -342,7 +342,7 @@ async fn hosts_of_many_target_groups_take_a_call_for_250_and_what_is_not_told_is
     let many: Vec<String> = (0..300).map(|i| format!("many-{i}/1")).collect();
     groups.extend(many.iter().map(|group| ("app/d/1", group.as_str())));
     let hosts = cloudwatch.hosts(&groups, now).await.expect("told");
-    let of = |healthy, unhealthy| Some(Hosts { healthy, unhealthy });
+    let of = |healthy, unhealthy| Some(Hosts { healthy, registered: healthy + unhealthy });
     assert_eq!(hosts[..4], [of(2, 1), of(0, 4), of(6, 0), None], "the newest, of one moment");
     assert_eq!(hosts[4..], vec![None; 300]);
     let asked = asked.lock().expect("whole");

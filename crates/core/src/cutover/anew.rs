@@ -66,7 +66,6 @@ impl Cutover {
         if state_bytes(&self) + growth > STATE_BYTES_MAX {
             return (former, None);
         }
-        let said: Vec<String> = said.into_iter().collect();
         let sentence = || format!("made anew, and counted from now on: {}", listed(&said));
         let sentence = (!said.is_empty()).then(sentence);
         (self, sentence)

@@ -7,13 +7,11 @@ use jiff::Timestamp;
 use super::decide::Settled;
 use super::{CountedBy, Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
-use crate::evidence::baseline::{Baseline, Baselines};
+use crate::evidence::baseline::Baselines;
 use crate::evidence::judge::judge;
 use crate::evidence::signal::Signal;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
-use crate::meter::Meter;
-use crate::request::health::Health;
 use crate::router::lumps::Lumps;
 use crate::router::{Propagation, Split};
 use crate::seen::Seen;
@@ -102,26 +100,23 @@ impl Cutover {
         let period_s = i64::from(self.health.period_s.max(1));
         let begin = |at: Timestamp| later(at, -at.as_second().rem_euclid(period_s));
         let judging = Judging {
-            health: &self.health,
-            meters: &self.meters,
-            own_days: &self.own_days,
+            cutover: self,
             observed,
             alarms: AlarmsSeen::of(&observed.alarms, &self.health.alarms),
-            pairs: self.pairs(),
             settled_at,
             ramp_at: self.first_shift_at.map(begin),
-            sent: self.sent(),
-            counted_until: self.counted_until,
         };
+        // A new side that gets nothing yet is not judged: it is held because it cannot serve.
+        let is_judged = |route: &Route| route.status == Status::Active && route.last.new > 0;
         // Routes that share both meters share their verdict.
         let mut judged: BTreeMap<(usize, usize), Verdict> = BTreeMap::new();
-        // A new side that gets nothing yet is not judged: it is held because it cannot serve.
-        let judged_routes =
-            |route: &&mut Route| route.status == Status::Active && route.last.new > 0;
-        for route in self.routes.iter_mut().filter(judged_routes) {
-            let verdict = judged
-                .entry((route.old_meter, route.new_meter))
-                .or_insert_with(|| judging.verdict(route));
+        for route in self.routes.iter().filter(|route| is_judged(route)) {
+            let pair = (route.old_meter, route.new_meter);
+            judged.entry(pair).or_insert_with(|| judging.verdict(route));
+        }
+        for route in self.routes.iter_mut().filter(|route| is_judged(route)) {
+            let verdict = judged.get(&(route.old_meter, route.new_meter));
+            let Some(verdict) = verdict else { continue };
             if verdict.kind == VerdictKind::Regressed {
                 route.must_go_back(&verdict.reason);
             }
@@ -149,8 +144,8 @@ impl Cutover {
         }
     }
 
-    /// What the router was asked to send in this step.
-    fn sent(&self) -> Option<Sent> {
+    /// What the router was asked to send in this step of a route's requests.
+    fn sent(&self, route: &Route) -> Option<Sent> {
         let (shift, lumps) = (self.last_shift?, self.lumps?);
         Some(Sent {
             share: f64::from(self.intended()) / 100.0,
@@ -158,35 +153,25 @@ impl Cutover {
             lumps,
             linger_s: shift.linger_s,
             // Where each request is drawn by itself, what is split is counted by itself as well.
-            is_alone: lumps == Lumps::PerRequest,
+            is_alone: lumps == Lumps::PerRequest || route.counted_by == CountedBy::MetersAlone,
         })
-    }
-}
-
-impl Sent {
-    fn of(self, route: &Route) -> Self {
-        Self { is_alone: self.is_alone || route.counted_by == CountedBy::MetersAlone, ..self }
     }
 }
 
 /// What verdicts are made of, the same for every route.
 struct Judging<'a> {
-    health: &'a Health,
-    meters: &'a [Meter],
-    own_days: &'a BTreeMap<String, Baseline>,
+    cutover: &'a Cutover,
     observed: &'a Observed,
     alarms: AlarmsSeen,
-    pairs: u32,
     settled_at: Option<Timestamp>,
     ramp_at: Option<Timestamp>,
-    sent: Option<Sent>,
-    counted_until: Option<Timestamp>,
 }
 
 impl Judging<'_> {
     fn verdict(&self, route: &Route) -> Verdict {
+        let (health, pairs) = (&self.cutover.health, self.cutover.pairs());
         let known = Evidence {
-            alarms: (!self.health.alarms.is_empty()).then_some(&self.alarms),
+            alarms: (!health.alarms.is_empty()).then_some(&self.alarms),
             ..Evidence::default()
         };
         let baseline = self.baselines(route);
@@ -195,7 +180,7 @@ impl Judging<'_> {
             Seen::Now(series) => series,
             // An alarm that rings needs no series.
             Seen::OutOfReach(_) if !self.alarms.ringing.is_empty() => {
-                return judge(self.health, &known, self.pairs, baseline);
+                return judge(health, &known, pairs, baseline);
             }
             Seen::OutOfReach(why) => {
                 let [old, new] = self.counted(route).unwrap_or_default();
@@ -205,37 +190,37 @@ impl Judging<'_> {
         let none = Series::default();
         let of = |index: usize| series.get(index).unwrap_or(&none);
         let (old, new) = (of(route.old_meter), of(route.new_meter));
-        let evidence =
-            Evidence::new(self.observed.window, [old, new], &self.observed.own, self.health);
+        let evidence = Evidence::new(self.observed.window, [old, new], &self.observed.own, health);
         let evidence = match route.counted_by {
-            CountedBy::OwnCounts => evidence.of_own_alone(self.health),
+            CountedBy::OwnCounts => evidence.of_own_alone(health),
             CountedBy::Meters | CountedBy::MetersAlone => evidence,
         };
         let evidence = Evidence {
             settled_at: self.settled_at,
             ramp_at: self.ramp_at,
-            sent: self.sent.map(|sent| sent.of(route)),
+            sent: self.cutover.sent(route),
             alarms: known.alarms,
             ..evidence
         }
         .without_strays();
         let before = self.before_the_window(route, &evidence);
-        let evidence = Evidence { before, ..evidence }.marked(self.health);
-        judge(self.health, &evidence, self.pairs, baseline)
+        let evidence = Evidence { before, ..evidence }.marked(health);
+        judge(health, &evidence, pairs, baseline)
     }
 
     /// The day of a route's old side: what its meter counted, and what others did.
     fn baselines(&self, route: &Route) -> Option<Baselines> {
-        let of_meter = self.meters.get(route.old_meter).and_then(|meter| meter.baseline.clone());
-        if self.own_days.is_empty() {
+        let Cutover { meters, own_days, .. } = self.cutover;
+        let of_meter = meters.get(route.old_meter).and_then(|meter| meter.baseline.clone());
+        if own_days.is_empty() {
             return of_meter;
         }
-        Some(Baselines { own: self.own_days.clone(), ..of_meter.unwrap_or_default() })
+        Some(Baselines { own: own_days.clone(), ..of_meter.unwrap_or_default() })
     }
 
     /// What the last verdict counted of this step.
     fn counted(&self, route: &Route) -> Option<[Counts; 2]> {
-        let verdict = route.verdict.as_ref().filter(|_| self.counted_until.is_some())?;
+        let verdict = route.verdict.as_ref().filter(|_| self.cutover.counted_until.is_some())?;
         Some([verdict.old, verdict.new])
     }
 
@@ -243,7 +228,7 @@ impl Judging<'_> {
     /// of it is in the window still.
     fn before_the_window(&self, route: &Route, evidence: &Evidence<'_>) -> [Counts; 2] {
         let (Some(settled_at), Some(until), Some([old, new])) =
-            (self.settled_at, self.counted_until, self.counted(route))
+            (self.settled_at, self.cutover.counted_until, self.counted(route))
         else {
             return Default::default();
         };

@@ -121,7 +121,7 @@ pub struct Route {
     /// Index of its new side's meter.
     pub new_meter: usize,
     /// What tells its requests.
-    #[serde(default, rename = "counts", skip_serializing_if = "CountedBy::is_meters")]
+    #[serde(default, rename = "counts", skip_serializing_if = "crate::is_default")]
     pub counted_by: CountedBy,
     /// Who else may write its weights back: a name in [`Cutover::other_writers`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,13 +161,6 @@ pub enum CountedBy {
     /// [`Health::signals`](crate::Health) alone: a side of it counts no requests.
     #[serde(rename = "own")]
     OwnCounts,
-}
-
-impl CountedBy {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-    const fn is_meters(&self) -> bool {
-        matches!(self, Self::Meters)
-    }
 }
 
 /// Longest reason kept per route, in characters: 250 of them must fit into the state.
@@ -278,13 +271,13 @@ pub struct Cutover {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fence: bool,
     /// Shifts written so far: the number of the fences.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub writes: u32,
     /// Whether the fences are gone, as they are once the cutover has completed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
     /// Events of the history beside those of checks and shifts: retries, and roll-backs of single routes.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::is_default")]
     pub extra_events: u64,
     /// Retries of the task that has this state as its argument: the state machine adds it.
     #[serde(default, skip_serializing)]
@@ -314,8 +307,7 @@ pub const SHIFT_S_MAX: i64 = 150;
 
 impl Cutover {
     /// The current step; `None` only for a state that cutover did not write.
-    #[must_use]
-    pub fn current_step(&self) -> Option<Step> {
+    pub(crate) fn current_step(&self) -> Option<Step> {
         self.ramp.steps().get(self.step).copied()
     }
 
@@ -392,18 +384,13 @@ impl Cutover {
 }
 
 /// `REGION:ACCOUNT:STATE_MACHINE:EXECUTION`, from an execution's ARN.
-#[must_use]
-pub fn holder_of(execution_arn: &str) -> String {
+pub(crate) fn holder_of(execution_arn: &str) -> String {
     match execution_arn.split(':').collect::<Vec<_>>()[..] {
         [_, _, _, region, account, _, machine, name] => {
             format!("{region}:{account}:{machine}:{name}")
         }
         _ => execution_arn.to_owned(),
     }
-}
-
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
 }
 
 fn later(time: Timestamp, seconds: i64) -> Timestamp {

@@ -209,9 +209,7 @@ impl Cutover {
             |route: &&Route| done.old_sides.contains(&(route.name.clone(), OldSide::Replaced));
         let (replaced, others): (Vec<&Route>, Vec<&Route>) =
             self.with_status(Status::Kept).partition(is_replaced);
-        let names = |of: Vec<&Route>| -> String {
-            listed(&of.into_iter().map(|route| route.name.to_string()).collect::<Vec<_>>())
-        };
+        let names = |of: Vec<&Route>| listed(of.into_iter().map(|route| &route.name));
         let what_takes = match (&drifted, replaced.is_empty(), others.is_empty()) {
             (_, _, true) | (None, true, _) => None,
             (Some(_), ..) => Some("The command takes".to_owned()),

@@ -14,8 +14,7 @@ use crate::router::{Fence, Live, Move, Moved, RouteId, Settling, Shifted, Way};
 impl Cutover {
     /// Whether a shift of an execution that was stopped then may still be under way: its function
     /// goes on, and may write after a roll-back has looked.
-    #[must_use]
-    pub fn may_be_shifting(&self, stopped_at: Option<Timestamp>, now: Timestamp) -> bool {
+    pub(crate) fn may_be_shifting(&self, stopped_at: Option<Timestamp>, now: Timestamp) -> bool {
         // Later shifts find their fence gone.
         let unfenced = !self.fence || self.writes == 0;
         self.phase == Phase::Shifting

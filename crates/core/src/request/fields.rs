@@ -152,8 +152,18 @@ impl<'p> Fields<'p> {
         kind: &str,
         range: RangeInclusive<T>,
     ) -> T {
+        self.within_if_given(name, kind, range).unwrap_or(default)
+    }
+
+    /// The same, or `None` when it is absent.
+    pub(crate) fn within_if_given<T: DeserializeOwned + PartialOrd + Display>(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
         let allowed = format!("{kind} from {} to {}", range.start(), range.end());
-        self.or(name, default, &allowed, |value| range.contains(value))
+        self.optional(name, &allowed, |value| range.contains(value))
     }
 
     /// A field that must be there.

@@ -74,10 +74,6 @@ impl OwnMetric {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 /// How evidence is read and judged. A field that a state lacks, which an older version wrote, has its
 /// default: a cutover that is under way while cutover is deployed anew can be rolled back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,7 +111,7 @@ pub struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_target_s: Option<f64>,
     /// How slow requests are measured.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::is_default")]
     pub latency_by: LatencyBy,
     /// Share of the requests that the old side may still get when the cutover completes, 0–1: the last step waits for it,
     /// `hold_max_s` at most. Without it, nothing is waited for.
@@ -146,8 +142,7 @@ impl Health {
 
     /// The names of the counts of one's own, for a sentence.
     pub(crate) fn own_names(&self) -> String {
-        let names: Vec<String> = self.signals.iter().map(|own| own.name.clone()).collect();
-        listed(&names)
+        listed(self.signals.iter().map(|own| &own.name))
     }
 
     /// Seconds from the new side's first request in which it may have to warm up.

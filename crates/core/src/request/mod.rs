@@ -147,10 +147,7 @@ impl Request {
             let allowed = "another name than that of new: no cluster is cut over to itself";
             fields.refuse(&old_label, &json!(old), allowed);
         }
-        let (syntax, router) = match router::read(&mut fields, syntaxes) {
-            Some((syntax, router)) => (Some(syntax), router),
-            None => (None, None),
-        };
+        let (syntax, router) = router::read(&mut fields, syntaxes).unzip();
         let route_allowed = syntax.map_or("a text", |syntax| syntax.route_allowed);
         let named: Option<Vec<RouteId>> = fields.list(
             "routes",
@@ -181,7 +178,7 @@ impl Request {
         Some(Self {
             new: new?,
             old,
-            router: router?,
+            router: router.flatten()?,
             routes: named,
             ramp: ramp?,
             health,
@@ -252,15 +249,11 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
                 Some(ratio).filter(|r| r.is_finite())
             }),
         detectable_odds_ratio: 0.0,
-        warm_up_s: fields.optional(
-            "warm_up_s",
-            "a whole number of seconds from 0 to 3600",
-            |s: &u32| *s <= 3_600,
-        ),
-        latency_target_s: fields.optional(
+        warm_up_s: fields.within_if_given("warm_up_s", SECONDS, 0..=3_600),
+        latency_target_s: fields.within_if_given(
             "latency_target_s",
-            "a number of seconds from 0.001 to 900",
-            |s: &f64| (0.001..=900.0).contains(s),
+            "a number of seconds",
+            0.001..=900.0,
         ),
         latency_by: fields.or(
             "latency_by",
@@ -268,9 +261,7 @@ fn read_health(mut fields: Fields<'_>, period_s_min: u32) -> Health {
             "\"count\" or \"percentile\"",
             |_| true,
         ),
-        old_share_max: fields.optional("old_share_max", "a number from 0 to 1", |share: &f64| {
-            (0.0..=1.0).contains(share)
-        }),
+        old_share_max: fields.within_if_given("old_share_max", NUMBER, 0.0..=1.0),
         requests_per_host_max: fields.optional(
             "requests_per_host_max",
             "a number of requests per second above 0, up to 1000000",
@@ -330,13 +321,11 @@ pub(crate) fn overlaid(defaults: &Value, request: &Value) -> Value {
     let (Value::Object(defaults), Value::Object(request)) = (defaults, request) else {
         return request.clone();
     };
-    let mut merged: serde_json::Map<String, Value> = defaults.clone();
+    let mut merged = defaults.clone();
     for (name, value) in request {
-        let both = (name.as_str(), merged.get(name), value);
-        let value = match both {
-            ("health", Some(Value::Object(_)), Value::Object(_)) => {
-                overlaid(merged.get(name).unwrap_or(&Value::Null), value)
-            }
+        let value = match defaults.get(name) {
+            // What is no object is taken as it is.
+            Some(default @ Value::Object(_)) if name == "health" => overlaid(default, value),
             _ => value.clone(),
         };
         merged.insert(name.clone(), value);

@@ -30,7 +30,7 @@ impl Step {
 
 /// The steps of a cutover: at least one, strictly rising, the last at 100 %.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Step>", into = "Vec<Step>")]
+#[serde(try_from = "Vec<Step>")]
 pub struct Ramp(Vec<Step>);
 
 /// The longest bake, in seconds: a week.
@@ -83,13 +83,13 @@ impl TryFrom<Vec<Step>> for Ramp {
     }
 }
 
-impl From<Ramp> for Vec<Step> {
-    fn from(ramp: Ramp) -> Self {
-        ramp.0
-    }
-}
-
 impl Ramp {
+    /// Steps to these shares, each with the same bake; `None` when they are no ramp.
+    fn of(shares: impl IntoIterator<Item = Percent>, bake_s: u32) -> Option<Self> {
+        let steps = shares.into_iter().map(|percent| Step { percent, bake_s });
+        Self::try_from(steps.collect::<Vec<_>>()).ok()
+    }
+
     /// The same stride from step to step; the last step is 100 % even if the stride would pass
     /// it. `None` for a stride of 0.
     #[must_use]
@@ -99,15 +99,13 @@ impl Ramp {
             return None;
         }
         let before_full = (stride..200).step_by(usize::from(stride));
-        let shares = before_full.filter_map(Percent::from_halves).chain([Percent::FULL]);
-        Self::try_from(shares.map(|percent| Step { percent, bake_s }).collect::<Vec<_>>()).ok()
+        Self::of(before_full.filter_map(Percent::from_halves).chain([Percent::FULL]), bake_s)
     }
 
     /// One small step, then everything.
     #[must_use]
     pub fn canary(percent: Percent, bake_s: u32) -> Option<Self> {
-        let steps = [percent, Percent::FULL].map(|percent| Step { percent, bake_s });
-        Self::try_from(steps.to_vec()).ok()
+        Self::of([percent, Percent::FULL], bake_s)
     }
 
     /// Each share `factor` times the one before, rounded to half percents; steps that rounding
@@ -126,10 +124,7 @@ impl Ramp {
         shares.retain(|share| *share < Percent::FULL);
         shares.push(Percent::FULL);
         shares.dedup();
-        Self::try_from(
-            shares.into_iter().map(|percent| Step { percent, bake_s }).collect::<Vec<_>>(),
-        )
-        .ok()
+        Self::of(shares, bake_s)
     }
 
     /// Reads any of the four spellings of a ramp, which messages call `field`; `None`, and problems, for
@@ -238,13 +233,7 @@ impl Ramp {
 
     /// Events in the execution's history when nothing holds the ramp and validation has to wait
     /// as long as it may.
-    #[must_use]
-    pub fn history_events(
-        &self,
-        check_interval_s: u32,
-        settle_s: u32,
-        ready_timeout_s: u32,
-    ) -> u64 {
+    fn history_events(&self, check_interval_s: u32, settle_s: u32, ready_timeout_s: u32) -> u64 {
         let checks = self.0.iter().map(|step| step.checks(check_interval_s, settle_s)).sum();
         history_events(checks, self.0.len(), ready_timeout_s)
     }
@@ -283,7 +272,6 @@ impl Ramp {
 /// Whether an execution that has made this many checks, and written `extra_events` beside those of checks
 /// and shifts, must end now, while there is room in its history for the roll-back: a full history kills
 /// it without one.
-#[must_use]
 pub(crate) fn history_is_full(
     checks: u32,
     extra_events: u64,

@@ -54,9 +54,7 @@ fn read_one(
     let requests = read_metric(fields.object("requests"));
     let failures = read_metric(fields.object("failures"));
     let tolerated_odds_ratio =
-        fields.or("tolerated_odds_ratio", tolerated, "a number from 1 to 1000", |ratio: &f64| {
-            (1.0..=1000.0).contains(ratio)
-        });
+        fields.within("tolerated_odds_ratio", tolerated, "a number", 1.0..=1000.0);
     fields.finish();
     Some(OwnSignal { name: name?, requests: requests?, failures: failures?, tolerated_odds_ratio })
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::request::fields::shown;
 
 /// What an input asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +29,7 @@ impl Start {
             Err(Failure::invalid("unknown_input", format!("{what}; the input must be {SHAPES}")))
         };
         let Value::Object(fields) = input else {
-            return refuse(format!("the input is {}", crate::request::fields::shown(input)));
+            return refuse(format!("the input is {}", shown(input)));
         };
         if !fields.contains_key("detail-type") {
             return if fields.contains_key("detail") || fields.contains_key("source") {
@@ -48,9 +49,9 @@ impl Start {
             }
             (source, kind, name) => refuse(format!(
                 "this event is not for cutover: source {}, detail-type {}, eventName {}",
-                crate::request::fields::shown(&json!(source)),
-                crate::request::fields::shown(&json!(kind)),
-                crate::request::fields::shown(&json!(name)),
+                shown(&json!(source)),
+                shown(&json!(kind)),
+                shown(&json!(name)),
             )),
         }
     }
@@ -67,14 +68,14 @@ fn create_cluster(event: &Value, prefix: &str) -> Result<Start, Failure> {
     match (error, name) {
         (Some(code), name) => Ok(Start::Ignored(format!(
             "the CreateCluster call for {} failed with {}: there is no new cluster",
-            crate::request::fields::shown(&json!(name)),
-            crate::request::fields::shown(code),
+            shown(&json!(name)),
+            shown(code),
         ))),
         (None, Some(name)) if !name.starts_with(prefix) => Ok(Start::Ignored(format!(
             "the new cluster's name, {}, does not begin with {}, the prefix of clusters that may start \
              a cutover (parameter ClusterNamePrefix of the stack)",
-            crate::request::fields::shown(&json!(name)),
-            crate::request::fields::shown(&json!(prefix)),
+            shown(&json!(name)),
+            shown(&json!(prefix)),
         ))),
         (None, Some(name)) => Ok(Start::Request(json!({ "new": name }))),
         (None, None) => Err(Failure::invalid(

@@ -38,8 +38,7 @@ pub const RESOLVERS_MAX: u32 = 10_000;
 /// The share of the requests, 0–1, that the new side gets at most at any moment of a step, with a chance of at
 /// least 99 %: the least k / `resolvers` for which (P(X ≤ k))ⁿ ≥ 0.99, with X binomial by the share and n
 /// the number of answers during the bake.
-#[must_use]
-pub fn worst_share(share: Percent, resolvers: u32, ttl_s: u32, bake_s: u32) -> f64 {
+pub(crate) fn worst_share(share: Percent, resolvers: u32, ttl_s: u32, bake_s: u32) -> f64 {
     let resolvers = resolvers.clamp(1, RESOLVERS_MAX);
     let probability = f64::from(share.halves()) / 200.0;
     if share == Percent::FULL || share == Percent::ZERO {
@@ -63,9 +62,8 @@ pub fn worst_share(share: Percent, resolvers: u32, ttl_s: u32, bake_s: u32) -> f
 }
 
 /// Hosts that a share of the requests takes, if they do as much as those of the old side.
-#[must_use]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most hosts_old")]
-pub fn hosts_needed(share: f64, hosts_old: u32) -> u32 {
+pub(crate) fn hosts_needed(share: f64, hosts_old: u32) -> u32 {
     // A share of whole hosts may be rounded up by the last digit.
     (share.clamp(0.0, 1.0) * f64::from(hosts_old) - 1e-9).ceil().max(0.0) as u32
 }

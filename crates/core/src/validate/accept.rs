@@ -50,22 +50,19 @@ impl Validation {
         let (there, open): (Vec<_>, Vec<_>) =
             routes.into_iter().partition(|found| found.live.old == 0);
         self.survey.routes = open;
-        let names: Vec<String> = there.iter().map(|found| found.route.to_string()).collect();
         if self.survey.routes.is_empty() {
             let message =
                 "every route has all its weight on the new side already: nothing is left to resume";
             self.refuse(Problem::new("nothing_to_do", message));
-        } else if !names.is_empty() {
-            let message = format!(
-                "all weight is on the new side already, and stays there: {}",
-                listed(&names)
-            );
+        } else if !there.is_empty() {
+            let names = listed(there.iter().map(|found| &found.route));
+            let message =
+                format!("all weight is on the new side already, and stays there: {names}");
             self.warn(Problem::new("already_there", message));
         }
         let shares = self.survey.routes.iter().filter_map(|found| found.live.share());
         let shares: BTreeSet<String> = shares.map(crate::words::percent).collect();
         if shares.len() > 1 {
-            let shares: Vec<String> = shares.into_iter().collect();
             let message = format!(
                 "the routes have different live shares: {}; resume those of one share at a time, \
                  with routes",
@@ -247,7 +244,6 @@ impl Route {
 }
 
 /// Bytes of the state as JSON.
-#[must_use]
-pub fn state_bytes(cutover: &Cutover) -> usize {
+pub(crate) fn state_bytes(cutover: &Cutover) -> usize {
     serde_json::to_string(cutover).map_or(usize::MAX, |json| json.len())
 }

@@ -86,10 +86,10 @@ impl Validation {
         }
         self.survey.routes = routes;
         for (endpoint, route) in olds {
-            self.look_at_old_groups(&route, &endpoint);
+            self.look_at_groups(&route, &endpoint, Side::Old);
         }
         for (endpoint, route) in news {
-            self.look_at_new_groups(&route, &endpoint);
+            self.look_at_groups(&route, &endpoint, Side::New);
         }
         for pair in pairs.into_values() {
             self.look_at_pair(&pair);
@@ -210,34 +210,30 @@ impl Validation {
         false
     }
 
-    /// An old side that its router leaves out, whatever the weights, is no side to go back to.
-    fn look_at_old_groups(&mut self, route: &RouteId, endpoint: &Endpoint) {
-        let Some(old) = self.facts.backend(&endpoint.id) else { return };
-        let groups = without_healthy_target(old);
-        if let (Some(clause), false) = (endpoint.all_or_nothing, groups.is_empty()) {
-            let message = format!(
-                "groups of targets of the old {} have no healthy one: {}; {clause}",
-                old.called,
-                listed(&groups)
-            );
-            self.refuse(Problem::of(route, "old_side_left_out", message));
-        }
-    }
-
-    /// The same of the new side keeps all traffic on the old one.
-    fn look_at_new_groups(&mut self, route: &RouteId, endpoint: &Endpoint) {
-        let (Some(new), Some(clause)) = (self.facts.backend(&endpoint.id), endpoint.all_or_nothing)
-        else {
+    /// An old side that its router leaves out, whatever the weights, is no side to go back to; a new one keeps all
+    /// traffic on the old one.
+    fn look_at_groups(&mut self, route: &RouteId, endpoint: &Endpoint, side: Side) {
+        let backend = self.facts.backend(&endpoint.id);
+        let (Some(backend), Some(clause)) = (backend, endpoint.all_or_nothing) else { return };
+        let groups = without_healthy_target(backend);
+        if groups.is_empty() {
             return;
-        };
-        let groups = without_healthy_target(new);
-        if !groups.is_empty() && new.healthy() > 0 {
-            let message = format!(
-                "groups of targets of the new {} have no healthy one yet: {}; {clause}",
-                new.called,
-                listed(&groups)
-            );
-            self.not_yet(Problem::of(route, "new_side_left_out", message));
+        }
+        let (called, groups) = (&backend.called, listed(groups));
+        match side {
+            Side::Old => {
+                let message = format!(
+                    "groups of targets of the old {called} have no healthy one: {groups}; {clause}"
+                );
+                self.refuse(Problem::of(route, "old_side_left_out", message));
+            }
+            Side::New if backend.healthy() > 0 => {
+                let message = format!(
+                    "groups of targets of the new {called} have no healthy one yet: {groups}; {clause}"
+                );
+                self.not_yet(Problem::of(route, "new_side_left_out", message));
+            }
+            Side::New => {}
         }
     }
 
@@ -373,6 +369,75 @@ impl Validation {
         }
         self.survey.warnings.append(&mut warnings);
     }
+
+    /// Routes that are judged by counts of one's own alone.
+    fn judged_by_own_counts(&self) -> Vec<&RouteId> {
+        let routes = self.survey.routes.iter().filter(|found| self.facts.is_uncounted(found));
+        routes.map(|found| &found.route).collect()
+    }
+
+    /// Says what is not seen of routes that are judged by counts of one's own alone.
+    pub(super) fn warn_of_own_counts_alone(&mut self) {
+        let routes = self.judged_by_own_counts();
+        if routes.is_empty() {
+            return;
+        }
+        let together = match self.survey.routes.len() {
+            ..2 => String::new(),
+            number => format!(
+                "; these counts are of the whole cluster, {number} routes together: any route named here may be down unseen"
+            ),
+        };
+        let message = format!(
+            "a side of {} counts no requests: judged by {} alone; requests that fail, are refused or are slow are seen only \
+             as far as these counts tell, and so is the share that arrives{together}",
+            listed(routes),
+            self.request.health.own_names()
+        );
+        self.warn(Problem::new("own_counts_alone", message));
+    }
+
+    /// Says which metrics of one's own had no point in the day: one that does not exist looks the same, and nothing fails
+    /// by it.
+    pub(super) fn warn_of_silent_metrics(&mut self, counted: &[OwnSeries]) {
+        let alone = self.judged_by_own_counts();
+        let are_all = !alone.is_empty() && counted.iter().all(|of| !of.silent.is_empty());
+        let loud = if are_all {
+            let routes = listed(alone);
+            format!("look at this before you go on, because {routes} are judged by nothing else; ")
+        } else {
+            String::new()
+        };
+        let signals = self.request.health.signals.iter().zip(counted);
+        let silent = signals.filter(|(_, of)| !of.silent.is_empty()).map(|(signal, of)| {
+            let message = format!(
+                "{loud}{}: CloudWatch has no point of its {} in the {} periods before the start: a misspelt name or \
+                 dimension looks like this, and so does a service without a single one in that time",
+                signal.name,
+                of.silent.join(" and of its "),
+                grouped(u64::try_from(of.old.len()).unwrap_or(u64::MAX))
+            );
+            Problem::new("own_not_counted", message)
+        });
+        let silent: Vec<Problem> = silent.collect();
+        self.survey.warnings.extend(silent);
+    }
+
+    /// Says what targets that are nodes do not tell.
+    pub(super) fn warn_of_nodes(&mut self) {
+        let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, Side::New));
+        let of_nodes = backends.filter(|new| new.groups.iter().any(|group| group.by_node));
+        let called: BTreeSet<&str> = of_nodes.map(|new| new.called.as_str()).collect();
+        if called.is_empty() {
+            return;
+        }
+        let message = format!(
+            "the targets of the new {} are nodes, each of them in every group: capacity is compared by nodes, and how \
+             many pods serve on them is not seen; look that as many run as on the old side",
+            listed(called)
+        );
+        self.warn(Problem::new("node_targets", message));
+    }
 }
 
 /// Requests that a meter counts in this many periods, by its newest ones: those, or as many as it has been counting
@@ -395,71 +460,4 @@ fn requests_in_newest(series: &Series, periods: u32) -> f64 {
 
 fn without_healthy_target(backend: &Backend) -> Vec<String> {
     backend.groups_without_healthy_target().map(|group| group.id.clone()).collect()
-}
-
-impl Validation {
-    /// Says what is not seen of routes that are judged by counts of one's own alone.
-    pub(super) fn warn_of_own_counts_alone(&mut self) {
-        let routes = self.survey.routes.iter().filter(|found| self.facts.is_uncounted(found));
-        let routes: Vec<String> = routes.map(|found| found.route.to_string()).collect();
-        if routes.is_empty() {
-            return;
-        }
-        let together = match self.survey.routes.len() {
-            ..2 => String::new(),
-            number => format!(
-                "; these counts are of the whole cluster, {number} routes together: any route named here may be down unseen"
-            ),
-        };
-        let message = format!(
-            "a side of {} counts no requests: judged by {} alone; requests that fail, are refused or are slow are seen only \
-             as far as these counts tell, and so is the share that arrives{together}",
-            listed(&routes),
-            self.request.health.own_names()
-        );
-        self.warn(Problem::new("own_counts_alone", message));
-    }
-
-    /// Says which metrics of one's own had no point in the day: one that does not exist looks the same, and nothing fails
-    /// by it.
-    pub(super) fn warn_of_silent_metrics(&mut self, counted: &[OwnSeries]) {
-        let alone = self.survey.routes.iter().filter(|found| self.facts.is_uncounted(found));
-        let alone: Vec<String> = alone.map(|found| found.route.to_string()).collect();
-        let are_all = !alone.is_empty() && counted.iter().all(|of| !of.silent.is_empty());
-        let loud = are_all.then(|| {
-            let routes = listed(&alone);
-            format!("look at this before you go on, because {routes} are judged by nothing else; ")
-        });
-        let loud = loud.unwrap_or_default();
-        let signals = self.request.health.signals.iter().zip(counted);
-        let silent = signals.filter(|(_, of)| !of.silent.is_empty()).map(|(signal, of)| {
-            let message = format!(
-                "{loud}{}: CloudWatch has no point of its {} in the {} periods before the start: a misspelt name or \
-                 dimension looks like this, and so does a service without a single one in that time",
-                signal.name,
-                of.silent.join(" and of its "),
-                grouped(u64::try_from(of.old.len()).unwrap_or(u64::MAX))
-            );
-            Problem::new("own_not_counted", message)
-        });
-        let silent: Vec<Problem> = silent.collect();
-        self.survey.warnings.extend(silent);
-    }
-
-    /// Says what targets that are nodes do not tell.
-    pub(super) fn warn_of_nodes(&mut self) {
-        let backends = self.survey.routes.iter().filter_map(|found| self.backend(found, Side::New));
-        let of_nodes = backends.filter(|new| new.groups.iter().any(|group| group.by_node));
-        let called: BTreeSet<String> = of_nodes.map(|new| new.called.clone()).collect();
-        if called.is_empty() {
-            return;
-        }
-        let called: Vec<String> = called.into_iter().collect();
-        let message = format!(
-            "the targets of the new {} are nodes, each of them in every group: capacity is compared by nodes, and how \
-             many pods serve on them is not seen; look that as many run as on the old side",
-            listed(&called)
-        );
-        self.warn(Problem::new("node_targets", message));
-    }
 }

@@ -82,11 +82,9 @@ impl Validation {
                 of.staying.extend(stays);
             }
         }
-        let problems: Vec<Problem> =
-            shared.into_iter().map(|(called, of)| of.problem(called)).collect();
-        for problem in problems {
-            self.warn(problem);
-        }
+        let problems = shared.into_iter().map(|(called, of)| of.problem(called));
+        let problems: Vec<Problem> = problems.collect();
+        self.survey.warnings.extend(problems);
     }
 
     fn entrance(&self, found: &Found, side: Side) -> Option<&Entrance> {
@@ -106,8 +104,7 @@ impl Door {
 
 impl Shared {
     fn problem(self, called: &str) -> Problem {
-        let routes: Vec<String> = self.routes.into_iter().collect();
-        let staying: Vec<String> = self.staying.into_iter().collect();
+        let Self { routes, staying } = self;
         let others = if staying.is_empty() {
             "from each other's".to_owned()
         } else {

@@ -14,7 +14,7 @@ use super::arn;
 use super::place::name_and_port;
 use super::rule::Rule;
 use crate::capacity::pace;
-use crate::errors::{failure, incomplete};
+use crate::errors::{failure, if_there, incomplete};
 
 /// A listener of an application load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +37,14 @@ pub(super) async fn listeners(
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for named in named {
         pace.tick().await;
-        let balancer = match balancer(client, named).await? {
-            Named::Balancer(arn) => arn,
-            Named::Nothing(problem) => {
-                problems.push(problem);
-                continue;
-            }
-        };
-        if !of_balancers.contains_key(&balancer) {
-            of_balancers.insert(balancer.clone(), listeners_of(client, &balancer).await?);
+        let balancer = balancer(client, named).await?;
+        if let Ok(arn) = &balancer
+            && !of_balancers.contains_key(arn)
+        {
+            of_balancers.insert(arn.clone(), listeners_of(client, arn).await?);
         }
-        let all = of_balancers.get(&balancer).map(Vec::as_slice).unwrap_or_default();
-        match pick(named, &balancer, all) {
+        let listeners = |arn: &String| of_balancers.get(arn).map(Vec::as_slice).unwrap_or_default();
+        match balancer.and_then(|arn| pick(named, &arn, listeners(&arn))) {
             Ok(listener) if found.contains(&listener) => {}
             Ok(listener) => found.push(listener),
             Err(problem) => problems.push(problem),
@@ -57,16 +53,8 @@ pub(super) async fn listeners(
     Ok((found, problems))
 }
 
-/// What a name of a listener leads to.
-enum Named {
-    /// The application load balancer with this ARN.
-    Balancer(String),
-    /// Nothing that can be split, for this reason.
-    Nothing(Problem),
-}
-
-/// The load balancer whose listener is named.
-async fn balancer(client: &Client, named: &str) -> Result<Named, Failure> {
+/// The ARN of the application load balancer whose listener is named, or why there is none.
+async fn balancer(client: &Client, named: &str) -> Result<Result<String, Problem>, Failure> {
     let Some((name, _)) = name_and_port(named) else {
         let here = client.config().region().map(ToString::to_string).unwrap_or_default();
         let there = arn::region(named);
@@ -74,34 +62,28 @@ async fn balancer(client: &Client, named: &str) -> Result<Named, Failure> {
             let message = format!(
                 "the listener {named} is in the region {there}, these functions in {here}: deploy them there"
             );
-            return Ok(Named::Nothing(Problem::new("listener_missing", message)));
+            return Ok(Err(Problem::new("listener_missing", message)));
         }
         return Ok(match arn::kind(named) {
-            "net" => Named::Nothing(other_type(named, "network")),
-            "gwy" => Named::Nothing(other_type(named, "gateway")),
-            _ => Named::Balancer(arn::load_balancer_of(named)),
+            "net" => Err(other_type(named, "network")),
+            "gwy" => Err(other_type(named, "gateway")),
+            _ => Ok(arn::load_balancer_of(named)),
         });
     };
     let what = format!("DescribeLoadBalancers of {name}");
-    let reply = match client.describe_load_balancers().names(name).send().await {
-        Ok(reply) => reply,
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(DescribeLoadBalancersError::is_load_balancer_not_found_exception) =>
-        {
-            let why = format!("no load balancer is named {name}");
-            return Ok(Named::Nothing(missing(named, &why)));
-        }
-        Err(error) => return Err(failure(&what, &error)),
+    let reply = client.describe_load_balancers().names(name).send().await;
+    let is_missing = DescribeLoadBalancersError::is_load_balancer_not_found_exception;
+    let Some(reply) = if_there(&what, reply, is_missing)? else {
+        let why = format!("no load balancer is named {name}");
+        return Ok(Err(missing(named, &why)));
     };
     let balancer = reply.load_balancers().first().ok_or_else(|| incomplete(&what, "member"))?;
     let kind = balancer.r#type().map_or("application", |kind| kind.as_str());
     if kind != "application" {
-        return Ok(Named::Nothing(other_type(named, kind)));
+        return Ok(Err(other_type(named, kind)));
     }
     let arn = balancer.load_balancer_arn().ok_or_else(|| incomplete(&what, "LoadBalancerArn"))?;
-    Ok(Named::Balancer(arn.to_owned()))
+    Ok(Ok(arn.to_owned()))
 }
 
 fn other_type(named: &str, kind: &str) -> Problem {
@@ -127,22 +109,9 @@ pub(crate) async fn listeners_of(
     let what = format!("DescribeListeners of {balancer_arn}");
     let request =
         client.describe_listeners().load_balancer_arn(balancer_arn).page_size(BALANCERS_PER_PAGE);
-    let mut pages = request.into_paginator().send();
-    let mut listeners = Vec::new();
-    while let Some(page) = pages.next().await {
-        match page {
-            Ok(page) => listeners.extend(page.listeners.unwrap_or_default()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DescribeListenersError::is_load_balancer_not_found_exception) =>
-            {
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(failure(&what, &error)),
-        }
-    }
-    Ok(listeners)
+    let listeners = request.into_paginator().items().send().try_collect().await;
+    let is_missing = DescribeListenersError::is_load_balancer_not_found_exception;
+    Ok(if_there(&what, listeners, is_missing)?.unwrap_or_default())
 }
 
 /// The listener that is named, out of all of its load balancer's.
@@ -172,26 +141,9 @@ fn pick(named: &str, balancer: &str, all: &[Described]) -> Result<Listener, Prob
 pub(crate) async fn rules(client: &Client, listener_arn: &str) -> Result<Vec<Rule>, Failure> {
     let what = format!("DescribeRules of {listener_arn}");
     let request = client.describe_rules().listener_arn(listener_arn).page_size(BALANCERS_PER_PAGE);
-    let mut pages = request.into_paginator().send();
-    let mut rules = Vec::new();
-    while let Some(page) = pages.next().await {
-        match page {
-            Ok(page) => {
-                for rule in page.rules.unwrap_or_default() {
-                    rules.push(Rule::read(&what, listener_arn, rule)?);
-                }
-            }
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DescribeRulesError::is_listener_not_found_exception) =>
-            {
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(failure(&what, &error)),
-        }
-    }
-    Ok(rules)
+    let rules = request.into_paginator().items().send().try_collect().await;
+    let rules = if_there(&what, rules, DescribeRulesError::is_listener_not_found_exception)?;
+    rules.into_iter().flatten().map(|rule| Rule::read(&what, listener_arn, rule)).collect()
 }
 
 /// The tags of some resources, by their ARNs.

@@ -72,6 +72,24 @@ impl Alb {
         Ok(found)
     }
 
+    /// The side of each target group, by its ARN: as the request says, or by the tag.
+    async fn sides_of_groups(
+        &self,
+        rules: &[(String, Rule)],
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        if !self.place.target_groups.is_empty() {
+            let sides = self.place.target_groups.iter();
+            let pairs = sides.flat_map(|(side, arns)| arns.iter().map(move |arn| (arn, side)));
+            return Ok(pairs.map(|(arn, side)| (arn.clone(), side.clone())).collect());
+        }
+        let groups = rules.iter().flat_map(|(_, rule)| rule::arns_of_groups(&rule.actions));
+        let tags = listing::tags(&self.client, &groups.collect()).await?;
+        let side = |tags: listing::Tags| {
+            tags.into_iter().find(|(key, _)| *key == self.place.side_tag).map(|(_, side)| side)
+        };
+        Ok(tags.into_iter().filter_map(|(arn, tags)| Some((arn, side(tags)?))).collect())
+    }
+
     /// What is live of one route.
     fn split(&self, route: &RouteId, found: &BTreeMap<String, Rule>) -> Split {
         let unclear = |why: &str| Split {
@@ -131,25 +149,5 @@ impl Router for Alb {
 
     async fn release(&self, _: &[RouteId], _: &str) -> Result<(), Failure> {
         Ok(())
-    }
-}
-
-impl Alb {
-    /// The side of each target group, by its ARN: as the request says, or by the tag.
-    async fn sides_of_groups(
-        &self,
-        rules: &[(String, Rule)],
-    ) -> Result<BTreeMap<String, String>, Failure> {
-        if !self.place.target_groups.is_empty() {
-            let sides = self.place.target_groups.iter();
-            let pairs = sides.flat_map(|(side, arns)| arns.iter().map(move |arn| (arn, side)));
-            return Ok(pairs.map(|(arn, side)| (arn.clone(), side.clone())).collect());
-        }
-        let groups = rules.iter().flat_map(|(_, rule)| rule::arns_of_groups(&rule.actions));
-        let tags = listing::tags(&self.client, &groups.collect()).await?;
-        let side = |tags: listing::Tags| {
-            tags.into_iter().find(|(key, _)| *key == self.place.side_tag).map(|(_, side)| side)
-        };
-        Ok(tags.into_iter().filter_map(|(arn, tags)| Some((arn, side(tags)?))).collect())
     }
 }

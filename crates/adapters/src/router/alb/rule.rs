@@ -127,25 +127,22 @@ pub(super) fn groups(actions: &[Action]) -> Result<Vec<Weighted>, String> {
     let mut groups = Vec::new();
     for action in actions.iter().filter(|action| is_forward(action)) {
         let tuples = action.forward_config().map(ForwardActionConfig::target_groups);
-        match tuples.filter(|tuples| !tuples.is_empty()) {
-            Some(tuples) => {
-                for tuple in tuples {
-                    // A group that stands alone may have no weight, and gets everything.
-                    let weight = tuple.weight().unwrap_or(1);
-                    let arn = tuple.target_group_arn().unwrap_or_default().to_owned();
-                    let weight = u32::try_from(weight).map_err(|_| {
-                        let name = arn::group_name(&arn);
-                        format!(
-                            "its target group {name} has the weight {weight}: give it one of 0 to \
-                             {ALB_WEIGHT_MAX}"
-                        )
-                    })?;
-                    groups.push(Weighted { arn, weight });
-                }
-            }
-            None => groups.extend(
-                action.target_group_arn().map(|arn| Weighted { arn: arn.to_owned(), weight: 1 }),
-            ),
+        let tuples = tuples.unwrap_or_default();
+        if tuples.is_empty() {
+            let alone = action.target_group_arn().map(str::to_owned);
+            groups.extend(alone.map(|arn| Weighted { arn, weight: 1 }));
+        }
+        for tuple in tuples {
+            // A group that stands alone may have no weight, and gets everything.
+            let weight = tuple.weight().unwrap_or(1);
+            let arn = tuple.target_group_arn().unwrap_or_default().to_owned();
+            let weight = u32::try_from(weight).map_err(|_| {
+                let name = arn::group_name(&arn);
+                format!(
+                    "its target group {name} has the weight {weight}: give it one of 0 to {ALB_WEIGHT_MAX}"
+                )
+            })?;
+            groups.push(Weighted { arn, weight });
         }
     }
     Ok(groups)
@@ -194,33 +191,37 @@ pub(super) struct Split {
 /// How a rule splits between the two groups of a route.
 pub(super) fn split(actions: &[Action], known: &Known) -> Split {
     let shape = shape(actions);
-    let unclear = |why: String| Split { live: Live::Unclear(why), whole: None, shape, third: None };
-    if let Some(kind) = unknown_action(actions) {
-        return unclear(format!(
-            "it has an action of the type {kind}, which this version would lose"
-        ));
+    match weights(actions, known) {
+        Ok((weights, third)) => {
+            let live = third.clone().map_or(Live::At(weights), Live::Unclear);
+            Split { live, whole: Some(weights), shape, third }
+        }
+        Err(why) => Split { live: Live::Unclear(why), whole: None, shape, third: None },
     }
-    let groups = match groups(actions) {
-        Ok(groups) => groups,
-        Err(why) => return unclear(why),
-    };
+}
+
+/// The weights of the two groups of a route, and which group of neither side has weight.
+///
+/// # Errors
+/// Why they cannot be told.
+fn weights(actions: &[Action], known: &Known) -> Result<(Weights, Option<String>), String> {
+    if let Some(kind) = unknown_action(actions) {
+        return Err(format!("it has an action of the type {kind}, which this version would lose"));
+    }
+    let groups = groups(actions)?;
     let weight = |arn: &str| {
         let group = groups.iter().find(|group| group.arn == arn);
-        group
-            .map(|group| group.weight)
-            .ok_or_else(|| format!("its target group {} is gone", arn::group_name(arn)))
+        let group =
+            group.ok_or_else(|| format!("its target group {} is gone", arn::group_name(arn)));
+        group.map(|group| group.weight)
     };
-    let weights = match (weight(&known.old), weight(&known.new)) {
-        (Ok(old), Ok(new)) => Weights { old, new },
-        (Err(why), _) | (_, Err(why)) => return unclear(why),
-    };
+    let weights = Weights { old: weight(&known.old)?, new: weight(&known.new)? };
     let mut others = groups.iter().filter(|group| group.arn != known.old && group.arn != known.new);
     let third = others.find(|group| group.weight > 0).map(|group| {
         let name = arn::group_name(&group.arn);
         format!("target group {name}, which is of neither side, has weight {}", group.weight)
     });
-    let live = third.clone().map_or(Live::At(weights), Live::Unclear);
-    Split { live, whole: Some(weights), shape, third }
+    Ok((weights, third))
 }
 
 /// The same actions with other weights of the two groups. Everything else is as it was read, but for what the

@@ -14,18 +14,19 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use cutover_core::limits::{
     ALB_LIVE_IN_S, ALB_WRITES_AT_ONCE, ALB_WRITES_PER_S, BALANCER_READ_PACE,
 };
-use cutover_core::{Failure, Live, Move, Moved, RouteId, Shifted, Way, Weights};
+use cutover_core::{Failure, Live, Move, Moved, Shifted, Way, Weights};
 
 use super::rule::{self, Rule, Split};
 use super::{Alb, GONE, NOT_OURS, arn, listing};
 use crate::capacity::pace;
-use crate::errors::failure;
+use crate::errors::if_there;
 
 /// Before the second look at a rule that was written and does not have its weights: whether a reading that follows a
 /// write sees it at once is not documented.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A shift that is being made.
+#[derive(Default)]
 struct Run<'m> {
     moves: &'m [Move],
     /// What became of the moves so far, by their index.
@@ -38,24 +39,10 @@ struct Run<'m> {
 }
 
 impl<'m> Run<'m> {
-    const fn new(moves: &'m [Move]) -> Self {
-        Self {
-            moves,
-            outcome: BTreeMap::new(),
-            written: BTreeMap::new(),
-            linger_s: 0,
-            failure: None,
-        }
-    }
-
     /// The moves of which nothing is known yet.
     fn open(&self) -> Vec<(usize, &'m Move)> {
         let all = self.moves.iter().enumerate();
         all.filter(|(index, _)| !self.outcome.contains_key(index)).collect()
-    }
-
-    fn route(&self, index: usize) -> Option<&'m RouteId> {
-        self.moves.get(index).map(|asked| &asked.route)
     }
 
     fn shifted(self) -> Shifted {
@@ -73,14 +60,6 @@ impl<'m> Run<'m> {
     }
 }
 
-/// What is to be done about one move.
-enum Judged {
-    /// Nothing.
-    Done(Moved),
-    /// It is to be written.
-    Write(Write),
-}
-
 /// A write that is to be made.
 struct Write {
     /// The ARN of the rule, or that of the listener whose default action it is.
@@ -95,7 +74,7 @@ struct Write {
 impl Alb {
     /// Makes the moves. A repeat finds those that were made, and makes the others.
     pub(super) async fn make(&self, moves: &[Move]) -> Result<Shifted, Failure> {
-        let mut run = Run::new(moves);
+        let mut run = Run { moves, ..Run::default() };
         self.sort_out(&mut run).await?;
         self.write(&mut run).await?;
         self.read_back(&mut run).await?;
@@ -113,12 +92,12 @@ impl Alb {
         let mut looked_at: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (index, asked) in run.open() {
             let group = match self.judge(run, asked, &found) {
-                Judged::Done(moved) => {
+                Ok(Write { first_look_at: Some(group), .. }) => group,
+                Ok(_) => continue,
+                Err(moved) => {
                     run.outcome.insert(index, moved);
                     continue;
                 }
-                Judged::Write(Write { first_look_at: Some(group), .. }) => group,
-                Judged::Write(_) => continue,
             };
             if !looked_at.contains_key(&group) {
                 pace.tick().await;
@@ -148,8 +127,8 @@ impl Alb {
             let found = self.look(group.iter().map(|(_, asked)| &asked.route)).await?;
             for (index, asked) in group {
                 let write = match self.judge(run, asked, &found) {
-                    Judged::Write(write) => write,
-                    Judged::Done(moved) => {
+                    Ok(write) => write,
+                    Err(moved) => {
                         run.outcome.insert(index, moved);
                         continue;
                     }
@@ -178,8 +157,8 @@ impl Alb {
                 break;
             }
             tokio::time::sleep(pause).await;
-            let routes = run.written.keys().filter_map(|index| run.route(*index));
-            let found = self.look(routes).await?;
+            let asked = run.written.keys().filter_map(|index| run.moves.get(*index));
+            let found = self.look(asked.map(|asked| &asked.route)).await?;
             for (index, then) in std::mem::take(&mut run.written) {
                 let Some(asked) = run.moves.get(index) else { continue };
                 let split = Self::split(self, &asked.route, &found);
@@ -213,21 +192,25 @@ impl Alb {
         }
     }
 
-    /// What is to be done about one move.
-    fn judge(&self, run: &mut Run<'_>, asked: &Move, found: &BTreeMap<String, Rule>) -> Judged {
-        let unclear = |why: &str| Judged::Done(Moved::Drifted(Live::Unclear(why.to_owned())));
-        let Some(known) = self.place.rules.get(&asked.route) else { return unclear(NOT_OURS) };
-        let Some(rule) = found.get(&known.arn) else { return unclear(GONE) };
-        let split = rule::split(&rule.actions, known);
-        let (live, then) = match may_move(asked, split) {
-            Ok(may) => may,
-            Err(moved) => return Judged::Done(moved),
-        };
+    /// The write that makes one move.
+    ///
+    /// # Errors
+    /// What has become of it where nothing is to be written: it was made already, or must not be.
+    fn judge(
+        &self,
+        run: &mut Run<'_>,
+        asked: &Move,
+        found: &BTreeMap<String, Rule>,
+    ) -> Result<Write, Moved> {
+        let unclear = |why: &str| Moved::Drifted(Live::Unclear(why.to_owned()));
+        let known = self.place.rules.get(&asked.route).ok_or_else(|| unclear(NOT_OURS))?;
+        let rule = found.get(&known.arn).ok_or_else(|| unclear(GONE))?;
+        let (live, then) = may_move(asked, rule::split(&rule.actions, known))?;
         run.linger_s = run.linger_s.max(rule::linger_s(&rule.actions));
         if live == asked.to {
-            return Judged::Done(then);
+            return Err(then);
         }
-        Judged::Write(Write {
+        Ok(Write {
             arn: known.arn.clone(),
             actions: rule::with_weights(&rule.actions, known, asked.to),
             then,
@@ -249,13 +232,11 @@ fn unwritten<T, E>(
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let Err(error) = sent else { return Ok(None) };
-    if error.as_service_error().is_some_and(is_gone) {
-        return Ok(Some(Moved::Drifted(Live::Unclear(GONE.to_owned()))));
-    }
-    match failure(&format!("{action} {arn}"), &error) {
-        Failure::Refused(why) => Ok(Some(Moved::Refused(why))),
-        failed => Err(failed),
+    match if_there(&format!("{action} {arn}"), sent, is_gone) {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => Ok(Some(Moved::Drifted(Live::Unclear(GONE.to_owned())))),
+        Err(Failure::Refused(why)) => Ok(Some(Moved::Refused(why))),
+        Err(failed) => Err(failed),
     }
 }
 

@@ -121,8 +121,7 @@ impl<'r> Reader<'r, '_> {
     }
 
     fn listeners(&self) -> String {
-        let names = self.seen.listeners.iter().map(|listener| listener.at.clone());
-        listed(&names.collect::<Vec<_>>())
+        listed(self.seen.listeners.iter().map(|listener| &listener.at))
     }
 
     /// Every rule, with a name that no other one has.
@@ -208,9 +207,9 @@ impl<'r> Reader<'r, '_> {
             self.request.routes.iter().flatten().map(RouteId::as_str).collect();
         let is_asked = |host: &String| asked.contains(host.to_ascii_lowercase().as_str());
         let wider = rows.filter_map(|row| {
-            let others: Vec<String> =
-                row.rule.hosts.iter().filter(|host| !is_asked(host)).cloned().collect();
-            (!others.is_empty()).then(|| format!("{} (also {})", row.id, listed(&others)))
+            let others: Vec<&String> =
+                row.rule.hosts.iter().filter(|host| !is_asked(host)).collect();
+            (!others.is_empty()).then(|| format!("{} (also {})", row.id, listed(others)))
         });
         let wider: Vec<String> = wider.collect();
         if !wider.is_empty() {
@@ -229,7 +228,7 @@ impl<'r> Reader<'r, '_> {
         let (both, others): (Vec<_>, Vec<_>) =
             rows.iter().partition(|row| has(row, &sides.old) && has(row, &sides.new));
         let only_old = others.into_iter().filter(|row| has(row, &sides.old));
-        let only_old: Vec<String> = only_old.map(|row| row.id.to_string()).collect();
+        let only_old: Vec<&RouteId> = only_old.map(|row| &row.id).collect();
         if both.is_empty() {
             let message = format!(
                 "no rule of {} has a target group of both {:?} and {:?} yet: {}",
@@ -312,12 +311,11 @@ impl<'r> Reader<'r, '_> {
             ([], _) => None,
             ([only], _) | (_, [only]) => Some(only),
             (many, _) => {
-                let names = many.iter().map(|group| arn::group_name(&group.arn).to_owned());
+                let names = listed(many.iter().map(|group| arn::group_name(&group.arn)));
                 let message = format!(
-                    "it has {} target groups of the side {side:?}: {}; allowed: one, or one with weight beside others with \
-                     weight 0",
-                    many.len(),
-                    listed(&names.collect::<Vec<_>>())
+                    "it has {} target groups of the side {side:?}: {names}; allowed: one, or one with weight beside others \
+                     with weight 0",
+                    many.len()
                 );
                 self.refuse(Problem::of(&row.id, "third_group", message));
                 None
@@ -376,7 +374,7 @@ impl<'r> Reader<'r, '_> {
             self.request.routes.as_ref().is_none_or(|routes| routes.iter().any(is_meant))
         };
         let stay = rows.iter().filter(|row| row.answers_by_itself()).filter(is_asked);
-        let stay: Vec<String> = stay.map(|row| row.id.to_string()).collect();
+        let stay: Vec<&RouteId> = stay.map(|row| &row.id).collect();
         if !stay.is_empty() {
             let message = format!(
                 "{} rule(s) answer with a fixed response or a redirect and stay as they are: {}",

@@ -28,7 +28,7 @@ use self::fence::Standing;
 use self::listing::{Listed, listing};
 use self::record::{Pair, Pairs, no_third};
 use self::zone::{Zone, ZoneLookup, find_zone};
-use crate::errors::{failure, incomplete};
+use crate::errors::{failure, if_there, incomplete};
 use crate::router::{Router, Splits, host_name, refuse_moves_never_made};
 
 /// Its name in requests and in the state.
@@ -504,15 +504,10 @@ impl Splits for Route53 {
         let mut all = Propagation::Done;
         for id in receipts {
             let what = format!("GetChange {id}");
-            let reply = match self.client.get_change().id(id).send().await {
-                Ok(reply) => reply,
-                Err(error)
-                    if error.as_service_error().is_some_and(GetChangeError::is_no_such_change) =>
-                {
-                    all = Propagation::Unknown;
-                    continue;
-                }
-                Err(error) => return Err(failure(&what, &error)),
+            let reply = self.client.get_change().id(id).send().await;
+            let Some(reply) = if_there(&what, reply, GetChangeError::is_no_such_change)? else {
+                all = Propagation::Unknown;
+                continue;
             };
             let change = reply.change_info().ok_or_else(|| incomplete(&what, "ChangeInfo"))?;
             if *change.status() != ChangeStatus::Insync {

@@ -92,9 +92,14 @@ pub(super) fn add_owners(survey: &mut Survey, request: &Request, records: &[Reco
     }
 }
 
-/// The records that resolvers follow to a side, by their name.
-fn by_name(records: &[Record]) -> BTreeMap<&RouteId, Vec<&Record>> {
-    let mut by_name: BTreeMap<&RouteId, Vec<&Record>> = BTreeMap::new();
+/// Records by their name.
+type ByName<'r> = BTreeMap<&'r RouteId, Vec<&'r Record>>;
+/// The weighted records of one side of a route, by their type.
+type ByKind<'r> = BTreeMap<&'r str, &'r Record>;
+
+/// The records that resolvers follow to a side.
+fn by_name(records: &[Record]) -> ByName<'_> {
+    let mut by_name = ByName::new();
     for record in records.iter().filter(|record| record.carries_traffic()) {
         by_name.entry(&record.name).or_default().push(record);
     }
@@ -149,7 +154,7 @@ impl Reader<'_> {
 
     /// The two set identifiers: the old one from the request, or the one beside the new that
     /// carries weight today.
-    fn find_sides(&mut self, by_name: &BTreeMap<&RouteId, Vec<&Record>>) -> Option<Sides> {
+    fn find_sides(&mut self, by_name: &ByName<'_>) -> Option<Sides> {
         let new = self.request.new.clone();
         if let Some(old) = self.request.old.clone() {
             return self.old_exists(&old, by_name).then_some(Sides { old, new });
@@ -187,10 +192,9 @@ impl Reader<'_> {
                 None
             }
             (many, _) => {
-                let names: Vec<String> = many.iter().map(|id| format!("{id:?}")).collect();
+                let names = listed(many.iter().map(|id| format!("{id:?}")));
                 let message = format!(
-                    "several set identifiers beside {new:?} carry weight: {}; name one with old",
-                    listed(&names)
+                    "several set identifiers beside {new:?} carry weight: {names}; name one with old"
                 );
                 self.refuse(Problem::new("old_ambiguous", message));
                 None
@@ -200,14 +204,14 @@ impl Reader<'_> {
 
     /// A name for the old side that no record has is a mistake: nothing will ever write records for it.
     /// Where the routes are named, each of them is looked at by itself.
-    fn old_exists(&mut self, old: &str, by_name: &BTreeMap<&RouteId, Vec<&Record>>) -> bool {
+    fn old_exists(&mut self, old: &str, by_name: &ByName<'_>) -> bool {
         let identifiers: BTreeSet<&String> =
             by_name.values().flatten().filter_map(|r| r.set_identifier.as_ref()).collect();
         if self.request.routes.is_some() || identifiers.iter().any(|id| *id == old) {
             return true;
         }
-        let known: Vec<String> = identifiers.iter().map(|id| format!("{id:?}")).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { listed(&known) };
+        let known = listed(identifiers.iter().map(|id| format!("{id:?}")));
+        let known = if known.is_empty() { "none" } else { &known };
         let message = format!(
             "no record of {} has the set identifier {old:?} that old names; allowed: {known}",
             self.zone.name
@@ -217,10 +221,7 @@ impl Reader<'_> {
     }
 
     /// The routes that the request names, but for those that cannot be any.
-    fn routes_asked_for(
-        &mut self,
-        by_name: &BTreeMap<&RouteId, Vec<&Record>>,
-    ) -> Option<Vec<RouteId>> {
+    fn routes_asked_for(&mut self, by_name: &ByName<'_>) -> Option<Vec<RouteId>> {
         let suffix = format!(".{}", self.zone.name);
         let mut routes = self.request.routes.clone()?;
         routes.retain(|route| {
@@ -244,11 +245,7 @@ impl Reader<'_> {
     }
 
     /// Every name that has weighted records of both sides.
-    fn discover(
-        &mut self,
-        by_name: &BTreeMap<&RouteId, Vec<&Record>>,
-        sides: &Sides,
-    ) -> Vec<RouteId> {
+    fn discover(&mut self, by_name: &ByName<'_>, sides: &Sides) -> Vec<RouteId> {
         let has = |records: &[&Record], id: &String| {
             records.iter().any(|record| record.set_identifier.as_ref() == Some(id))
         };
@@ -284,28 +281,27 @@ impl Reader<'_> {
     /// Reads one route's records; `None`, and findings, when they are not as they must be.
     fn read_route(&mut self, route: &RouteId, records: &[&Record], sides: &Sides) -> Option<Found> {
         let before = self.findings.len();
-        let of = |id: &String| -> BTreeMap<&str, &Record> {
+        let of = |id: &String| -> ByKind<'_> {
             let side = records.iter().filter(|r| r.set_identifier.as_ref() == Some(id));
             side.filter(|r| r.policy == Policy::Weighted).map(|r| (r.kind.as_str(), *r)).collect()
         };
         let (old, new) = (of(&sides.old), of(&sides.new));
         self.refuse_policies(route, records, sides);
         if records.iter().all(|record| record.policy == Policy::Weighted) {
-            self.find_both_sides(route, &old, &new, sides);
+            self.find_both_sides(route, [&old, &new], sides);
         }
-        let ttl_s = self.ttl_of(route, old.values().chain(new.values()));
-        let live = self.split_of(route, &old, &new);
-        let old_dns = self.only_target(route, old.values(), "old");
-        let new_dns = self.only_target(route, new.values(), "new");
+        let ttl_s = self.ttl_of(route, [&old, &new]);
+        let live = self.split_of(route, [&old, &new]);
+        let old_dns = self.only_target(route, &old, "old");
+        let new_dns = self.only_target(route, &new, "new");
         if self.findings.len() > before {
             return None;
         }
-        let all = || old.values().chain(new.values());
-        if all().any(|record| record.health_check_id.is_some()) {
+        if old.values().chain(new.values()).any(|record| record.health_check_id.is_some()) {
             self.health_checked.push(route.to_string());
         }
         let is_evaluated =
-            |side: &BTreeMap<&str, &Record>| side.values().any(|record| record.evaluates_health());
+            |side: &ByKind<'_>| side.values().any(|record| record.evaluates_health());
         let endpoint = |id, is_evaluated: bool, clause| Endpoint {
             id,
             all_or_nothing: is_evaluated.then_some(clause),
@@ -365,13 +361,7 @@ impl Reader<'_> {
         }
     }
 
-    fn find_both_sides(
-        &mut self,
-        route: &RouteId,
-        old: &BTreeMap<&str, &Record>,
-        new: &BTreeMap<&str, &Record>,
-        sides: &Sides,
-    ) {
+    fn find_both_sides(&mut self, route: &RouteId, [old, new]: [&ByKind<'_>; 2], sides: &Sides) {
         if old.is_empty() {
             let message = format!(
                 "it has no weighted record of the old side {:?}: write one with all the weight, or take the \
@@ -408,11 +398,8 @@ impl Reader<'_> {
     }
 
     /// The one TTL of the records, in seconds.
-    fn ttl_of<'r>(
-        &mut self,
-        route: &RouteId,
-        records: impl Iterator<Item = &'r &'r Record>,
-    ) -> u32 {
+    fn ttl_of(&mut self, route: &RouteId, [old, new]: [&ByKind<'_>; 2]) -> u32 {
+        let records = old.values().chain(new.values());
         let ttls: BTreeSet<u32> = records.map(|r| r.ttl_s.unwrap_or(ROUTE53_ALIAS_TTL_S)).collect();
         let longest = ttls.last().copied().unwrap_or(0);
         if longest > TTL_S_MAX {
@@ -434,17 +421,11 @@ impl Reader<'_> {
     }
 
     /// The one split of all record types.
-    fn split_of(
-        &mut self,
-        route: &RouteId,
-        old: &BTreeMap<&str, &Record>,
-        new: &BTreeMap<&str, &Record>,
-    ) -> Option<Weights> {
+    fn split_of(&mut self, route: &RouteId, [old, new]: [&ByKind<'_>; 2]) -> Option<Weights> {
         let splits: BTreeMap<&str, Weights> = old
             .iter()
-            .filter_map(|(kind, record)| {
-                let new = new.get(kind)?.weight?;
-                Some((*kind, Weights { old: record.weight?, new }))
+            .filter_map(|(kind, old)| {
+                Some((*kind, Weights { old: old.weight?, new: new.get(kind)?.weight? }))
             })
             .collect();
         let live = *splits.values().next()?;
@@ -465,20 +446,12 @@ impl Reader<'_> {
     }
 
     /// The one load balancer's DNS name that all records of a side point at.
-    fn only_target<'r>(
-        &mut self,
-        route: &RouteId,
-        records: impl Iterator<Item = &'r &'r Record>,
-        side: &str,
-    ) -> Option<String> {
-        let records: Vec<&Record> = records.copied().collect();
-        let targets: BTreeSet<String> = records
-            .iter()
-            .flat_map(|record| match &record.target {
-                Target::Alias { dns_name, .. } => vec![dns_key(dns_name)],
-                Target::Values(values) => values.iter().map(|value| dns_key(value)).collect(),
-            })
-            .collect();
+    fn only_target(&mut self, route: &RouteId, records: &ByKind<'_>, side: &str) -> Option<String> {
+        let targets = |record: &&Record| match &record.target {
+            Target::Alias { dns_name, .. } => vec![dns_key(dns_name)],
+            Target::Values(values) => values.iter().map(|value| dns_key(value)).collect(),
+        };
+        let targets: BTreeSet<String> = records.values().flat_map(targets).collect();
         if let Some(name) = targets.iter().find(|name| name.ends_with(".cloudfront.net")) {
             let message = format!(
                 "its {side} record points at CloudFront ({name}); a name belongs to one \
@@ -490,17 +463,16 @@ impl Reader<'_> {
             return None;
         }
         if targets.len() > 1 {
-            let names: Vec<String> = targets.into_iter().collect();
             let message = format!(
                 "its {side} records point at {} places: {}; allowed: one load balancer a side",
-                names.len(),
-                listed(&names)
+                targets.len(),
+                listed(targets)
             );
             self.refuse(Problem::of(route, "many_targets", message));
             return None;
         }
         let is_empty = |record: &&Record| matches!(&record.target, Target::Values(values) if values.is_empty());
-        if records.iter().any(is_empty) {
+        if records.values().any(is_empty) {
             let message = format!("its {side} record points nowhere: point it at a load balancer");
             self.refuse(Problem::of(route, "no_target", message));
             return None;
@@ -546,7 +518,7 @@ impl Reader<'_> {
 }
 
 /// The fingerprints of a route's records, one a type, sorted.
-fn shapes(old: &BTreeMap<&str, &Record>, new: &BTreeMap<&str, &Record>) -> Vec<u32> {
+fn shapes(old: &ByKind<'_>, new: &ByKind<'_>) -> Vec<u32> {
     let both = old.iter().filter_map(|(kind, old)| Some((old, new.get(kind)?)));
     let mut shapes: Vec<u32> = both.map(|(old, new)| old.shape.wrapping_add(new.shape)).collect();
     shapes.sort_unstable();

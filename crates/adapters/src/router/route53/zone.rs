@@ -8,7 +8,7 @@ use cutover_core::{Failure, RouteId};
 
 use super::listing::{Listed, listing};
 use super::record::shape;
-use crate::errors::{failure, incomplete};
+use crate::errors::{failure, if_there, incomplete};
 
 /// The hosted zone of the routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,18 +110,11 @@ pub async fn find_zone(client: &Client, name_or_id: &str) -> Result<ZoneLookup, 
 
 async fn zone_by_id(client: &Client, id: &str) -> Result<ZoneLookup, Failure> {
     let what = format!("GetHostedZone {id}");
-    match client.get_hosted_zone().id(id).send().await {
-        Ok(reply) => {
-            let listed = reply.hosted_zone().ok_or_else(|| incomplete(&what, "HostedZone"))?;
-            Ok(ZoneLookup::Found(zone(listed)))
-        }
-        Err(error)
-            if error.as_service_error().is_some_and(GetHostedZoneError::is_no_such_hosted_zone) =>
-        {
-            Ok(ZoneLookup::None)
-        }
-        Err(error) => Err(failure(&what, &error)),
-    }
+    let reply = client.get_hosted_zone().id(id).send().await;
+    let is_missing = GetHostedZoneError::is_no_such_hosted_zone;
+    let Some(reply) = if_there(&what, reply, is_missing)? else { return Ok(ZoneLookup::None) };
+    let listed = reply.hosted_zone().ok_or_else(|| incomplete(&what, "HostedZone"))?;
+    Ok(ZoneLookup::Found(zone(listed)))
 }
 
 /// One call: the zones of a name stand together, from that name on.

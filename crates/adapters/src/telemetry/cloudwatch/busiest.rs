@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::{Backend, Busiest, Failure, Window};
 use jiff::Timestamp;
 
-use super::{CloudWatch, Name, Query, Told, counted_as, is_network, load_balancer_and_groups};
+use super::{
+    CloudWatch, Name, Points, Query, Told, counted_as, is_network, load_balancer_and_groups,
+    newest_periods,
+};
 
 const HOUR_S: u32 = 3_600;
 /// A day, and the hour that has begun.
@@ -23,14 +26,11 @@ impl CloudWatch {
         backends: &[&Backend],
         now: Timestamp,
     ) -> Result<BTreeMap<String, Busiest>, Failure> {
-        let hour_s = i64::from(HOUR_S);
-        let start = now.as_second() - now.as_second().rem_euclid(hour_s);
-        let start = Timestamp::from_second(start - hour_s * i64::from(HOURS - 1)).unwrap_or(now);
-        let window = Window { start, period_s: HOUR_S, periods: HOURS };
+        let window = newest_periods(now, HOUR_S, HOURS);
         let mut points = BTreeMap::new();
         let queries: BTreeSet<Query<'_>> = backends.iter().flat_map(|of| queries(of)).collect();
         self.ask_all(queries, window, &mut points).await?;
-        let of = |of: &&Backend| Some((of.meter.clone(), busiest(of, window, Told(&points))?));
+        let of = |of: &&Backend| Some((of.meter.clone(), busiest(of, window, &points)?));
         Ok(backends.iter().filter_map(of).collect())
     }
 }
@@ -47,20 +47,25 @@ fn queries(of: &Backend) -> impl Iterator<Item = Query<'_>> {
     requests.chain(hosts)
 }
 
-fn busiest<'a>(of: &'a Backend, window: Window, told: Told<'a>) -> Option<Busiest> {
+fn busiest<'a>(
+    of: &'a Backend,
+    window: Window,
+    points: &BTreeMap<Query<'a>, Points>,
+) -> Option<Busiest> {
     let (load_balancer, groups) = load_balancer_and_groups(&of.meter);
+    let told = Told { points, load_balancer };
     let counted = counted_as(&groups);
     let hosts_in = |hour: usize| {
         let mut then = of.clone();
         for (group, of) in then.groups.iter_mut().zip(&of.groups) {
-            let healthy = told.at(load_balancer, Some(&of.id), Name::HealthyHosts, hour);
+            let healthy = told.at(Some(&of.id), Name::HealthyHosts, hour);
             group.healthy = u32::try_from(healthy.unwrap_or(0)).unwrap_or(u32::MAX);
         }
         then.distinct()
     };
     let hours = (0..window.periods).filter_map(|index| {
         let hour = usize::try_from(index).ok()?;
-        let requests = told.sum(load_balancer, &counted, Name::Requests, hour);
+        let requests = told.sum(&counted, Name::Requests, hour);
         let hosts = hosts_in(hour);
         let is_counted = requests.is_some() || (is_network(load_balancer) && hosts > 0);
         is_counted.then_some((requests, hosts, index))

@@ -140,6 +140,6 @@ impl Reader<'_, '_> {
 
 /// Names in quotes, for people.
 fn quoted<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("{name:?}")).collect();
-    if names.is_empty() { "none".to_owned() } else { listed(&names) }
+    let names = listed(names.map(|name| format!("{name:?}")));
+    if names.is_empty() { "none".to_owned() } else { names }
 }
