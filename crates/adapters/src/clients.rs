@@ -1,5 +1,7 @@
 //! One client a service, and the configuration that all share.
 
+use std::sync::{Arc, LazyLock};
+use std::thread;
 use std::time::Duration;
 
 use aws_config::environment::{
@@ -11,7 +13,10 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_route53::config::SharedCredentialsProvider;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpConnector, http_client_fn,
+};
 
 pub use aws_sdk_cloudwatch::Client as CloudWatchClient;
 pub use aws_sdk_elasticloadbalancingv2::Client as LoadBalancingClient;
@@ -24,6 +29,9 @@ use crate::replies::WholeReplies;
 /// Tries of one call. The SDK waits between them, longer each time and with jitter, for throttles
 /// as well: `PriorRequestNotComplete` and `Throttling` are over within seconds.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// How long a connection may take to open.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// The environment variable with the role to assume for Route 53. Empty or missing where the zone lives in
 /// the functions' own account.
@@ -62,26 +70,38 @@ impl Config {
 ///
 /// Lambda sets both. The chains of providers that the SDK takes otherwise build clients of STS and of the instance
 /// metadata service before the first call, for nothing.
-///
-/// TLS is by ring: aws-lc-rs spends about 32 ms of CPU in its first handshake.
 pub async fn sdk_config() -> Config {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
+    // Half of a cold start's instructions read the root certificates: a thread does so while this one goes on.
+    // Without that thread, or before it is done, the first call waits for them.
+    let connector = Arc::new(LazyLock::new(connector));
+    let early = connector.clone();
+    drop(thread::Builder::new().spawn(move || LazyLock::force(&early).clone()));
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(3))
         .operation_attempt_timeout(Duration::from_secs(10))
         .operation_timeout(Duration::from_secs(30))
         .build();
     let own = aws_config::defaults(BehaviorVersion::latest())
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-        .http_client(http)
+        .http_client(http_client_fn(move |_, _| LazyLock::force(&connector).clone()))
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
         .load()
         .await;
     Config::new(own, std::env::var(HOSTED_ZONE_ROLE).ok().as_deref()).await
+}
+
+/// Opens the connections of all clients, and trusts the system's root certificates.
+///
+/// The SDK's own HTTP client parses all root certificates again for each client of a service, and once more for
+/// the first call.
+///
+/// TLS is by ring: aws-lc-rs spends about 32 ms of CPU in its first handshake.
+fn connector() -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_MAX).build();
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let connector = Connector::builder().connector_settings(settings).tls_provider(ring).build();
+    SharedHttpConnector::new(connector)
 }
 
 /// For [`Route53`](crate::Route53): in the account of the zone.
