@@ -195,6 +195,7 @@ mod tests {
             new: Counts { requests: 100, errors: 50 },
             log10_e: Some(2.5),
             failing: false,
+            beside: Vec::new(),
             signals: Vec::new(),
             connections: Default::default(),
             old_share: None,
