@@ -78,11 +78,12 @@ fn the_incident_of_the_readme_is_told_as_there() {
 
 #[test]
 fn a_day_before_the_ramp_lets_one_period_decide() {
-    let judged = cutover(&["judge", "-"], &series(1440, &[(6000, 3000)]));
+    // The first two are its warm-up.
+    let judged = cutover(&["judge", "-"], &series(1440, &[(6000, 6), (6000, 6), (6000, 3000)]));
     assert_eq!(code(&judged), Some(3));
     let said = text(&judged.stdout);
     assert!(said.starts_with("1,440 periods before the new side's first request are the baseline"));
-    assert!(said.contains("regressed after 1 period(s)"), "{said}");
+    assert!(said.contains("regressed after 3 period(s)"), "{said}");
 }
 
 #[test]

@@ -414,12 +414,12 @@ fn black_hole(healthy: Plan) -> Plan {
 
 fn shared_database(healthy: Plan) -> Plan {
     Plan {
-        summary: "from the second step on both clusters fail 40 % of their requests and stay so, as \
+        summary: "from the second step on both clusters fail 60 % of their requests and stay so, as \
                   they would if their database broke under both; the new cluster is no worse than \
                   the old one, but the day before had nothing like it: the traffic goes back",
         request: held_for(HOLD_LONG_S, healthy.request),
         past_s: BASELINE_PERIODS,
-        incidents: vec![(When::Step(2), Incident::SharedErrors { rate: 0.4, seconds: None })],
+        incidents: vec![(When::Step(2), Incident::SharedErrors { rate: 0.6, seconds: None })],
         end: ROLLED_BACK,
         reason: &["the move itself may be the cause", "both sides have been over the 5 % limit"],
         before_hold_ends: true,
@@ -683,7 +683,7 @@ mod tests {
                 .map(|second| {
                     let (new, rate) = match second {
                         0..BEFORE_S => (40, ERROR_RATE_USUAL),
-                        _ => (80, 0.4),
+                        _ => (80, 0.6),
                     };
                     let old = counts(&mut random, 200 - new, rate);
                     (old, counts(&mut random, new, rate))

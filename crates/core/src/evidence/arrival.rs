@@ -18,6 +18,8 @@ const KNOWN_PERIODS_MIN: usize = 5;
 const SCATTER_PERIODS_MIN: usize = 5;
 /// Standard errors of the sums that they must have fallen by.
 const FALL_DEVIATIONS: f64 = 5.0;
+/// Standard errors by which the sum must be falling before a shift.
+const SLOPE_DEVIATIONS: f64 = 2.5;
 /// A share as small as the measured one has at most this chance, when it alone speaks.
 const CHANCE: f64 = 1e-6;
 /// The same when the sum of both sides has fallen as well.
@@ -167,13 +169,13 @@ fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64, apart: f64)
     let new: Vec<f64> = of_step.iter().map(|[_, new]| as_f64(*new)).collect();
     let (before, now) = (sums(before), sums(of_step));
     let distance = apart + (counted(before.len()) + counted(now.len())) / 2.0;
-    let fallen = mean(&before) - mean(&now) - (-slope(&before) * distance).max(0.0);
+    let fallen = mean(&before) - mean(&now) - falls_by(&before) * distance;
     let error = (error_of_mean(&before) + error_of_mean(&now)).sqrt();
     fallen >= (share * mean(&before) - mean(&new)) / 2.0 && fallen > FALL_DEVIATIONS * error
 }
 
-/// By how much values rise from one to the next: the line of least squares.
-fn slope(values: &[f64]) -> f64 {
+/// By how much values fall from one to the next, by more than chance: the line of least squares.
+fn falls_by(values: &[f64]) -> f64 {
     let (middle, mean) = ((counted(values.len()) - 1.0) / 2.0, mean(values));
     let (mut products, mut squares) = (0.0, 0.0);
     for (index, value) in values.iter().enumerate() {
@@ -181,7 +183,15 @@ fn slope(values: &[f64]) -> f64 {
         products += from_middle * (value - mean);
         squares += from_middle * from_middle;
     }
-    if squares > 0.0 { products / squares } else { 0.0 }
+    let falls = -products / squares.max(f64::MIN_POSITIVE);
+    // What is left beside the line: the error of its slope.
+    let all = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    let left = (all - falls * falls * squares).max(0.0) / (counted(values.len()) - 2.0).max(1.0);
+    if falls > SLOPE_DEVIATIONS * (left / squares.max(f64::MIN_POSITIVE)).sqrt() {
+        falls
+    } else {
+        0.0
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a number of periods")]

@@ -40,7 +40,7 @@ const PAIRS_MIN: usize = 2;
 /// Bursts that begin within this many stretches add up: what they said is forgotten later on.
 const TOGETHER_PERIODS: f64 = 10.0;
 /// This part of such times has more bursts than what decides.
-const TOGETHER_CHANCE: f64 = 0.005;
+const TOGETHER_CHANCE: f64 = 0.002;
 /// With one burst less than what decides, this part of a burst is lacking: minutes that were as always must not add it by chance.
 const BURST_LACKING: f64 = 0.6;
 /// No more bursts than these are asked for.

@@ -72,6 +72,8 @@ const BET_PARTS: [(f64, f64); 2] = [(1.0, 0.75), (0.2, 0.25)];
 const COMPARABLE_PART: u64 = 50;
 /// χ² with one degree of freedom of what happens by chance in one of 1,000 periods.
 pub(super) const BEYOND_CHANCE: f64 = 10.83;
+/// χ² of one in ten: up to here two counts are alike.
+const ALIKE: f64 = 2.71;
 /// Without a day nobody knows how long this service's bursts are: this many periods count as one.
 const LASTS_UNKNOWN: u32 = 5;
 /// In one period alone this part of the new side's requests must fail to decide, where bursts are unknown to the service.
@@ -452,10 +454,15 @@ impl EProcess {
         }
     }
 
-    /// What the new side is compared with when the old one is not beside it: what the old one did beside it in the periods
-    /// that are looked at, or what is usual.
-    const fn reference(&self) -> Counts {
-        if self.beside.requests > 0 { self.beside } else { self.usual }
+    /// What the new side is compared with when the old one is not beside it: what the old one did beside it lately, or what is
+    /// usual where that is much the same, but known from more requests.
+    fn reference(&self) -> Counts {
+        let is_same = chi_square(self.usual, self.beside) <= ALIKE;
+        if self.usual.requests >= self.beside.requests && is_same {
+            self.usual
+        } else {
+            self.beside
+        }
     }
 
     /// The counts of a period, read as kindly as its neighbours allow.
