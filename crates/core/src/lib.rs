@@ -18,7 +18,8 @@ mod validate;
 mod words;
 
 pub use cutover::{
-    Checked, CountedBy, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Status,
+    Checked, CountedBy, Cutover, Doubt, Execution, Leave, Phase, RollbackDone, Route, SCHEMA,
+    SHIFT_S_MAX, Status,
 };
 pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
