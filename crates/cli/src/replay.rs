@@ -11,7 +11,7 @@ use cutover_core::{
     Baselines, Counts, Evidence, Health, Judge, Latency, Lumps, Pair, Period, RESOLVERS, Sent,
     Series as Counted, SignalKind, Verdict, VerdictKind,
 };
-use cutover_core::{grouped, percent};
+use cutover_core::{grouped, percent, shortened};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -282,7 +282,7 @@ impl Replay {
         let title =
             format!("cutover judge: {} after {} periods", self.kind.words(), self.periods.len());
         svg.text((64.0, 36.0), &title, "font-size=\"22\" font-weight=\"bold\"");
-        let reason = chart::shortened(&self.reason, 160);
+        let reason = shortened(&self.reason, 160);
         svg.text((64.0, 60.0), &reason, &format!("font-size=\"13\" fill=\"{FAINT}\""));
         let first = self.periods.first().map_or(0, |judged| judged.start.as_second());
         let minutes = |start: Timestamp| seconds(start.as_second() - first) / 60.0;

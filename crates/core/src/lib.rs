@@ -71,4 +71,4 @@ pub use validate::facts::{
 };
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
-pub use words::{e_shown, grouped, listed, percent};
+pub use words::{e_shown, grouped, listed, percent, shortened};
