@@ -268,15 +268,6 @@ pub fn time_step_s(total_s: f64) -> f64 {
     step.unwrap_or_else(|| (total_s / DAY_S / 14.0).ceil().max(1.0) * DAY_S)
 }
 
-/// The text, or its begin and an ellipsis: `chars_max` characters at most.
-#[must_use]
-pub fn shortened(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
-}
-
 /// Text as XML holds it; control characters, which it cannot hold, become spaces.
 #[must_use]
 pub fn escaped(text: &str) -> String {
@@ -412,15 +403,6 @@ mod tests {
             [vec![a, b], vec![c]]
         );
         assert!(unbroken([None, None].into_iter()).is_empty());
-    }
-
-    #[test]
-    fn text_is_cut_by_characters() {
-        for (text, chars_max, cut) in
-            [("grün", 4, "grün"), ("grüner", 4, "grü…"), ("ab", 1, "…"), ("", 0, ""), ("a", 0, "…")]
-        {
-            assert_eq!(shortened(text, chars_max), cut, "{text} at {chars_max}");
-        }
     }
 
     #[test]

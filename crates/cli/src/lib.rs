@@ -3,3 +3,4 @@
 pub mod desk_plan;
 pub mod replay;
 pub mod series;
+pub mod steps;

@@ -22,24 +22,35 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what cutover would have decided on a recorded series, period by period
+    /// Show what cutover would have said and done on a recorded series, period by period
     ///
     /// SERIES is CSV with the header
     /// `period_start,requests_old,errors_old,requests_new,errors_new[,slow_old,slow_new][,refused_old,refused_new][,intended]`,
     /// or JSON lines with the same names, oldest or newest first; `intended` is the share, 0 to 1, that was meant for
     /// the new side. Times are in RFC 3339 or epoch seconds; whole numbers
     /// may also look like CloudWatch's exports (1200.0). The last 1,440 periods before the new side's first
-    /// request show the old side's bursts, so include a day of them. The policy's `period_s` (the series has
-    /// its own), own signals, alarms and holding of steps are not used. Each verdict is that of a check: of the 200
-    /// periods up to it.
+    /// request show the old side's bursts, so include a day of them.
     ///
-    /// Exit code: 0 healthy, 3 regressed, 4 not enough data, 2 bad input.
+    /// Played: a check at the end of each period, of the 200 periods up to it, and the holding of steps. Every change of
+    /// `intended` begins a step, whose periods count from 60 s later, when it has settled; without that column, all is one
+    /// step. A step that would not be passed after its bake (`requests_min`, a limit, `old_share_max`) is held: until a
+    /// verdict passes it, until the series shifts all the same, or for `hold_max_s`. Then `on_no_data` decides; if the
+    /// traffic goes back, the rest is not judged. What was recorded cannot be moved: a series that stays on a step that is
+    /// passed is judged on, as if its bake ended with each period.
+    ///
+    /// Not played: the policy's `period_s` (the series has its own), `metrics_delay_s` and `check_interval_s` (a
+    /// cutover decides later by up to their sum), own signals, alarms, and hosts that are not healthy.
+    ///
+    /// Exit code: 0 healthy; 3 regressed, or held for too long; 4 not enough data; 2 bad input.
     Judge {
         /// File with the series, or - for standard input
         series: String,
         /// JSON file with the policy: the "health" of a request
         #[arg(long, value_name = "FILE")]
         policy: Option<String>,
+        /// Seconds that each step bakes before it is passed or held: the `bake_s` of a ramp
+        #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u32).range(0..=604_800))]
+        bake_s: u32,
         /// Draw the share, error rates and evidence into an SVG file
         #[arg(long, value_name = "FILE.svg")]
         plot: Option<PathBuf>,
@@ -79,8 +90,8 @@ const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
-        Command::Judge { series, policy, plot, json } => {
-            judge(&series, policy.as_deref(), plot, json)
+        Command::Judge { series, policy, bake_s, plot, json } => {
+            judge(&series, policy.as_deref(), bake_s, plot, json)
         }
         Command::Plan { request, hosts, routes, load_balancer_pairs, ttl_s, json } => {
             let known = Known {
@@ -110,6 +121,7 @@ fn main() -> ExitCode {
 fn judge(
     series: &str,
     policy: Option<&str>,
+    bake_s: u32,
     plot: Option<PathBuf>,
     json: bool,
 ) -> Result<u8, String> {
@@ -121,7 +133,7 @@ fn judge(
     };
     let read = series::read(series)?;
     let parsed = series::Series::parse(&read).map_err(|refused| format!("{series}: {refused}"))?;
-    let replay = replay::judge(&parsed, &policy);
+    let replay = replay::judge(&parsed, &policy, bake_s);
     if let Some(path) = plot {
         std::fs::write(&path, replay.draw())
             .map_err(|error| format!("Could not write {}: {error}", path.display()))?;

@@ -1,4 +1,4 @@
-//! `cutover judge`: what cutover would have said of a recorded series, period by period.
+//! `cutover judge`: what cutover would have said of a recorded series, period by period, and done about it.
 
 use std::fmt::Write as _;
 
@@ -8,21 +8,22 @@ use chart::{
 use cutover_core::BASELINE_PERIODS;
 use cutover_core::limits::{CLOUDWATCH, ROUTE53_ALIAS_TTL_S};
 use cutover_core::{
-    Baselines, Counts, Evidence, Health, Judge, Latency, Lumps, Pair, Period, RESOLVERS, Sent,
-    Series as Counted, SignalKind, Verdict, VerdictKind,
+    Baselines, Counts, Doubt, Evidence, Health, Judge, Latency, Leave, Lumps, Pair, Period,
+    RESOLVERS, Sent, Series as Counted, SignalKind, Verdict, VerdictKind,
 };
-use cutover_core::{grouped, percent};
+use cutover_core::{grouped, percent, shortened};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::series::{Row, Series};
+use crate::steps::{Hold, HoldEnd, Steps, later};
 
 /// A series, judged.
 #[derive(Clone, Debug, Serialize)]
 pub struct Replay {
     /// Length of a period, in seconds.
     pub period_s: u32,
-    /// Periods before the new side's first request: what the old side's bursts are known by.
+    /// Periods before the ramp: what the old side's bursts are known by.
     pub baseline_periods: usize,
     /// The periods since then, up to the one that decides.
     pub periods: Vec<Judged>,
@@ -30,10 +31,16 @@ pub struct Replay {
     pub not_judged: usize,
     /// The last verdict.
     pub kind: VerdictKind,
-    /// When the last judged period began; `None` when the new side never had a request.
+    /// When the last judged period began; `None` when the ramp never did.
     pub at: Option<Timestamp>,
-    /// Why.
+    /// Why it goes back, or else what the last verdict says.
     pub reason: String,
+    /// Seconds that each step bakes.
+    pub bake_s: u32,
+    /// Every time that a step would have been held, oldest first.
+    pub holds: Vec<Hold>,
+    /// When the traffic would have gone back; `None`: it would not.
+    pub rolled_back_at: Option<Timestamp>,
     /// The decimal logarithm of what e must reach.
     pub log10_limit: f64,
     /// The share of the requests that the old side gets lately, 0–1.
@@ -55,13 +62,23 @@ pub struct Judged {
     pub log10_e: f64,
     /// The verdict.
     pub verdict: VerdictKind,
+    /// Whether the step would be held at the end of it.
+    pub is_held: bool,
 }
 
-/// Judges a series as one route of a cutover that never changes its step, unless the series has intended shares. Periods
-/// without a request on the new side, up to its first one, are the baseline. The series' own period stands before the
-/// policy's; signals that it does not count are not tested.
+/// Judges a series as one route of a cutover, checked at the end of each period as if that were counted at once.
+///
+/// Where the series has intended shares, every change of them is a shift: a step begins, has settled when former answers
+/// are no longer cached, and bakes for `bake_s` seconds. Otherwise all of it is one step, settled from its start. A step
+/// that would not be passed after its bake is held; when it has been held for `hold_max_s`, the policy decides, and if the
+/// traffic goes back, the rest is not judged. What was recorded cannot be moved: a series that shifts during a hold, or
+/// stays on a step that is passed, is judged as it is.
+///
+/// Periods up to the first one with an intended share above 0, or with a request of the new side where the series tells no
+/// share, are the baseline. The series' own period stands before the policy's; signals that it does not count are not
+/// tested.
 #[must_use]
-pub fn judge(series: &Series, policy: &Health) -> Replay {
+pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
     let has = |of: fn(&Row) -> Option<u64>| series.rows.iter().any(|row| of(row).is_some());
     let has_slow = has(|row| row.slow_old) || has(|row| row.slow_new);
     let has_refused = has(|row| row.refused_old) || has(|row| row.refused_new);
@@ -72,29 +89,57 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
         signals: Vec::new(),
         ..policy.clone()
     };
-    let has_new = |row: &Row| row.new.is_some_and(|new| new.requests > 0);
-    let begin = series.rows.iter().position(has_new).unwrap_or(series.rows.len());
+    let has_begun = |row: &Row| match row.intended {
+        Some(share) => share > 0.0,
+        None => has_requests(row),
+    };
+    let begin = series.rows.iter().position(has_begun).unwrap_or(series.rows.len());
     let (before, since) = series.rows.split_at(begin);
     // A validation looks back on so many.
     let periods = usize::try_from(BASELINE_PERIODS).unwrap_or(usize::MAX);
     let before = before.get(before.len().saturating_sub(periods)..).unwrap_or(before);
     let baselines = (!before.is_empty()).then(|| baselines(before, &health));
     let mut judge = Judge::new(&health, 1, baselines.as_ref());
-    let mut seen = Look::new(before, since, &health);
+    let has_intended = series.rows.iter().any(|row| row.intended.is_some());
+    let mut seen = Look::new(before, has_intended, &health);
+    let mut steps = Steps::new(&health, bake_s);
     let mut periods = Vec::new();
     let mut verdict = judge.verdict(&seen.evidence);
+    let mut left = None;
+    let mut rolled_back_at = None;
     for row in since {
-        let period = seen.at(row);
-        judge.see(&period, true);
+        // A cutover goes on checking while periods are missing.
+        left = steps.check(row.start, &verdict);
+        if left.is_some() {
+            break;
+        }
+        if seen.shift(row) {
+            let Evidence { settled_at, sent, .. } = seen.evidence;
+            if settled_at.is_some() {
+                judge.begin_step();
+            }
+            steps.begin(row.start, settled_at, sent.is_some_and(|sent| sent.share >= 1.0));
+        }
+        let (period, of_step) = seen.at(row);
+        judge.see(&period, of_step);
         verdict = judge.verdict(&seen.evidence);
+        let end = later(row.start, series.period_s);
+        let is_regressed = verdict.kind == VerdictKind::Regressed;
+        if is_regressed {
+            steps.end(end, HoldEnd::RolledBack);
+            rolled_back_at = Some(end);
+        } else {
+            left = steps.check(end, &verdict);
+        }
         periods.push(Judged {
             start: row.start,
             old: row.old.unwrap_or_default(),
             new: row.new.unwrap_or_default(),
             log10_e: verdict.log10_e.unwrap_or_default(),
             verdict: verdict.kind,
+            is_held: steps.open().is_some(),
         });
-        if verdict.kind == VerdictKind::Regressed {
+        if is_regressed || left.is_some() {
             break;
         }
     }
@@ -102,6 +147,14 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
         "slow requests are not judged: the policy has no latency_target_s that they are counted by",
     );
     let Verdict { kind, reason, old_share, .. } = verdict;
+    let reason = match left {
+        None => reason,
+        Some(Leave::Back(why)) => {
+            rolled_back_at = steps.holds.last().map(|hold| hold.until);
+            why
+        }
+        Some(Leave::Kept(why)) => why,
+    };
     Replay {
         period_s: series.period_s,
         baseline_periods: before.len(),
@@ -110,10 +163,17 @@ pub fn judge(series: &Series, policy: &Health) -> Replay {
         at: periods.last().map(|judged| judged.start),
         periods,
         reason,
+        bake_s,
+        holds: steps.holds,
+        rolled_back_at,
         log10_limit: judge.log_limit() / std::f64::consts::LN_10,
         old_share,
         note,
     }
+}
+
+fn has_requests(row: &Row) -> bool {
+    row.new.is_some_and(|new| new.requests > 0)
 }
 
 fn baselines(rows: &[Row], health: &Health) -> Baselines {
@@ -134,50 +194,73 @@ fn baselines(rows: &[Row], health: &Health) -> Baselines {
 struct Look {
     evidence: Evidence<'static>,
     kinds: Vec<SignalKind>,
-    warm_at: Timestamp,
+    warm_up_s: u32,
+    /// Until when the new side may warm up; `None` before its first request.
+    warm_until: Option<Timestamp>,
     /// Whether the series tells which share was intended.
     has_intended: bool,
 }
 
 impl Look {
-    fn new(before: &[Row], since: &[Row], health: &Health) -> Self {
+    fn new(before: &[Row], has_intended: bool, health: &Health) -> Self {
         let kinds = health.signals().into_iter().skip(1).map(|signal| signal.kind);
-        let warm_up = jiff::SignedDuration::from_secs(i64::from(health.warm_up_s()));
-        let warm_at = since.first().and_then(|first| first.start.checked_add(warm_up).ok());
         let mut look = Self {
             evidence: Evidence::default(),
             kinds: kinds.collect(),
-            warm_at: warm_at.unwrap_or(Timestamp::MAX),
-            has_intended: since.iter().any(|row| row.intended.is_some()),
+            warm_up_s: health.warm_up_s(),
+            warm_until: None,
+            has_intended,
         };
         for row in before {
-            look.at(row);
+            look.keep(&period(row, &look.kinds));
         }
         look
     }
 
-    /// Adds a row, and gives its period. Where the series tells the intended share, every change of it is a shift.
-    fn at(&mut self, row: &Row) -> Period {
-        let was = self.evidence.sent.map(|sent| sent.share);
+    /// Whether a step ends before a row. Where the series tells the intended share, every change of it is a shift.
+    fn shift(&mut self, row: &Row) -> bool {
+        let Evidence { sent, settled_at, .. } = &mut self.evidence;
+        let was = sent.map(|sent| sent.share);
+        let (since, linger_s) = (row.start, ROUTE53_ALIAS_TTL_S);
         if let Some(share) = row.intended.filter(|share| was != Some(*share)) {
             let lumps = Lumps::PerAnswer { resolvers: RESOLVERS };
-            let (since, linger_s) = (row.start, ROUTE53_ALIAS_TTL_S);
-            self.evidence.sent = Some(Sent { share, since, lumps, linger_s, is_alone: true });
-            self.evidence.settled_at = Some(since);
+            *sent = Some(Sent { share, since, lumps, linger_s, is_alone: true });
+            // Once nothing is meant for the new side, its periods are of no step.
+            *settled_at = (share > 0.0).then(|| later(since, linger_s));
+            return true;
         }
+        let is_first = was.is_none() && settled_at.is_none();
+        if is_first {
+            *settled_at = Some(since);
+        }
+        is_first
+    }
+
+    /// Adds a row, and gives its period, and whether it is of the step.
+    fn at(&mut self, row: &Row) -> (Period, bool) {
         let mut period = period(row, &self.kinds);
-        period.is_warming = row.start < self.warm_at;
-        period.is_full = row.intended.or(was).map(|share| share >= 1.0);
+        if has_requests(row) {
+            self.warm_until = self.warm_until.or(Some(later(row.start, self.warm_up_s)));
+        }
+        let of_step = self.evidence.settled_at.is_some_and(|since| row.start >= since);
+        let all = self.evidence.sent.is_some_and(|sent| sent.share >= 1.0);
+        period.is_warming = self.warm_until.is_some_and(|until| row.start < until);
+        period.is_full = self.evidence.sent.map(|_| all && of_step);
         // An empty field is no zero: nothing is known of the old side, unless all requests are meant for the new one.
-        period.is_gap = row.old.is_none() && row.new.is_some() && period.is_full != Some(true);
+        period.is_gap = row.old.is_none() && row.new.is_some() && !all;
+        self.keep(&period);
+        (period, of_step)
+    }
+
+    /// Keeps a period, of as many as a check reads: they tell whether requests arrive.
+    fn keep(&mut self, period: &Period) {
         if self.has_intended {
-            self.evidence.periods.push(period.clone());
-            let most = CLOUDWATCH.periods_per_check as usize;
-            if self.evidence.periods.len() > 2 * most {
-                self.evidence.periods.drain(..most);
+            let periods = &mut self.evidence.periods;
+            periods.push(period.clone());
+            if periods.len() > CLOUDWATCH.periods_per_check as usize {
+                periods.remove(0);
             }
         }
-        period
     }
 }
 
@@ -199,13 +282,28 @@ fn period(row: &Row, kinds: &[SignalKind]) -> Period {
 }
 
 impl Replay {
-    /// The exit code: 0 healthy, 3 regressed, 4 not enough data.
+    /// The exit code: 0 healthy; 3 regressed, or held for as long as it may be and not to go on; 4 not enough data.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self.kind {
+            _ if self.rolled_back_at.is_some() || self.is_kept() => 3,
             VerdictKind::Healthy => 0,
-            VerdictKind::Regressed => 3,
-            VerdictKind::NotEnoughData | VerdictKind::MetricsBroken => 4,
+            _ => 4,
+        }
+    }
+
+    /// Whether the traffic should go back, and stays because the old side does even worse.
+    fn is_kept(&self) -> bool {
+        self.holds.last().is_some_and(|hold| hold.end == HoldEnd::Kept)
+    }
+
+    /// What has become of it, for people.
+    fn outcome(&self) -> &'static str {
+        match self.kind {
+            VerdictKind::Regressed => self.kind.words(),
+            _ if self.rolled_back_at.is_some() => "rolled back",
+            _ if self.is_kept() => "kept on the new side",
+            _ => self.kind.words(),
         }
     }
 
@@ -243,25 +341,37 @@ impl Replay {
                 grouped(judged.new.requests),
                 rate(judged.new),
                 e_shown(judged.log10_e),
-                judged.verdict.words(),
+                format_args!(
+                    "{}{}",
+                    judged.verdict.words(),
+                    if judged.is_held { ", held" } else { "" }
+                ),
             );
+        }
+        for hold in &self.holds {
+            let _ = writeln!(out, "{}", held(hold));
         }
         if self.not_judged > 0 {
-            let _ = writeln!(
-                out,
-                "{} more periods are not judged: the traffic would be back on the old side",
-                grouped(self.not_judged as u64)
-            );
+            let why = if self.is_kept() {
+                "the cutover would have ended, with the traffic on the new side"
+            } else {
+                "the traffic would be back on the old side"
+            };
+            let number = grouped(self.not_judged as u64);
+            let _ = writeln!(out, "{number} more periods are not judged: {why}");
         }
-        let number = grouped(self.periods.len() as u64);
-        let _ = match self.kind {
-            _ if self.periods.is_empty() => {
-                writeln!(out, "not enough data: the new side never had a request")
-            }
-            VerdictKind::Regressed => {
-                writeln!(out, "regressed after {number} period(s): {}", self.reason)
-            }
-            kind => writeln!(out, "{} after {number} period(s): {}", kind.words(), self.reason),
+        let _ = match self.periods.len() {
+            0 => writeln!(
+                out,
+                "not enough data: the new side never had a request that was meant for it"
+            ),
+            number => writeln!(
+                out,
+                "{} after {} period(s): {}",
+                self.outcome(),
+                grouped(number as u64),
+                self.reason
+            ),
         };
         // Most have moved: whoever deletes the old side then takes the rest away.
         if let Some(rest) = self.old_share.filter(|share| *share > 0.0 && *share < 0.5) {
@@ -280,9 +390,9 @@ impl Replay {
             (panel(104.0, 254.0), panel(312.0, 462.0), panel(520.0, 670.0));
         let mut svg = Svg::new(WIDTH, HEIGHT);
         let title =
-            format!("cutover judge: {} after {} periods", self.kind.words(), self.periods.len());
+            format!("cutover judge: {} after {} periods", self.outcome(), self.periods.len());
         svg.text((64.0, 36.0), &title, "font-size=\"22\" font-weight=\"bold\"");
-        let reason = chart::shortened(&self.reason, 160);
+        let reason = shortened(&self.reason, 160);
         svg.text((64.0, 60.0), &reason, &format!("font-size=\"13\" fill=\"{FAINT}\""));
         let first = self.periods.first().map_or(0, |judged| judged.start.as_second());
         let minutes = |start: Timestamp| seconds(start.as_second() - first) / 60.0;
@@ -347,6 +457,29 @@ impl Replay {
         svg.text((64.0, 712.0), "minutes since the new side's first request", &style);
         svg.finish()
     }
+}
+
+/// Words a hold.
+fn held(hold: &Hold) -> String {
+    let why = match hold.doubt {
+        Doubt::Failing => "the new side is over a limit",
+        Doubt::Unjudged => "it cannot be judged",
+        Doubt::OldShare => "the old side still gets more than old_share_max",
+    };
+    let then = match hold.end {
+        HoldEnd::Open => "and still is",
+        HoldEnd::Passed => "then it goes on",
+        HoldEnd::Shifted => {
+            "then the series shifts, where cutover would hold: what follows is judged as recorded"
+        }
+        HoldEnd::Advanced => "then it goes on all the same",
+        HoldEnd::RolledBack => "then the traffic goes back",
+        HoldEnd::Kept => {
+            "then the traffic should go back, and stays because the old side does even worse"
+        }
+    };
+    let seconds = hold.until.as_second() - hold.since.as_second();
+    format!("the step is held from {} for {seconds} s because {why}; {then}", hold.since)
 }
 
 /// The measured share of the new side, 0–1.

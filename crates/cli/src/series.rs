@@ -4,9 +4,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use chart::shortened;
 use csv::{ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
-use cutover_core::Counts;
+use cutover_core::{Counts, shortened};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Error as _, value::MapDeserializer};

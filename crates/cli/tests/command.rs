@@ -96,6 +96,109 @@ fn exit_codes_tell_healthy_from_too_little_to_tell() {
 }
 
 #[test]
+fn a_thin_step_is_held_and_taken_back_and_the_rest_is_not_judged() {
+    let judged = cutover(&["judge", "-"], &series(0, &[(1, 0); 120]));
+    assert_eq!(code(&judged), Some(3));
+    let said = text(&judged.stdout);
+    for part in [
+        "2023-11-14T22:17:20Z       54,000    0.1 %            1      0 %      0 %      0.95  not enough data, held",
+        "the step is held from 2023-11-14T22:18:20Z for 3600 s because it cannot be judged; then the traffic goes back",
+        "55 more periods are not judged: the traffic would be back on the old side",
+        "rolled back after 65 period(s): still not judged after 3600 s: 65 of the 100 requests needed",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    assert_eq!(said.matches("not enough data, held").count(), 60, "{said}");
+    // Nothing is held while the step bakes.
+    let baking = cutover(&["judge", "-", "--bake-s", "7200"], &series(0, &[(1, 0); 90]));
+    assert_eq!(code(&baking), Some(4));
+    assert!(!text(&baking.stdout).contains("held"), "{}", text(&baking.stdout));
+}
+
+#[test]
+fn a_gap_in_the_series_ends_no_hold() {
+    let thin = series(0, &[(1, 0); 10]);
+    let later = format!("{thin}\n{},54000,54,6000,6", 1_700_000_000 + 60 * 100);
+    let judged = cutover(&["judge", "-"], &later);
+    assert_eq!(code(&judged), Some(3));
+    let said = text(&judged.stdout);
+    assert!(said.contains("rolled back after 10 period(s)"), "{said}");
+}
+
+#[test]
+fn a_step_that_is_held_until_it_can_be_judged_goes_on() {
+    let judged = cutover(&["judge", "-"], &series(0, &[(10, 0); 20]));
+    assert_eq!(code(&judged), Some(0));
+    let said = text(&judged.stdout);
+    let held = "the step is held from 2023-11-14T22:18:20Z for 300 s because it cannot be judged; then it goes on";
+    assert!(said.contains(held), "{said}");
+}
+
+#[test]
+fn a_policy_may_go_on_without_data() {
+    let policy = file("advance.json", r#"{"on_no_data": "advance", "hold_max_s": 600}"#);
+    let policy = policy.to_str().expect("a path");
+    let thin = series(0, &[(1, 0); 60]);
+    let judged = cutover(&["judge", "-", "--json", "--policy", policy], &thin);
+    assert_eq!(code(&judged), Some(4), "no verdict was healthy");
+    let json: serde_json::Value = serde_json::from_slice(&judged.stdout).expect("JSON");
+    assert_eq!(
+        json["holds"],
+        serde_json::json!([{
+            "since": "2023-11-14T22:18:20Z", "until": "2023-11-14T22:28:20Z",
+            "doubt": "unjudged", "end": "advanced",
+        }])
+    );
+    assert_eq!((&json["not_judged"], &json["rolled_back_at"]), (&0.into(), &().into()));
+}
+
+/// Minutes of `(intended, old, new)`, without a failure.
+fn ramp(minutes: &[(f64, u64, u64)]) -> String {
+    let rows = (0..).zip(minutes).map(|(minute, (intended, old, new))| {
+        format!("\n{},{old},0,{new},0,{intended}", 60 * minute)
+    });
+    "period_start,requests_old,errors_old,requests_new,errors_new,intended".to_owned()
+        + &rows.collect::<String>()
+}
+
+#[test]
+fn a_series_that_shifts_during_a_hold_is_judged_as_it_was_recorded() {
+    let minutes =
+        [[(0.0, 10, 0); 10].as_slice(), &[(0.1, 9, 1); 20], &[(0.5, 500, 500); 20]].concat();
+    let judged = cutover(&["judge", "-"], &ramp(&minutes));
+    assert_eq!(code(&judged), Some(0));
+    let said = text(&judged.stdout);
+    assert!(said.starts_with("10 periods before"), "{said}");
+    // It has settled after a minute, and has baked five minutes later.
+    let hold = "the step is held from 1970-01-01T00:16:00Z for 840 s because it cannot be judged; then the series \
+                shifts, where cutover would hold: what follows is judged as recorded";
+    assert!(said.contains(hold), "{said}");
+    let verdict = |minute: &str| {
+        let line = said.lines().find(|line| line.starts_with(minute)).expect("a period");
+        line.rsplit("  ").next().map(|verdict| verdict.trim().to_owned())
+    };
+    let settles = "1970-01-01T00:30:00Z";
+    assert_eq!(verdict(settles).as_deref(), Some("not enough data"), "of no step");
+    assert_eq!(verdict("1970-01-01T00:31:00Z").as_deref(), Some("healthy"));
+    // Somebody takes the traffic back: the step is over, and what was said of it stands.
+    let back = [minutes, vec![(0.0, 1000, 0); 90]].concat();
+    let judged = cutover(&["judge", "-"], &ramp(&back));
+    assert_eq!(code(&judged), Some(0), "{}", text(&judged.stdout));
+}
+
+#[test]
+fn the_last_step_waits_for_the_old_side() {
+    let policy = file("old-share.json", r#"{"old_share_max": 0.01, "hold_max_s": 600}"#);
+    let policy = policy.to_str().expect("a path");
+    let series = ramp(&[[(0.0, 1000, 0); 10].as_slice(), &[(1.0, 100, 900); 30]].concat());
+    let judged = cutover(&["judge", "-", "--policy", policy], &series);
+    assert_eq!(code(&judged), Some(0));
+    let said = text(&judged.stdout);
+    let held = "for 600 s because the old side still gets more than old_share_max; then it goes on all the same";
+    assert!(said.contains(held), "{said}");
+}
+
+#[test]
 fn the_policy_is_that_of_a_request() {
     let tolerant =
         file("tolerant.json", r#"{"tolerated_odds_ratio": 100, "detectable_odds_ratio": 200}"#);

@@ -18,7 +18,8 @@ mod validate;
 mod words;
 
 pub use cutover::{
-    Checked, CountedBy, Cutover, Execution, Phase, RollbackDone, Route, SCHEMA, SHIFT_S_MAX, Status,
+    Checked, CountedBy, Cutover, Doubt, Execution, Leave, Phase, RollbackDone, Route, SCHEMA,
+    SHIFT_S_MAX, Status,
 };
 pub use evidence::arrival::{Arrival, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
@@ -70,9 +71,13 @@ pub use validate::facts::{
 };
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
+<<<<<<< HEAD
 pub use words::{e_shown, grouped, listed, percent};
 
 /// Whether a field of a state has its default, and is left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+=======
+pub use words::{e_shown, grouped, listed, percent, shortened};
+>>>>>>> cli

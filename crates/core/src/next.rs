@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::shortened;
+
 /// What the state machine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,6 +81,6 @@ const NEXT_REASON_CHARS_MAX: usize = 1_000;
 
 impl Next {
     pub(crate) fn new(action: Action, wait_s: u32, reason: &str) -> Self {
-        Self { action, wait_s, reason: reason.chars().take(NEXT_REASON_CHARS_MAX).collect() }
+        Self { action, wait_s, reason: shortened(reason, NEXT_REASON_CHARS_MAX) }
     }
 }

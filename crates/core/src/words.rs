@@ -48,6 +48,20 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// The text, or its begin up to the end of a word, and an ellipsis: `chars_max` characters at most.
+#[must_use]
+pub fn shortened(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars_max.saturating_sub(1)).collect();
+    let goes_on = text.chars().nth(chars_max.saturating_sub(1)).is_some_and(|c| !c.is_whitespace());
+    let words = kept.rsplit_once(char::is_whitespace).filter(|_| goes_on).map(|(words, _)| words);
+    // What has no spaces, as a value, is not cut to its first word.
+    let words = words.filter(|words| 2 * words.len() > kept.len()).unwrap_or(&kept);
+    format!("{}…", words.trim_end())
+}
+
 /// Words some names, and how many more there are.
 #[must_use]
 pub fn listed(names: impl IntoIterator<Item = impl ToString>) -> String {
@@ -57,5 +71,30 @@ pub fn listed(names: impl IntoIterator<Item = impl ToString>) -> String {
     match names.count() {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_ends_with_a_word_and_an_ellipsis() {
+        for (text, chars_max, cut) in [
+            ("grün", 4, "grün"),
+            ("grüner", 4, "grü…"),
+            ("ab", 1, "…"),
+            ("", 0, ""),
+            ("a", 0, "…"),
+            ("they vanish on the way", 22, "they vanish on the way"),
+            ("they vanish on the way", 14, "they vanish…"),
+            ("they vanish on the way", 13, "they vanish…"),
+            ("they vanish on the way", 12, "they vanish…"),
+            ("they vanish on the way", 11, "they vanis…"),
+            ("a arn:aws:elasticloadbalancing", 20, "a arn:aws:elasticlo…"),
+        ] {
+            assert_eq!(shortened(text, chars_max), cut, "{text} at {chars_max}");
+            assert_eq!(shortened(cut, chars_max.max(1)), cut, "what is short enough stays");
+        }
     }
 }

@@ -2,10 +2,10 @@
 //! the error rates and the evidence, at the bottom the verdicts, all over the same seconds.
 
 use chart::{
-    Axis, FAINT, GRID, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, shortened,
-    time_step_s, unbroken,
+    Axis, FAINT, GRID, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s,
+    unbroken,
 };
-use cutover_core::VerdictKind;
+use cutover_core::{VerdictKind, shortened};
 
 use crate::recording::{Recording, Sample};
 

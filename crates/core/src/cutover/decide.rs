@@ -2,10 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Cutover, Held, Phase, Route, SETTLE_S_MAX, Status, later};
-use crate::evidence::verdict::VerdictKind;
+use super::{Cutover, Doubt, Held, Leave, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::next::{Action, Next};
-use crate::request::health::OnNoData;
 use crate::request::ramp::history_is_full;
 use crate::router::{RouteId, Split};
 use crate::seen::Seen;
@@ -37,15 +35,6 @@ pub(super) struct Decision {
     phase: Phase,
     leave: Vec<(RouteId, Leave)>,
     then: Then,
-}
-
-/// How a route leaves the ramp.
-#[derive(Clone, Debug, PartialEq)]
-enum Leave {
-    /// It goes back, for this reason.
-    Back(String),
-    /// It should go back for this reason, and stays because the old side does even worse.
-    Kept(String),
 }
 
 /// What the routes do that are left, unless there is a roll-back.
@@ -112,7 +101,7 @@ impl Cutover {
             let reason = format!("{}: {doing}; {}", self.intended(), self.worst_verdict());
             return stay(phase, bake_end.as_second() - now.as_second(), reason);
         }
-        let hold_end = later(bake_end, i64::from(self.health.hold_max_s));
+        let hold_end = self.health.hold_end(bake_end);
         if let Some(because) = self.why_to_hold(splits).filter(|_| now < hold_end) {
             let left_s = hold_end.as_second() - now.as_second();
             let share = self.intended();
@@ -131,8 +120,8 @@ impl Cutover {
 
     /// Tries a held step again, or gives up the routes that it could not move.
     fn decide_held(&self, held: &Held, now: Timestamp) -> Decision {
-        let hold_max_s = i64::from(self.health.hold_max_s);
-        let left_s = later(held.since, hold_max_s).as_second() - now.as_second();
+        let hold_max_s = self.health.hold_max_s;
+        let left_s = self.health.hold_end(held.since).as_second() - now.as_second();
         let (target, why) = (self.target(), &held.reason);
         let is_held = |route: &&Route| left_s <= 0 && route.last != target;
         let back = format!("its step was held for {hold_max_s} s; {why}");
@@ -218,23 +207,25 @@ impl Cutover {
             Seen::Now(_) => (true, self.worst_verdict()),
             Seen::OutOfReach(why) => (false, format!("the live weights cannot be read: {why}")),
         };
-        let unknown = |route: &&Route| {
-            let kind = route.verdict.as_ref().map(|verdict| verdict.kind);
-            !is_read || !matches!(kind, Some(VerdictKind::Healthy | VerdictKind::Regressed))
-        };
-        let fails = |route: &&Route| route.verdict.as_ref().is_some_and(|v| v.failing);
-        let failing = self.active().filter(fails).count();
-        let unjudged = self.active().filter(unknown).count();
-        let share = self.old_share();
-        let share_max = self.health.old_share_max.filter(|_| self.is_last_step());
-        if failing > 0 {
-            Some(format!("{failing} route(s) are over a limit, whatever excuses it; {why}"))
-        } else if unjudged > 0 {
-            Some(format!("{unjudged} route(s) cannot be judged; {why}"))
-        } else if share.zip(share_max).is_some_and(|(share, most)| share > most) {
-            Some(format!("old_share_max is {}{}", percent(share_max?), still_on_old(share)))
-        } else {
-            None
+        let doubts = self
+            .active()
+            .filter_map(|route| self.health.doubt(route.verdict.as_ref(), self.is_last_step()));
+        let doubts: Vec<Doubt> = doubts.collect();
+        let number = |doubt| doubts.iter().filter(|other| **other == doubt).count();
+        let unjudged = if is_read { number(Doubt::Unjudged) } else { self.active().count() };
+        match (number(Doubt::Failing), unjudged) {
+            (0, 0) => {
+                let most = self.health.old_share_max.filter(|_| !doubts.is_empty())?;
+                Some(format!(
+                    "old_share_max is {}{}",
+                    percent(most),
+                    still_on_old(self.old_share())
+                ))
+            }
+            (0, unjudged) => Some(format!("{unjudged} route(s) cannot be judged; {why}")),
+            (failing, _) => {
+                Some(format!("{failing} route(s) are over a limit, whatever excuses it; {why}"))
+            }
         }
     }
 
@@ -246,26 +237,11 @@ impl Cutover {
 
     /// Whether and how a route leaves the ramp that was held for as long as it may be.
     fn leave(&self, route: &Route, splits: &Seen<Vec<Split>>) -> Option<Leave> {
-        let hold_max_s = self.health.hold_max_s;
-        let not_judged =
-            |why: &str| Some(Leave::Back(format!("still not judged after {hold_max_s} s: {why}")));
-        if let Seen::OutOfReach(why) = splits {
-            return not_judged(&format!("the live weights cannot be read: {why}"));
-        }
-        let verdict = route.verdict.as_ref()?;
-        if verdict.failing {
-            let reason = format!("still failing after {hold_max_s} s: {}", verdict.reason);
-            let old_is_worse = self.is_last_step()
-                && verdict.old.requests >= self.health.requests_min
-                && verdict.old.error_rate() > verdict.new.error_rate();
-            return Some(if old_is_worse { Leave::Kept(reason) } else { Leave::Back(reason) });
-        }
-        match (verdict.kind, self.health.on_no_data) {
-            (VerdictKind::MetricsBroken, _) | (VerdictKind::NotEnoughData, OnNoData::RollBack) => {
-                not_judged(&verdict.reason)
+        match splits {
+            Seen::OutOfReach(why) => {
+                Some(self.health.not_judged(&format!("the live weights cannot be read: {why}")))
             }
-            (VerdictKind::NotEnoughData, OnNoData::Advance)
-            | (VerdictKind::Healthy | VerdictKind::Regressed, _) => None,
+            Seen::Now(_) => self.health.leave(route.verdict.as_ref()?, self.is_last_step()),
         }
     }
 

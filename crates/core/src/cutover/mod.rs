@@ -7,6 +7,7 @@
 mod anew;
 mod check;
 mod decide;
+mod hold;
 mod rollback;
 mod route;
 mod shift;
@@ -33,6 +34,7 @@ use crate::router::survey::RouterRef;
 use crate::router::{Live, RouteId, Settling, Sides, Split, Weights};
 
 pub use self::check::Checked;
+pub use self::hold::{Doubt, Leave};
 pub use self::rollback::RollbackDone;
 
 /// Version of the state's JSON.

@@ -2,10 +2,11 @@
 
 use super::{REASON_CHARS_MAX, Route, Status, Writers};
 use crate::router::{Live, Split, Weights};
+use crate::words::shortened;
 
 impl Route {
     pub(crate) fn say(&mut self, reason: &str) {
-        self.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
+        self.reason = Some(shortened(reason, REASON_CHARS_MAX));
     }
 
     pub(crate) fn must_go_back(&mut self, reason: &str) {

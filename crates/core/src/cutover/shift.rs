@@ -10,6 +10,7 @@ use super::{
 use crate::limits::TASK_EVENTS;
 use crate::next::Action;
 use crate::router::{Fence, Live, Move, Moved, RouteId, Settling, Shifted, Way};
+use crate::words::shortened;
 
 impl Cutover {
     /// Whether a shift of an execution that was stopped then may still be under way: its function
@@ -108,7 +109,7 @@ impl Cutover {
             0 => String::new(),
             others => format!(" (and {others} more routes are held)"),
         };
-        let reason: String = format!("{first}{more}").chars().take(REASON_CHARS_MAX).collect();
+        let reason = shortened(&format!("{first}{more}"), REASON_CHARS_MAX);
         let since = self.held.as_ref().map_or(now, |held| held.since);
         // The next try is a task more than the ramp was reckoned with.
         self.extra_events = self.extra_events.saturating_add(TASK_EVENTS);

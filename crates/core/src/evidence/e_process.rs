@@ -676,7 +676,7 @@ pub(super) fn chi_square(one: Counts, other: Counts) -> f64 {
     let errors = [one, other].map(|counts| as_f64(counts.errors));
     let ([n, m], [x, y]) = (requests, errors);
     let (events, succeeded) = (x + y, n + m - x - y);
-    if events <= 0.0 || succeeded <= 0.0 {
+    if events <= 0.0 || succeeded <= 0.0 || n * m <= 0.0 {
         return 0.0;
     }
     let difference = x * m - y * n;
@@ -757,7 +757,7 @@ mod tests {
         assert_eq!(over_after(shared, worst.0, worst.1), Some(4));
         let of = |bursts, lasts| Baseline { bursts, lasts, ..steady() };
         let after = |day: Baseline| over_after(start(Some(&day)), worst.0, worst.1);
-        assert_eq!(after(of(0.03, 1)), Some(3), "frequent bursts come together");
+        assert_eq!(after(of(0.03, 1)), Some(4), "frequent bursts come together");
         assert_eq!(after(of(0.001, 5)), Some(6), "what five periods say counts once");
         assert_eq!(over_after(start(None), worst.0, worst.1), Some(6), "nobody knows how long");
     }

@@ -11,6 +11,7 @@ use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::stretches::{OVER, Stretch, Stretches, is_beyond, keep};
 use crate::evidence::verdict::{SignalSeen, Verdict, VerdictKind};
 use crate::evidence::{Counts, Evidence, Pair, Period};
+use crate::limits::CLOUDWATCH;
 use crate::request::health::Health;
 
 /// A percentile of the new side is slower when it is over the target and over this multiple of the old
@@ -57,8 +58,8 @@ pub struct Judge<'a> {
     pub(super) percentiles: Percentiles,
     /// What fails, and what is refused, on no known side.
     pub(super) shared: [Shared; 2],
-    /// Requests of the old and of the new side in each period since the step has settled.
-    requests: Vec<[u64; 2]>,
+    /// Requests of the old and of the new side in each period since the step has settled, of as many as a check reads.
+    requests: VecDeque<[u64; 2]>,
     pub(super) periods: u32,
     /// The period in which the new side got most requests, old and new.
     pub(super) busiest: (u64, u64),
@@ -301,7 +302,7 @@ impl<'a> Judge<'a> {
             tested: tested.collect(),
             percentiles: Percentiles::default(),
             shared: [SignalKind::Failed, SignalKind::Refused].map(|kind| Shared::new(health, kind)),
-            requests: Vec::new(),
+            requests: VecDeque::new(),
             periods: 0,
             busiest: (0, 0),
         }
@@ -314,6 +315,17 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// A next step begins: nothing of it has been counted. What was seen still speaks against the new side.
+    pub fn begin_step(&mut self) {
+        self.requests.clear();
+        for tested in &mut self.tested {
+            tested.of_step = Default::default();
+        }
+        for shared in &mut self.shared {
+            shared.of_step = Counts::default();
+        }
+    }
+
     /// Sees one more period. `of_step`: whether it began after the current step had settled.
     pub fn see(&mut self, period: &Period, of_step: bool) {
         if period.is_gap {
@@ -322,7 +334,10 @@ impl<'a> Judge<'a> {
         let [old, new] = period.requests();
         self.periods = self.periods.saturating_add(1);
         if of_step {
-            self.requests.push([old, new]);
+            self.requests.push_back([old, new]);
+            if self.requests.len() > CLOUDWATCH.periods_per_check as usize {
+                self.requests.pop_front();
+            }
         }
         let period_s = SignedDuration::from_secs(i64::from(self.health.period_s));
         let end = period.start.checked_add(period_s).unwrap_or(Timestamp::MAX);
@@ -561,6 +576,20 @@ mod tests {
     use crate::request::health::{LatencyBy, OwnMetric, OwnSignal};
     use crate::router::lumps::Lumps;
     use crate::words::{e_shown, grouped, percent};
+
+    #[test]
+    fn a_step_that_begins_is_judged_as_if_all_were_read_anew() {
+        let (health, mut all) = (HEALTH(), evidence(&[(counts(9_000, 9), counts(1_000, 30)); 12]));
+        let mut judge = Judge::new(&health, 1, None);
+        for (minute, period) in all.periods.iter().enumerate() {
+            if minute == 7 {
+                judge.begin_step();
+            }
+            judge.see(period, !(5..7).contains(&minute));
+        }
+        all.settled_at = all.periods.get(7).map(|period| period.start);
+        assert_eq!(judge.verdict(&all), super::judge(&health, &all, 1, None));
+    }
 
     const HEALTH: fn() -> Health =
         || Health { requests_min: 100, refused_tolerated_odds_ratio: None, ..Health::default() };

@@ -322,7 +322,8 @@ fn missing(arrival: &Arrival, instead: impl Iterator<Item = String>) -> String {
             format!("requests vanish on the way: {}{less}{fallen}", instead.concat())
         }
         Missing::NotSent => {
-            format!("{less}: the router does not send them, or their connections last")
+            let why = "the router does not send them, or their connections last";
+            format!("requests are missing: {why}; {less}")
         }
         Missing::NotSentOrNotMoved => {
             format!(

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::failure::Problem;
+use crate::words::shortened;
 
 /// The fields of one object that have not been read yet: those that somebody gave, and beneath them
 /// those of the defaults. Both are checked, a default that is overridden as well.
@@ -253,10 +254,5 @@ pub(crate) fn refused(field: &str, value: &Value, allowed: &str) -> Problem {
 /// A value as a message shows it: JSON (so that quotes and line ends are escaped), cut short.
 pub(crate) fn shown(value: &Value) -> String {
     const CHARS_MAX: usize = 80;
-    let json = value.to_string();
-    if json.chars().count() <= CHARS_MAX {
-        json
-    } else {
-        json.chars().take(CHARS_MAX).chain(['…']).collect()
-    }
+    shortened(&value.to_string(), CHARS_MAX)
 }
