@@ -71,13 +71,9 @@ pub use validate::facts::{
 };
 pub use validate::probes::{Answered, Probed};
 pub use validate::{Outlook, TRAFFIC_PERIODS, Validation, mark_holders};
-<<<<<<< HEAD
-pub use words::{e_shown, grouped, listed, percent};
+pub use words::{e_shown, grouped, listed, percent, shortened};
 
 /// Whether a field of a state has its default, and is left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
-=======
-pub use words::{e_shown, grouped, listed, percent, shortened};
->>>>>>> cli
