@@ -7,29 +7,30 @@
 //! the old side's". Each period pays the likelihood ratio of its errors given their total ([`Table`]), at several odds
 //! ratios: a fault that hits both sides cancels out. If both sides are as good as they may be and each request fails by
 //! itself, the capital grows beyond 1/α with a chance of at most α, whenever one looks (Ville's inequality). Two sides that
-//! are equally good differ by more than chance, in four ways, and each takes away from what is paid, never adds:
+//! are equally good differ by more than chance, in four ways, and each makes a period count for less:
 //!
 //! - **They wander.** The logarithm of what a period pays is divided by how much the difference of the two varies, over what
 //!   chance does: a fair bet to a power below 1 is still fair. How far the old side's rate wanders is learnt from its day, in
 //!   sums of 1, 5, 15 and 30 periods; without a day, from the ramp.
-//! - **They burst.** What gathers in as many periods as a burst of this service lasts is capped at half (in logarithms) of
-//!   what is needed, or a third where bursts are frequent: one burst never decides, however bad it is. Only a catastrophe
-//!   may: a period in which a third of the new side's requests fail beside the old one, as they never did in a known day.
+//! - **They burst.** What gathers in as many periods as a burst of this service lasts is capped at a part (in logarithms) of
+//!   what is needed, a smaller one where bursts are frequent: one burst never decides, however bad it is. Only a catastrophe
+//!   may: a period in which a third of the new side's requests fail beside the old one, as never in a known day.
 //! - **They count late.** An incident that the old side shows one period earlier or later excuses this one, and errors may
 //!   belong to the requests of the period before.
 //! - **They exchange errors.** Few resolvers carry the clients that fail to one side and back. What the new side has too
-//!   many of while the old one lacks it tells nothing.
+//!   many of while the old one lacks it tells nothing, for as many periods in a row as the share makes likely.
 //!
 //! Half of the stake is set from the first period on, the rest bit by bit, so that a fault that begins late is found as
 //! well. A quarter of it bets only a fifth of its capital in each period: so faults that come and go add up.
 //!
-//! Where the old side has no requests beside the new one, the new one is compared with what the old one did in this ramp, as
-//! one more row of the table, with all that is uncertain about it.
+//! Where the old side has no requests beside the new one, the new one is compared with what the old one did in the ramp's last
+//! half hour, as one more row of the table, with all that is uncertain about it.
 //!
 //! The same gambler bets against "the rate is at most the limit, or the odds at most θ₀ times the old side's", without the
 //! powers: the limit is a promise of its own.
 //!
-//! The bound is proven for errors that are independent. For the rest it is measured (`docs/evidence.md`).
+//! The bound is proven for errors that are independent, in periods in which the old side is beside the new one, with what a
+//! day has taught, and within one window. For the rest it is measured (`docs/evidence.md`).
 //!
 //! Source: A. Ramdas, P. Grünwald, V. Vovk, G. Shafer, "Game-Theoretic Statistics and Safe Anytime-Valid
 //! Inference", Statistical Science 38 (2023), sections 2 and 3; the late stakes as the mixtures of

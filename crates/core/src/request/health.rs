@@ -102,7 +102,7 @@ pub struct Health {
     /// Smallest multiple of the old side's odds worth detecting, above `tolerated_odds_ratio`, up to 1000;
     /// verdicts say how much more traffic it would take.
     pub detectable_odds_ratio: f64,
-    /// Seconds from the new side's first request in which one bad period needs a second, 0–3,600; without it, two
+    /// Seconds from the new side's first request in which bad periods count as one, however bad, 0–3,600; without it, two
     /// periods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up_s: Option<u32>,
