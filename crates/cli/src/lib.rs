@@ -2,5 +2,6 @@
 
 pub mod desk_plan;
 pub mod replay;
+mod rows;
 pub mod series;
 pub mod steps;

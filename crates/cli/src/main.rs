@@ -1,6 +1,6 @@
 //! The `cutover` command: what people do at a desk. Nothing here calls AWS.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "cutover", &mut script);
-            say(&String::from_utf8_lossy(&script)).map(|()| 0)
+            say(|out| out.write_all(&script)).map(|()| 0)
         }
     };
     match done {
@@ -131,14 +131,15 @@ fn judge(
         }
         None => Health::default(),
     };
-    let read = series::read(series)?;
-    let parsed = series::Series::parse(&read).map_err(|refused| format!("{series}: {refused}"))?;
+    // The bytes that were read are gone once they are parsed.
+    let parsed = series::Series::parse(&series::read(series)?)
+        .map_err(|refused| format!("{series}: {refused}"))?;
     let replay = replay::judge(&parsed, &policy, bake_s);
     if let Some(path) = plot {
         std::fs::write(&path, replay.draw())
             .map_err(|error| format!("Could not write {}: {error}", path.display()))?;
     }
-    say(&if json { to_json(&replay)? } else { replay.table() })?;
+    say(|out| if json { write_json(out, &replay) } else { replay.write(out) })?;
     Ok(replay.exit_code())
 }
 
@@ -146,7 +147,13 @@ fn plan(path: &str, known: &Known, json: bool) -> Result<u8, String> {
     let request = read_json(path)?;
     let (request, plan) =
         desk_plan::plan(&request, known).map_err(|refused| problems(path, &refused))?;
-    say(&if json { to_json(&plan)? } else { desk_plan::table(&request, &plan) })?;
+    say(|out| {
+        if json {
+            write_json(out, &plan)
+        } else {
+            out.write_all(desk_plan::table(&request, &plan).as_bytes())
+        }
+    })?;
     Ok(0)
 }
 
@@ -166,14 +173,15 @@ fn problems(path: &str, failure: &Failure) -> String {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<String, String> {
-    let json = serde_json::to_string_pretty(value);
-    json.map(|json| json + "\n").map_err(|error| format!("Could not write JSON: {error}"))
+fn write_json(out: &mut dyn io::Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
 }
 
-/// Prints. A reader that has seen enough (`| head`) is no failure.
-fn say(text: &str) -> Result<(), String> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+/// Prints what is written. A reader that has seen enough (`| head`) is no failure.
+fn say(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<(), String> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("Could not print: {error}"))
         }

@@ -1,6 +1,6 @@
 //! `cutover judge`: what cutover would have said of a recorded series, period by period, and done about it.
 
-use std::fmt::Write as _;
+use std::io;
 
 use chart::{
     FAINT, INK, LIMIT, Mark, NEW, OLD, Panel, Scale, Svg, nice_step, time_step_s, unbroken,
@@ -79,7 +79,7 @@ pub struct Judged {
 /// tested.
 #[must_use]
 pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
-    let has = |of: fn(&Row) -> Option<u64>| series.rows.iter().any(|row| of(row).is_some());
+    let has = |of: fn(Row) -> Option<u64>| series.rows.iter().any(|row| of(row).is_some());
     let has_slow = has(|row| row.slow_old) || has(|row| row.slow_new);
     let has_refused = has(|row| row.refused_old) || has(|row| row.refused_new);
     let health = Health {
@@ -93,34 +93,34 @@ pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
         Some(share) => share > 0.0,
         None => has_requests(row),
     };
-    let begin = series.rows.iter().position(has_begun).unwrap_or(series.rows.len());
-    let (before, since) = series.rows.split_at(begin);
+    let number = series.rows.len();
+    let begin = series.rows.iter().position(|row| has_begun(&row)).unwrap_or(number);
     // A validation looks back on so many.
     let periods = usize::try_from(BASELINE_PERIODS).unwrap_or(usize::MAX);
-    let before = before.get(before.len().saturating_sub(periods)..).unwrap_or(before);
-    let baselines = (!before.is_empty()).then(|| baselines(before, &health));
+    let before: Vec<Row> = series.rows.range(begin.saturating_sub(periods)..begin).collect();
+    let baselines = (!before.is_empty()).then(|| baselines(&before, &health));
     let mut judge = Judge::new(&health, 1, baselines.as_ref());
     let has_intended = series.rows.iter().any(|row| row.intended.is_some());
-    let mut seen = Look::new(before, has_intended, &health);
+    let mut seen = Look::new(&before, has_intended, &health);
     let mut steps = Steps::new(&health, bake_s);
     let mut periods = Vec::new();
     let mut verdict = judge.verdict(&seen.evidence);
     let mut left = None;
     let mut rolled_back_at = None;
-    for row in since {
+    for row in series.rows.range(begin..number) {
         // A cutover goes on checking while periods are missing.
         left = steps.check(row.start, &verdict);
         if left.is_some() {
             break;
         }
-        if seen.shift(row) {
+        if seen.shift(&row) {
             let Evidence { settled_at, sent, .. } = seen.evidence;
             if settled_at.is_some() {
                 judge.begin_step();
             }
             steps.begin(row.start, settled_at, sent.is_some_and(|sent| sent.share >= 1.0));
         }
-        let (period, of_step) = seen.at(row);
+        let (period, of_step) = seen.at(&row);
         judge.see(&period, of_step);
         verdict = judge.verdict(&seen.evidence);
         let end = later(row.start, series.period_s);
@@ -158,7 +158,7 @@ pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
     Replay {
         period_s: series.period_s,
         baseline_periods: before.len(),
-        not_judged: since.len() - periods.len(),
+        not_judged: number - begin - periods.len(),
         kind,
         at: periods.last().map(|judged| judged.start),
         periods,
@@ -307,77 +307,64 @@ impl Replay {
         }
     }
 
-    /// A table for people, and the last verdict in a sentence.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut out = String::new();
-        // Writing to a `String` never fails.
+    /// Writes a table for people, and the last verdict in a sentence.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         if self.baseline_periods > 0 {
-            let _ = writeln!(
-                out,
-                "{} periods before the new side's first request are the baseline",
-                grouped(self.baseline_periods as u64)
-            );
+            let number = grouped(self.baseline_periods as u64);
+            writeln!(out, "{number} periods before the new side's first request are the baseline")?;
         }
         if let Some(note) = self.note {
-            let _ = writeln!(out, "{note}");
+            writeln!(out, "{note}")?;
         }
         if !self.periods.is_empty() {
-            let _ = writeln!(
+            writeln!(
                 out,
                 "{:<20} {:>12} {:>8} {:>12} {:>8} {:>8} {:>9}  verdict",
                 "period", "old requests", "failed", "new requests", "failed", "share", "e"
-            );
+            )?;
         }
         for judged in &self.periods {
             let rate = |side: Counts| side.error_rate().map_or("–".to_owned(), percent);
             let share = share(judged).map_or("–".to_owned(), percent);
-            let _ = writeln!(
+            writeln!(
                 out,
-                "{:<20} {:>12} {:>8} {:>12} {:>8} {share:>8} {:>9}  {}",
+                "{:<20} {:>12} {:>8} {:>12} {:>8} {share:>8} {:>9}  {}{}",
                 judged.start.to_string(),
                 grouped(judged.old.requests),
                 rate(judged.old),
                 grouped(judged.new.requests),
                 rate(judged.new),
                 e_shown(judged.log10_e),
-                format_args!(
-                    "{}{}",
-                    judged.verdict.words(),
-                    if judged.is_held { ", held" } else { "" }
-                ),
-            );
+                judged.verdict.words(),
+                if judged.is_held { ", held" } else { "" },
+            )?;
         }
         for hold in &self.holds {
-            let _ = writeln!(out, "{}", held(hold));
+            writeln!(out, "{}", held(hold))?;
         }
         if self.not_judged > 0 {
+            let number = grouped(self.not_judged as u64);
             let why = if self.is_kept() {
                 "the cutover would have ended, with the traffic on the new side"
             } else {
                 "the traffic would be back on the old side"
             };
-            let number = grouped(self.not_judged as u64);
-            let _ = writeln!(out, "{number} more periods are not judged: {why}");
+            writeln!(out, "{number} more periods are not judged: {why}")?;
         }
-        let _ = match self.periods.len() {
-            0 => writeln!(
-                out,
-                "not enough data: the new side never had a request that was meant for it"
-            ),
-            number => writeln!(
-                out,
-                "{} after {} period(s): {}",
-                self.outcome(),
-                grouped(number as u64),
-                self.reason
-            ),
-        };
+        if self.periods.is_empty() {
+            let why = "the new side never had a request that was meant for it";
+            return writeln!(out, "not enough data: {why}");
+        }
+        let (outcome, number) = (self.outcome(), grouped(self.periods.len() as u64));
+        writeln!(out, "{outcome} after {number} period(s): {}", self.reason)?;
         // Most have moved: whoever deletes the old side then takes the rest away.
         if let Some(rest) = self.old_share.filter(|share| *share > 0.0 && *share < 0.5) {
-            let _ = writeln!(out, "the old side still gets {} of the requests", percent(rest));
+            writeln!(out, "the old side still gets {} of the requests", percent(rest))?;
         }
-        out
+        Ok(())
     }
 
     /// Draws it: the measured share, the rates of failed requests, and e.

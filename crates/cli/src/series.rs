@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::{Error as _, value::MapDeserializer};
 use serde_json::Value;
 
+pub use crate::rows::{Row, Rows};
+
 /// Longest input, in bytes: two years of minutes as CSV. A pipe need not end by itself.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
 
@@ -65,34 +67,13 @@ struct Fields {
     intended: Value,
 }
 
-/// What both sides did in one period.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row {
-    /// When the period began, on a whole second.
-    pub start: Timestamp,
-    /// The old side; `None`: nothing was counted, which is no evidence.
-    pub old: Option<Counts>,
-    /// The new side; `None`: nothing was counted, which is no evidence.
-    pub new: Option<Counts>,
-    /// Requests of the old side that were slow, at most its requests; `None`: not known.
-    pub slow_old: Option<u64>,
-    /// Requests of the new side that were slow, at most its requests; `None`: not known.
-    pub slow_new: Option<u64>,
-    /// Requests of the old side that were refused (4xx), at most its requests; `None`: not known.
-    pub refused_old: Option<u64>,
-    /// Requests of the new side that were refused, at most its requests; `None`: not known.
-    pub refused_new: Option<u64>,
-    /// The share of the requests that was meant for the new side, 0–1; `None`: not known.
-    pub intended: Option<f64>,
-}
-
 /// What was counted on both sides, period by period.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Length of a period, in seconds, 1 to 3,600.
     pub period_s: u32,
     /// At least one row, oldest first, apart by multiples of `period_s`: a period may be missing.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 impl Series {
@@ -110,7 +91,7 @@ impl Series {
         }
         let period_s = reading.period_s();
         reading.problems.none()?;
-        Ok(Self { period_s, rows: reading.rows.into_iter().map(|(_, row)| row).collect() })
+        Ok(Self { period_s, rows: reading.rows })
     }
 }
 
@@ -172,8 +153,10 @@ impl Problems {
 /// What has been read so far.
 #[derive(Default)]
 struct Reading {
-    /// Rows whose start could be read, each with its line.
-    rows: Vec<(u64, Row)>,
+    /// Rows whose start could be read.
+    rows: Rows,
+    /// The line of each.
+    lines: Vec<u32>,
     /// Columns that the header lacks, which is one problem and not one a row.
     missing: Vec<&'static str>,
     problems: Problems,
@@ -277,9 +260,19 @@ impl Reading {
         let new = self.side(line, "new", [requests_new, errors_new, slow_new, refused_new]);
         let intended = self.intended(line, &fields.intended);
         let ((old, slow_old, refused_old), (new, slow_new, refused_new)) = (old, new);
-        let row =
-            |start| Row { start, old, new, slow_old, slow_new, refused_old, refused_new, intended };
-        self.rows.extend(start.map(|start| (line, row(start))));
+        if let Some(start) = start {
+            self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
+            self.rows.push(&Row {
+                start,
+                old,
+                new,
+                slow_old,
+                slow_new,
+                refused_old,
+                refused_new,
+                intended,
+            });
+        }
     }
 
     fn intended(&mut self, line: u64, value: &Value) -> Option<f64> {
@@ -355,15 +348,19 @@ impl Reading {
     /// Puts the rows into the order of time, and finds their period: the smallest distance between two,
     /// of which every other must be a multiple.
     fn period_s(&mut self) -> u32 {
-        let backward = self.rows.array_windows().filter(|pair| distance_s(pair) < 0).count();
-        if 2 * backward >= self.rows.len() {
+        let distance_s = |[before, after]: &[i64; 2]| after - before;
+        let backward = self.rows.starts().array_windows().filter(|pair| distance_s(pair) < 0);
+        if 2 * backward.count() >= self.rows.len() {
             self.rows.reverse();
+            self.lines.reverse();
         }
-        let forward = self.rows.array_windows().filter(|pair| distance_s(pair) > 0);
-        let nearest = forward.min_by_key(|pair| distance_s(pair));
-        let period_s = nearest.map_or(PERIOD_S_ALONE, distance_s);
-        let [from, to] = nearest.map_or([0; 2], |pair| pair.map(|(line, _)| line));
-        for pair @ [(before, _), (line, row)] in self.rows.array_windows() {
+        let (starts, lines) = (self.rows.starts(), &self.lines);
+        let pairs = || starts.array_windows().zip(lines.array_windows());
+        let forward = pairs().filter(|(pair, _)| distance_s(pair) > 0);
+        let nearest = forward.min_by_key(|(pair, _)| distance_s(pair));
+        let period_s = nearest.map_or(PERIOD_S_ALONE, |(pair, _)| distance_s(pair));
+        let [from, to] = nearest.map_or([0; 2], |(_, lines)| *lines);
+        for (pair @ [_, start], [before, line]) in pairs() {
             let seconds = distance_s(pair);
             let allowed = if seconds <= 0 {
                 format!("later than line {before}")
@@ -379,14 +376,11 @@ impl Reading {
             } else {
                 continue;
             };
-            self.problems.add(*line, "period_start", &row.start.to_string(), &allowed);
+            let start = Timestamp::from_second(*start).unwrap_or_default().to_string();
+            self.problems.add(u64::from(*line), "period_start", &start, &allowed);
         }
         u32::try_from(period_s).unwrap_or(u32::MAX)
     }
-}
-
-fn distance_s([(_, before), (_, after)]: &[(u64, Row); 2]) -> i64 {
-    after.start.as_second() - before.start.as_second()
 }
 
 /// The line of a record: its position is that of the empty lines before it.
@@ -464,12 +458,12 @@ mod tests {
     fn a_series_is_read_from_each_of_its_spellings() {
         let wanted = Series {
             period_s: 60,
-            rows: vec![
+            rows: Rows::from_iter([
                 row(1_769_848_200, counts(100, 1), counts(10, 0)),
                 row(1_769_848_260, None, counts(0, 0)),
                 // A period is missing before this one.
                 row(1_769_848_380, counts(90, 90), None),
-            ],
+            ]),
         };
         for text in [
             "period_start,requests_old,errors_old,requests_new,errors_new\n\
@@ -512,8 +506,9 @@ mod tests {
         let json = r#"{"period_start":0,"requests_old":10,"errors_old":1,"requests_new":5,"errors_new":1,"refused_old":3,"refused_new":9,"intended":0.1}
             {"period_start":60,"requests_old":10,"errors_old":1,"requests_new":5,"errors_new":1}"#;
         for text in [csv.as_str(), json] {
-            let seen = parsed(text).rows.into_iter();
-            let seen: Vec<_> = seen.map(|r| (r.refused_old, r.refused_new, r.intended)).collect();
+            let rows = parsed(text).rows;
+            let seen: Vec<_> =
+                rows.iter().map(|r| (r.refused_old, r.refused_new, r.intended)).collect();
             assert_eq!(seen, [(Some(3), Some(5), Some(0.1)), (None, None, None)]);
         }
         for share in ["1.5", "-0.1", "NaN", "half"] {
@@ -544,7 +539,8 @@ mod tests {
     #[test]
     fn counts_go_up_to_the_last_that_is_exact() {
         let text = format!("{HEADER}\n0,{COUNT_MAX},{COUNT_MAX},0007,0");
-        assert_eq!(parsed(&text).rows, [row(0, counts(COUNT_MAX, COUNT_MAX), counts(7, 0))]);
+        let rows: Vec<Row> = parsed(&text).rows.iter().collect();
+        assert_eq!(rows, [row(0, counts(COUNT_MAX, COUNT_MAX), counts(7, 0))]);
     }
 
     #[test]
@@ -666,12 +662,12 @@ mod tests {
     fn what_cloudwatch_exports_is_a_series() {
         let wanted = Series {
             period_s: 60,
-            rows: vec![
+            rows: Rows::from_iter([
                 row(0, counts(1_200, 0), None),
                 // An error may be counted a period after its request.
                 Row { slow_old: Some(3), ..row(60, counts(3, 3), counts(0, 0)) },
                 row(120, counts(1_000, 0), counts(10, 1)),
-            ],
+            ]),
         };
         let header = format!("{HEADER},slow_old,slow_new");
         let newest_first =
@@ -885,11 +881,11 @@ mod tests {
                     (1..=PERIOD_S_MAX).contains(&i64::from(series.period_s))
                         && !series.rows.is_empty()
                 );
-                for [before, after] in series.rows.array_windows() {
-                    let distance_s = after.start.as_second() - before.start.as_second();
+                for [before, after] in series.rows.starts().array_windows() {
+                    let distance_s = after - before;
                     prop_assert!(distance_s > 0 && distance_s % i64::from(series.period_s) == 0);
                 }
-                for row in &series.rows {
+                for row in series.rows.iter() {
                     for (side, slow) in [(row.old, row.slow_old), (row.new, row.slow_new)] {
                         let requests = side.map_or(0, |side| side.requests);
                         prop_assert!(requests <= COUNT_MAX && slow.unwrap_or(0) <= requests);
