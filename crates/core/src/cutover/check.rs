@@ -130,8 +130,12 @@ impl Cutover {
     /// Keeps what the old sides did in the ramp, for the time in which they have no requests.
     pub(super) fn learn_from_ramp(&mut self) {
         let signals = self.health.signals();
-        for route in self.routes.iter().filter(|route| route.status == Status::Active) {
-            let Some(verdict) = &route.verdict else { continue };
+        let active = self.routes.iter().filter(|route| route.status == Status::Active);
+        let judged = active.filter_map(|route| Some((route, route.verdict.as_ref()?)));
+        let mut judged: Vec<(&Route, &Verdict)> = judged.collect();
+        // Where routes share an old side, the one that was beside it with most requests tells.
+        judged.sort_by_key(|(_, verdict)| verdict.beside.first().map_or(0, |of| of.requests));
+        for (route, verdict) in judged {
             let of_own_alone = route.counted_by == CountedBy::OwnCounts;
             let judged = signals.iter().filter(|signal| !of_own_alone || signal.is_own());
             let judged: Vec<Signal> = judged.cloned().collect();

@@ -528,6 +528,26 @@ fn what_a_step_counted_before_the_window_is_not_lost() {
 }
 
 #[test]
+fn the_last_step_keeps_what_the_old_side_did_in_the_ramp_unless_its_day_was_alike() {
+    let kept = |usual_rate: f64| {
+        let day =
+            Baseline { stretches: 1440, requests: 1_440_000, usual_rate, ..Baseline::default() };
+        let mut cutover = accepted(1, two_steps());
+        cutover.meters[0].baseline = Some(Baselines { errors: day, ..Baselines::default() });
+        let mut world = World::of(&cutover, &[FINE]);
+        while cutover.step == 0 {
+            cutover = world.obey(cutover);
+        }
+        cutover.meters[0].baseline.as_ref().map(|day| day.errors).expect("a day")
+    };
+    let alike = kept(0.0);
+    assert_eq!((alike.requests, alike.stretches), (1_440_000, 1440));
+    let learnt = kept(0.02);
+    assert!((5_000..=30_000).contains(&learnt.requests), "{learnt:?}");
+    assert!(learnt.usual_rate < 1e-9 && learnt.stretches == 1440, "{learnt:?}");
+}
+
+#[test]
 fn four_requests_a_minute_suffice_for_a_bake_of_a_day() {
     let ramp = Ramp::canary(Percent::from_halves(20).expect("10 %"), 86_400).expect("a ramp");
     let mut cutover = accepted(1, ramp);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::e_process::{BEYOND_CHANCE, as_f64, chi_square, to_count};
+use crate::evidence::e_process::{BEYOND_CHANCE, as_f64, chi_square, is_usual, to_count};
 use crate::evidence::signal::{Signal, SignalKind};
 use crate::evidence::{Counts, OwnSeries, Series};
 use crate::request::health::Health;
@@ -168,8 +168,8 @@ impl Baselines {
         }
     }
 
-    /// Takes what the old side did beside the new one for what is usual: a check sees no further back than its window, and
-    /// yesterday tells less of today. `beside`: of each of these signals.
+    /// Takes what the old side did beside the new one for what is usual, where it is not: a check sees no further back than its
+    /// window. `beside`: of each of these signals.
     pub(crate) fn learn(&mut self, signals: &[Signal], beside: &[Counts]) {
         for (signal, beside) in signals.iter().zip(beside) {
             let baseline = match &signal.kind {
@@ -178,7 +178,10 @@ impl Baselines {
                 SignalKind::Slow { .. } => self.slow.as_mut(),
                 SignalKind::Own { name } => self.own.get_mut(name),
             };
-            if let (Some(baseline), Some(usual_rate)) = (baseline, beside.error_rate()) {
+            let Some(baseline) = baseline.filter(|day| !is_usual(*beside, day.counts())) else {
+                continue;
+            };
+            if let Some(usual_rate) = beside.error_rate() {
                 baseline.requests = to_count(rounded(as_f64(beside.requests)));
                 baseline.usual_rate = rounded(usual_rate);
             }
@@ -242,14 +245,6 @@ impl Baseline {
             number += 1.0;
         }
         1.0 / (number - 1.0 + BURST_LACKING)
-    }
-
-    /// The worst that is known of a period: its rate, 0–1, and its errors beyond the usual ones, of as many requests as a
-    /// period has on average.
-    pub(super) fn worst(&self) -> Option<(f64, f64)> {
-        let requests = as_f64(self.requests) / f64::from(self.stretches.max(1));
-        self.knows_bursts()
-            .then(|| (self.worst_rate, (self.worst_rate - self.usual_rate) * requests))
     }
 
     /// What was counted, to three digits.

@@ -24,7 +24,7 @@
 //! well. A quarter of it bets only a fifth of its capital in each period: so faults that come and go add up.
 //!
 //! Where the old side has no requests beside the new one, the new one is compared with what the old one did in the ramp's last
-//! half hour, as one more row of the table, with all that is uncertain about it.
+//! 30 periods, or with the day where both are alike, as one more row of the table, with all that is uncertain about it.
 //!
 //! The same gambler bets against "the rate is at most the limit, or the odds at most θ₀ times the old side's", without the
 //! powers: the limit is a promise of its own.
@@ -195,7 +195,7 @@ pub(super) struct Known {
     pub(super) is_full: Option<bool>,
     /// Whether nobody counted this signal on the old side: nothing is compared then, but for the limit.
     pub(super) is_uncounted: bool,
-    /// Whether there are periods between it and the one before, in which the new side had no requests.
+    /// Whether there are periods between it and the one before: gaps, or such in which the new side had no requests.
     pub(super) is_apart: bool,
 }
 
@@ -392,6 +392,7 @@ impl EProcess {
         if self.periods.len() > CLOUDWATCH.periods_per_check as usize
             && let Some(oldest) = self.periods.pop_front()
             && !oldest.is_beside
+            && !oldest.known.is_uncounted
         {
             self.alone = self.alone.less(oldest.new);
         }
@@ -406,9 +407,19 @@ impl EProcess {
         }
         self.read(newest);
         if is_beside && new.requests > 0 {
-            let beside = self.periods.iter().rev().filter(|period| period.is_beside);
-            self.beside = beside.take(AROUND).map(|period| period.old).sum();
+            self.beside = self.lately();
         }
+    }
+
+    /// What the old side did in the latest periods beside the new one. An incident tells nothing of what comes after it: a
+    /// period over the limit is left out, unless most are.
+    fn lately(&self) -> Counts {
+        let beside = self.periods.iter().rev().filter(|period| period.is_beside).take(AROUND);
+        let beside: Vec<Counts> = beside.map(|period| period.old).collect();
+        let usual = median(beside.iter().filter_map(|old| old.error_rate()));
+        let is_over = |old: &Counts| old.error_rate() > Some(self.limit);
+        let most_are = usual > Some(self.limit);
+        beside.into_iter().filter(|old| most_are || !is_over(old)).sum()
     }
 
     /// Reads what a period says.
@@ -458,12 +469,7 @@ impl EProcess {
     /// What the new side is compared with when the old one is not beside it: what the old one did beside it lately, or what is
     /// usual where that is much the same, but known from more requests.
     fn reference(&self) -> Counts {
-        let is_same = chi_square(self.usual, self.beside) <= ALIKE;
-        if self.usual.requests >= self.beside.requests && is_same {
-            self.usual
-        } else {
-            self.beside
-        }
+        if is_usual(self.beside, self.usual) { self.usual } else { self.beside }
     }
 
     /// The counts of a period, read as kindly as its neighbours allow.
@@ -549,9 +555,10 @@ impl EProcess {
 
     fn weigh(&self) -> Weighed {
         let known = self.known();
-        let worst = known.worst().map(|(rate, errors)| {
-            let beyond = |worst: f64| self.test.tolerated_odds_ratio * worst;
-            (CATASTROPHE.max(beyond(rate)), CATASTROPHE_ERRORS.max(errors))
+        // Of both sides' requests, as many errors more than usual as the worst of the day had.
+        let worst = known.knows_bursts().then(|| {
+            let beyond = self.test.tolerated_odds_ratio * known.worst_rate;
+            (CATASTROPHE.max(beyond), known.worst_rate - known.usual_rate)
         });
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
         // Not of all tests: with many routes, a period must not count for more.
@@ -572,8 +579,10 @@ impl EProcess {
             let log_e = period.log_e.map(|log_e| log_e / (1.0 + by_wander));
             let is_catastrophe = period.is_beside
                 && !period.known.is_warming
-                && worst.is_some_and(|(rate, errors)| {
-                    period.new.error_rate() >= Some(rate) && as_f64(period.new.errors) >= errors
+                && worst.is_some_and(|(rate, more)| {
+                    let errors = more * as_f64((period.old + period.new).requests);
+                    period.new.error_rate() >= Some(rate)
+                        && as_f64(period.new.errors) >= errors.max(CATASTROPHE_ERRORS)
                 });
             compared.bet(&parts, &log_e, period.known.is_warming, is_catastrophe);
             over.bet(&parts, &period.log_over, period.known.is_warming, false);
@@ -611,7 +620,7 @@ impl EProcess {
     /// Whether e has reached its limit.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        // Two capped periods reach the limit exactly; their sum may be rounded.
+        // Capped periods may reach the limit exactly, and their sum may be rounded.
         self.log_e() >= self.log_limit() - 1e-9
     }
 
@@ -664,6 +673,11 @@ pub(super) fn counted_late(before: Counts, now: Counts) -> Counts {
     }
     let rate = (before + now).error_rate().unwrap_or_default();
     Counts { errors: now.errors.min(to_count((rate * is).ceil())), ..now }
+}
+
+/// Whether what the old side did lately is much the same as what is usual, which is known from more requests.
+pub(super) fn is_usual(lately: Counts, usual: Counts) -> bool {
+    usual.requests >= lately.requests && chi_square(usual, lately) <= ALIKE
 }
 
 /// Whether the rate of one is higher than another's, by more than chance.

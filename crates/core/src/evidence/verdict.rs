@@ -82,8 +82,8 @@ pub struct Verdict {
     /// whatever the old side does. Over as soon as the errors are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failing: bool,
-    /// What the old side did beside the new one in this ramp, of each signal in the order of
-    /// [`Health::signals`](crate::Health#structfield.signals). Not kept in the state that travels.
+    /// What the old side did beside the new one in the latest 30 periods, of each signal that is judged. Not kept in the state
+    /// that travels.
     #[serde(skip)]
     pub beside: Vec<Counts>,
     /// What both sides counted of each signal since the step has settled. Not kept in the state that travels.
