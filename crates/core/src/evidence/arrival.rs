@@ -168,7 +168,7 @@ fn error_of_mean(values: &[f64]) -> f64 {
 fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64, apart: f64) -> bool {
     let new: Vec<f64> = of_step.iter().map(|[_, new]| as_f64(*new)).collect();
     let (before, now) = (sums(before), sums(of_step));
-    let distance = apart + (counted(before.len()) + counted(now.len())) / 2.0;
+    let distance = apart + f64::midpoint(counted(before.len()), counted(now.len()));
     // A line is none for long.
     let distance = distance.min(f64::from(2 * BEFORE_PERIODS));
     let fallen = mean(&before) - mean(&now) - falls_by(&before) * distance;
