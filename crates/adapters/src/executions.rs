@@ -79,7 +79,7 @@ pub async fn running(
     for arn in others {
         let what = format!("DescribeExecution {arn}");
         let reply = client.describe_execution().execution_arn(&arn).send().await;
-        // Of one that has ended long ago, Step Functions knows nothing any more.
+        // Step Functions forgets executions that ended long ago.
         let reply = if_there(&what, reply, DescribeExecutionError::is_execution_does_not_exist)?;
         let Some(reply) = reply.filter(|reply| reply.status == ExecutionStatus::Running) else {
             continue;

@@ -119,10 +119,9 @@ impl CloudWatch {
         Self { client: Arc::new(LazyLock::new(Box::new(build))) }
     }
 
-    /// How many hosts each target group, `(load balancer, target group)` as CloudWatch's dimensions name
-    /// them, had when it was last told, in the order asked. `None` where nothing was
-    /// told in the last few minutes: a group without registered targets has no such metric, and one whose
-    /// first target was just registered has none yet.
+    /// The newest number of hosts of each target group, in the order asked. A group is named by CloudWatch's dimensions,
+    /// `(load balancer, target group)`. `None` if there is no value in the last few minutes: a group without registered
+    /// targets has no such metric, and a group whose first target was just registered does not have it yet.
     ///
     /// # Errors
     /// As [`series`](Telemetry::series).
@@ -602,9 +601,9 @@ impl<'p, 'a> Told<'p, 'a> {
         Some(InPeriod::of(chosen.unwrap_or(0), failed, refused))
     }
 
-    /// Healthy hosts of all groups, as last told. A group that had some and is silent now has none: CloudWatch says
-    /// nothing of one without registered targets. Unless requests succeed, which are then served by a group that was made
-    /// anew.
+    /// Healthy hosts of all groups, by their newest values. A group whose values have stopped has none, because CloudWatch
+    /// has no value for a group without registered targets. The exception: if requests succeed, a group that was made anew
+    /// serves them.
     fn healthy_hosts(self, groups: &'a [String], counts: &[Option<Counts>]) -> Option<u32> {
         let newest = counts.iter().rev().take(FRESH_PERIODS).flatten();
         let serves = newest.into_iter().any(|counts| counts.errors < counts.requests);

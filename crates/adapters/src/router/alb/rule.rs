@@ -203,7 +203,7 @@ pub(super) fn split(actions: &[Action], known: &Known) -> Split {
 /// The weights of the two groups of a route, and which group of neither side has weight.
 ///
 /// # Errors
-/// Why they cannot be told.
+/// Why the rule does not tell them.
 fn weights(actions: &[Action], known: &Known) -> Result<(Weights, Option<String>), String> {
     if let Some(kind) = unknown_action(actions) {
         return Err(format!("it has an action of the type {kind}, which this version would lose"));
