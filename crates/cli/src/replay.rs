@@ -11,12 +11,12 @@ use cutover_core::{
     Baselines, Counts, Doubt, Evidence, Health, Judge, Latency, Leave, Lumps, Pair, Period,
     RESOLVERS, Sent, Series as Counted, SignalKind, Verdict, VerdictKind,
 };
-use cutover_core::{grouped, percent, shortened};
+use cutover_core::{grouped, later, percent, shortened};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::series::{Row, Series};
-use crate::steps::{Hold, HoldEnd, Steps, later};
+use crate::steps::{Hold, HoldEnd, Steps};
 
 /// A series, judged.
 #[derive(Clone, Debug, Serialize)]
@@ -123,7 +123,7 @@ pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
         let (period, of_step) = seen.at(&row);
         judge.see(&period, of_step);
         verdict = judge.verdict(&seen.evidence);
-        let end = later(row.start, series.period_s);
+        let end = later(row.start, series.period_s.into());
         let is_regressed = verdict.kind == VerdictKind::Regressed;
         if is_regressed {
             steps.end(end, HoldEnd::RolledBack);
@@ -226,7 +226,7 @@ impl Look {
             let lumps = Lumps::PerAnswer { resolvers: RESOLVERS };
             *sent = Some(Sent { share, since, lumps, linger_s, is_alone: true });
             // Once nothing is meant for the new side, its periods are of no step.
-            *settled_at = (share > 0.0).then(|| later(since, linger_s));
+            *settled_at = (share > 0.0).then(|| later(since, linger_s.into()));
             return true;
         }
         let is_first = was.is_none() && settled_at.is_none();
@@ -240,7 +240,7 @@ impl Look {
     fn at(&mut self, row: &Row) -> (Period, bool) {
         let mut period = period(row, &self.kinds);
         if has_requests(row) {
-            self.warm_until = self.warm_until.or(Some(later(row.start, self.warm_up_s)));
+            self.warm_until = self.warm_until.or(Some(later(row.start, self.warm_up_s.into())));
         }
         let of_step = self.evidence.settled_at.is_some_and(|since| row.start >= since);
         let all = self.evidence.sent.is_some_and(|sent| sent.share >= 1.0);

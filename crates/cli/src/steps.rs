@@ -1,7 +1,7 @@
 //! Plays what a cutover does with its verdicts on one route: when it holds a step, and what ends that.
 
-use cutover_core::{Doubt, Health, Leave, Verdict};
-use jiff::{SignedDuration, Timestamp};
+use cutover_core::{Doubt, Health, Leave, Verdict, later};
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// A time for which a step is held.
@@ -65,7 +65,8 @@ impl<'a> Steps<'a> {
     /// A step begins. `settled_at`: when it has settled; `None`: nothing is meant for the new side, and nothing is held.
     pub(crate) fn begin(&mut self, at: Timestamp, settled_at: Option<Timestamp>, is_last: bool) {
         self.end(at, HoldEnd::Shifted);
-        self.bake_end = settled_at.map_or(Timestamp::MAX, |settled| later(settled, self.bake_s));
+        self.bake_end =
+            settled_at.map_or(Timestamp::MAX, |settled| later(settled, self.bake_s.into()));
         self.in_doubt = Some(at);
         self.has_advanced = false;
         self.is_last = is_last;
@@ -116,9 +117,4 @@ impl<'a> Steps<'a> {
     pub(crate) fn open(&mut self) -> Option<&mut Hold> {
         self.holds.last_mut().filter(|hold| hold.end == HoldEnd::Open)
     }
-}
-
-/// A time in the years that there are.
-pub(crate) fn later(time: Timestamp, seconds: u32) -> Timestamp {
-    time.checked_add(SignedDuration::from_secs(i64::from(seconds))).unwrap_or(Timestamp::MAX)
 }

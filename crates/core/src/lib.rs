@@ -19,9 +19,9 @@ mod words;
 
 pub use cutover::{
     Checked, CountedBy, Cutover, Doubt, Execution, Leave, Phase, RollbackDone, Route, SCHEMA,
-    SHIFT_S_MAX, Status,
+    SHIFT_S_MAX, Status, later,
 };
-pub use evidence::arrival::{Arrival, Missing, Sent};
+pub use evidence::arrival::{Arrival, BEFORE_PERIODS, Missing, Sent};
 pub use evidence::baseline::{BASELINE_PERIODS, Baseline, Baselines};
 pub use evidence::connections::Connections;
 pub use evidence::e_process::EProcess;

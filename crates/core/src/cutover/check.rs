@@ -9,7 +9,6 @@ use super::{CountedBy, Cutover, Phase, Route, SETTLE_S_MAX, Status, later};
 use crate::evidence::arrival::{BEFORE_PERIODS, Sent};
 use crate::evidence::baseline::Baselines;
 use crate::evidence::judge::judge;
-use crate::evidence::signal::Signal;
 use crate::evidence::verdict::{Verdict, VerdictKind};
 use crate::evidence::{AlarmsSeen, Counts, Evidence, Observed, Series, TelemetryLimits, Window};
 use crate::router::lumps::Lumps;
@@ -138,11 +137,10 @@ impl Cutover {
         for (route, verdict) in judged {
             let of_own_alone = route.counted_by == CountedBy::OwnCounts;
             let judged = signals.iter().filter(|signal| !of_own_alone || signal.is_own());
-            let judged: Vec<Signal> = judged.cloned().collect();
             let of_meter = self.meters.get_mut(route.old_meter);
             if let Some(day) = of_meter.and_then(|meter| meter.baseline.as_mut()) {
                 day.own = std::mem::take(&mut self.own_days);
-                day.learn(&judged, &verdict.beside);
+                day.learn(judged, &verdict.beside);
                 self.own_days = std::mem::take(&mut day.own);
             }
         }

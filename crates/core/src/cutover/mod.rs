@@ -395,7 +395,9 @@ pub(crate) fn holder_of(execution_arn: &str) -> String {
     }
 }
 
-fn later(time: Timestamp, seconds: i64) -> Timestamp {
+/// A time this many seconds later, or the last one that there is.
+#[must_use]
+pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
     time.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 

@@ -170,8 +170,12 @@ impl Baselines {
 
     /// Takes what the old side did beside the new one for what is usual, where it is not: a check sees no further back than its
     /// window. `beside`: of each of these signals.
-    pub(crate) fn learn(&mut self, signals: &[Signal], beside: &[Counts]) {
-        for (signal, beside) in signals.iter().zip(beside) {
+    pub(crate) fn learn<'a>(
+        &mut self,
+        signals: impl Iterator<Item = &'a Signal>,
+        beside: &[Counts],
+    ) {
+        for (signal, beside) in signals.zip(beside) {
             let baseline = match &signal.kind {
                 SignalKind::Failed => Some(&mut self.errors),
                 SignalKind::Refused => self.refused.as_mut(),

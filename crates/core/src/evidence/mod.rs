@@ -489,25 +489,22 @@ impl Evidence<'_> {
         let all = self.sent.is_some_and(|sent| sent.share >= 1.0);
         let full_since = self.settled_at.filter(|_| all);
         // One's own signals whose old side has points: what is missing of them is a gap.
-        let publishes: Vec<bool> = (0..health.signals.len())
-            .map(|own| {
-                let old = |period: &Period| {
-                    let of_meters = period.others.len().saturating_sub(health.signals.len());
-                    period.signal(of_meters + own + 1).old
-                };
-                self.periods.iter().any(|period| old(period).is_some())
-            })
-            .collect();
+        let others = self.periods.first().map_or(0, |period| period.others.len());
+        let own = others.saturating_sub(health.signals.len())..others;
+        let has_points = |place: &usize| {
+            let mut of = self.periods.iter().map(|period| period.others.get(*place));
+            of.any(|pair| pair.is_some_and(|pair| pair.old.is_some()))
+        };
+        let published: Vec<usize> = own.filter(has_points).collect();
         for period in &mut self.periods {
             period.is_warming = warm_at.is_some_and(|warm_at| period.start < warm_at);
             let is_full = full_since.is_some_and(|since| period.start >= since);
             period.is_full = self.sent.map(|_| is_full);
             let Some(sent) = self.sent else { continue };
             period.is_gap = period.lacks_old(period.signal(0), &sent);
-            for (own, _) in publishes.iter().enumerate().filter(|(_, publishes)| **publishes) {
-                let own = period.others.len().saturating_sub(publishes.len()) + own;
-                let lacks = period.lacks_old(period.signal(own + 1), &sent);
-                if let Some(own) = period.others.get_mut(own).filter(|_| lacks) {
+            for place in &published {
+                let lacks = period.lacks_old(period.signal(place + 1), &sent);
+                if let Some(own) = period.others.get_mut(*place).filter(|_| lacks) {
                     *own = Pair::default();
                 }
             }

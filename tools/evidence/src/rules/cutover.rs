@@ -6,14 +6,12 @@
 
 use cutover_core::limits::{CLOUDWATCH, ROUTE53_ALIAS_TTL_S};
 use cutover_core::{
-    Baselines, Counts, Evidence, Health, Judge, Lumps, Period, RESOLVERS, Sent, VerdictKind,
+    BEFORE_PERIODS, Baselines, Counts, Evidence, Health, Judge, Lumps, Period, RESOLVERS, Sent,
+    VerdictKind, later,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Minute, Rule};
-
-/// Periods of a check's window from before the ramp, as `BEFORE_PERIODS` in `crates/core/src/evidence/arrival.rs`.
-const BEFORE: usize = 10;
 
 /// A cutover of one route, which is checked every minute.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl<'a> Cutover<'a> {
             judge,
             now: Timestamp::UNIX_EPOCH,
         };
-        for old in day.get(day.len().saturating_sub(BEFORE)..).unwrap_or(day) {
+        for old in day.get(day.len().saturating_sub(BEFORE_PERIODS as usize)..).unwrap_or(day) {
             of.add(*old, None);
         }
         of.evidence.ramp_at = Some(of.now);
@@ -103,10 +101,6 @@ impl Rule for Cutover<'_> {
         self.judge(shifts);
         self.judge.verdict(&self.evidence).kind == VerdictKind::Regressed
     }
-}
-
-fn later(at: Timestamp, seconds: i64) -> Timestamp {
-    at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
 }
 
 #[cfg(test)]
