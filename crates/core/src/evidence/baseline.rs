@@ -15,36 +15,22 @@ use crate::request::health::Health;
 /// in it.
 pub const BASELINE_PERIODS: u32 = 1440;
 
-/// Stretches that are needed before one bad period of the new side can be told from a burst. A burst
+/// Stretches that are needed before one bad period of the new side can be told from a burst: half a day. A burst
 /// that hits a side in one of 100 of its minutes has shown itself in so many with a chance of 99.9 %.
-const STRETCHES_MIN: u32 = 720;
+const STRETCHES_MIN: u32 = BASELINE_PERIODS / 2;
 
 /// What is usual at a moment is the mean of this many stretches before and after it, without bursts; before any is known, the
 /// median of twice as many, which an incident of an hour does not move.
 pub(super) const AROUND: usize = 30;
-/// The median is looked for once for this many stretches.
-const MEDIAN_OF: usize = 10;
-/// A burst is beyond chance and wander by this many errors: without any, the first one is no burst.
-const BURST_ERRORS: f64 = 3.0;
-/// What is usual is looked for without bursts, and bursts are what is not usual: this often one after the other.
-const ROUNDS: usize = 2;
 /// This part of the bursts is no longer than what counts as one. The longest is left out: what happens once a day is no habit.
 const BURSTS_COVERED: f64 = 0.9;
-/// Periods that count as one at most: what is longer is no burst.
-const LASTS_MAX: usize = 15;
 /// Stretches, added up in such blocks, tell how far rates wander: what is forgotten in a minute adds up less than what
 /// lasts.
 const BLOCKS: [usize; 4] = [1, 5, 15, 30];
-/// Neighbours that can tell are this many at least.
-const PAIRS_MIN: usize = 2;
-/// Bursts that begin within this many stretches add up: what they said is forgotten later on.
-const TOGETHER_PERIODS: f64 = 10.0;
-/// This part of such times has more bursts than what decides.
-const TOGETHER_CHANCE: f64 = 0.002;
+/// Bursts that begin within this many stretches add up: what they said is forgotten later on. What is longer is no burst.
+const TOGETHER_PERIODS: u32 = 20;
 /// With one burst less than what decides, this part of a burst is lacking: minutes that were as always must not add it by chance.
 const BURST_LACKING: f64 = 0.6;
-/// No more bursts than these are asked for.
-const BURSTS_MOST: f64 = 8.0;
 
 /// How one side's requests went over a long time, and how unsteadily. In JSON
 /// `[stretches, requests, usual_rate, worst_rate, wander, bursts, lasts]`: 250 of them travel with the state.
@@ -225,7 +211,7 @@ impl Baseline {
             worst_rate: rounded(worst_rate),
             wander: rounded(wander),
             bursts: rounded(bursts),
-            lasts: u32::try_from(lasts).unwrap_or(u32::MAX),
+            lasts,
         }
     }
 
@@ -235,20 +221,22 @@ impl Baseline {
         self.stretches >= STRETCHES_MIN
     }
 
-    /// What evidence may gather in one burst, as a part of what is needed: as many bursts decide as hardly ever come
-    /// together, and two at least.
-    pub(super) fn cap_part(&self) -> f64 {
+    /// What evidence may gather in one burst, as a part of what is needed: as many bursts decide as come together with a
+    /// chance of less than alpha, and two at least.
+    pub(super) fn cap_part(&self, alpha: f64) -> f64 {
         // While one lasts, no other begins.
-        let others = (TOGETHER_PERIODS - f64::from(self.lasts.max(1)) + 1.0).max(0.0);
-        let mean = others * self.bursts;
-        let (mut number, mut term) = (1.0, (-mean).exp());
-        let mut rest = 1.0 - term;
-        while number < BURSTS_MOST && (number < 2.0 || rest > TOGETHER_CHANCE) {
-            term *= mean / number;
-            rest -= term;
-            number += 1.0;
+        let others = (TOGETHER_PERIODS + 1).saturating_sub(self.lasts.max(1));
+        let mean = f64::from(others) * self.bursts;
+        // Poisson's chances of so many, and of more.
+        let mut chance = (-mean).exp();
+        let mut of_more = 1.0 - chance;
+        let mut number = 0;
+        while number < 1 || (of_more > alpha && number < TOGETHER_PERIODS) {
+            number += 1;
+            chance *= mean / f64::from(number);
+            of_more -= chance;
         }
-        1.0 / (number - 1.0 + BURST_LACKING)
+        1.0 / (f64::from(number) + BURST_LACKING)
     }
 
     /// What was counted, to three digits.
@@ -289,53 +277,54 @@ fn exponent(value: f64) -> i32 {
 struct Steadiness {
     wander: f64,
     bursts: f64,
-    lasts: usize,
+    lasts: u32,
 }
 
 impl Steadiness {
-    /// Tells bursts from what is usual and from how that wanders.
+    /// Tells bursts from what is usual and from how that wanders. What is usual is looked for without bursts, and bursts are
+    /// what is not usual: so first by medians, which a few bursts do not move.
     fn of(stretches: &[Counts]) -> Self {
-        let mut held = stretches.to_vec();
-        let mut is_burst = vec![false; stretches.len()];
-        for round in 0..ROUNDS {
-            let (wander, usual) = if round == 0 {
-                (0.0, medians(stretches))
-            } else {
-                let wander = BLOCKS.iter().map(|block| wander(&held, *block));
-                (wander.fold(0.0, f64::max), usual(stretches, &is_burst))
-            };
-            for (index, (counts, usual)) in stretches.iter().zip(usual).enumerate() {
-                let expected = usual * as_f64(counts.requests);
-                let chance = (BEYOND_CHANCE * expected * (1.0 + wander * expected)).sqrt();
-                let bursts = as_f64(counts.errors) > expected + chance + BURST_ERRORS;
-                let errors = if bursts { to_count(expected.round()) } else { counts.errors };
-                if let (Some(is), Some(held)) = (is_burst.get_mut(index), held.get_mut(index)) {
-                    (*is, *held) = (bursts, Counts { errors, ..*counts });
-                }
-            }
-        }
-        let mut lengths: Vec<usize> =
-            is_burst.split(|is| !is).map(<[bool]>::len).filter(|length| *length > 0).collect();
-        lengths.sort_unstable();
+        let (is_burst, held) = without_bursts(stretches, &medians(stretches), 0.0);
+        let farthest = |of: &dyn Fn(usize) -> f64| BLOCKS.map(of).into_iter().fold(0.0, f64::max);
+        let wander_held = farthest(&|block| wander(&held, block));
+        let (is_burst, held) = without_bursts(stretches, &usual(stretches, &is_burst), wander_held);
+        let lengths = is_burst.split(|is| !is).map(<[bool]>::len).filter(|length| *length > 0);
+        let mut lengths: Vec<u32> = lengths.filter_map(|length| length.try_into().ok()).collect();
         let bursts = counted(lengths.len()) / counted(stretches.len()).max(1.0);
+        lengths.retain(|length| *length <= TOGETHER_PERIODS);
+        lengths.sort_unstable();
         lengths.pop();
         let covered = to_count(BURSTS_COVERED * counted(lengths.len()));
-        let lasts = lengths.get(usize::try_from(covered).unwrap_or(0)).copied().unwrap_or(1);
-        let wander = |block: &usize| counted(*block) * log_variance(wander(&held, *block));
+        let lasts = usize::try_from(covered).ok().and_then(|covered| lengths.get(covered));
         Self {
-            wander: BLOCKS.iter().map(wander).fold(0.0, f64::max),
+            wander: farthest(&|block| counted(block) * log_variance(wander(&held, block))),
             bursts,
-            lasts: lasts.min(LASTS_MAX),
+            lasts: lasts.copied().unwrap_or(1),
         }
     }
 }
 
+/// In which stretches there is a burst, more errors than chance and wander make of the usual rates; and the stretches as they
+/// would be without.
+fn without_bursts(stretches: &[Counts], usual: &[f64], wander: f64) -> (Vec<bool>, Vec<Counts>) {
+    let held = stretches.iter().zip(usual).map(|(counts, usual)| {
+        let expected = usual * as_f64(counts.requests);
+        // The deviance of Poisson's law, with one error more in both: the first one is no burst.
+        let (seen, likely) = (as_f64(counts.errors) + 1.0, expected + 1.0);
+        let deviance = 2.0 * (seen * (seen / likely).ln() - (seen - likely));
+        let is_burst = seen > likely && deviance > BEYOND_CHANCE * (1.0 + wander * expected);
+        let errors = if is_burst { to_count(expected.round()) } else { counts.errors };
+        (is_burst, Counts { errors, ..*counts })
+    });
+    held.unzip()
+}
+
 /// The median of the rates around each stretch.
 fn medians(stretches: &[Counts]) -> Vec<f64> {
-    let medians = (0..stretches.len()).step_by(MEDIAN_OF).flat_map(|index| {
+    let medians = (0..stretches.len()).step_by(AROUND).flat_map(|index| {
         let from = index.saturating_sub(2 * AROUND);
         let around = stretches.iter().take(index + 2 * AROUND + 1).skip(from);
-        [median(around.filter_map(|counts| counts.error_rate())).unwrap_or_default(); MEDIAN_OF]
+        [median(around.filter_map(|counts| counts.error_rate())).unwrap_or_default(); AROUND]
     });
     medians.take(stretches.len()).collect()
 }
@@ -365,8 +354,8 @@ fn usual(stretches: &[Counts], is_burst: &[bool]) -> Vec<f64> {
 
 /// The squared coefficient of variation of the rate from one block of stretches to the next, as far as it is beyond chance.
 ///
-/// For a steady rate, Pearson's χ² of two neighbours is 1 on average; a rate that wanders adds half of its squared
-/// coefficient of variation times their events. Neighbours, because what a day does to a rate cancels out between them.
+/// For a steady rate, Pearson's χ² of two neighbours is 1 on average, with a variance of 2; a rate that wanders adds half of its
+/// squared coefficient of variation times their events. Neighbours, because what a day does to a rate cancels out between them.
 ///
 /// Source: P. McCullagh and J. A. Nelder, "Generalized Linear Models", 2nd edition, section 4.5
 /// (over-dispersion); batch means of several lengths as in J. M. Flegal and G. L. Jones, "Batch means and spectral
@@ -376,16 +365,18 @@ fn wander(stretches: &[Counts], block: usize) -> f64 {
         stretches.chunks_exact(block).map(|chunk| chunk.iter().copied().sum()).collect();
     let neighbours = blocks.iter().zip(blocks.iter().skip(1));
     let with_events = neighbours.filter(|(a, b)| a.errors + b.errors > 0);
-    let (mut number, mut beyond, mut half_events) = (0.0, 0.0, 0.0);
+    let (mut number, mut beyond, mut half_events) = (0.0_f64, 0.0, 0.0);
     for (a, b) in with_events {
         number += 1.0;
         beyond += chi_square(*a, *b) - 1.0;
         half_events += as_f64(a.errors + b.errors) / 2.0;
     }
-    if number < counted(PAIRS_MIN) {
+    // One pair alone cannot tell what wanders from what rises or falls.
+    if number < 2.0 {
         return 0.0;
     }
-    (beyond / half_events).max(0.0)
+    // The farthest of several blocks is looked for: what chance does to one is taken off.
+    ((beyond - (2.0 * number).sqrt()) / half_events).max(0.0)
 }
 
 #[cfg(test)]
@@ -409,7 +400,7 @@ mod tests {
         assert!(steady.knows_bursts());
         assert!(steady.wander < 1e-9 && steady.bursts < 1e-9, "{steady:?}");
         assert_eq!(steady.lasts, 1);
-        assert!((steady.cap_part() - 1.0 / 1.6).abs() < 1e-9);
+        assert!((steady.cap_part(0.01) - 1.0 / 1.6).abs() < 1e-9);
     }
 
     #[test]
@@ -423,7 +414,7 @@ mod tests {
             assert_eq!(u64::from(bursty.lasts), lasts);
             assert!(bursty.wander < 0.001, "{bursty:?}");
             assert!((bursty.worst_rate - 0.4).abs() < 1e-9, "{bursty:?}");
-            assert!(bursty.cap_part() < 0.4, "{bursty:?}");
+            assert!(bursty.cap_part(0.01) < 0.4, "{bursty:?}");
         }
         let outage = day(|minute| if (700..705).contains(&minute) { 1000 } else { 1 });
         assert_eq!(outage.lasts, 1, "once a day is no habit");

@@ -32,7 +32,7 @@ pub struct TelemetryLimits {
     pub periods_kept_s: u32,
 }
 
-/// Strays on a new side that nothing is sent to are at most one request in this many.
+/// On a side that nothing is sent to, strays are at most one request in this many of those on the other one.
 const STRAYS_PART: u64 = 20;
 
 /// The old side has no request by chance where this many are expected, resolvers of a few sizes included.

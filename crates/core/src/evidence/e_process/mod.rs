@@ -13,8 +13,9 @@
 //!   chance does: a fair bet to a power below 1 is still fair. How far the old side's rate wanders is learnt from its day, in
 //!   sums of 1, 5, 15 and 30 periods; without a day, from the ramp.
 //! - **They burst.** What gathers in as many periods as a burst of this service lasts is capped at a part (in logarithms) of
-//!   what is needed, a smaller one where bursts are frequent: one burst never decides, however bad it is. Only a catastrophe
-//!   may: a period in which a third of the new side's requests fail beside the old one, as never in a known day.
+//!   what is needed, so small that more bursts are needed than come together by chance: one burst never decides, however bad it
+//!   is. Only a catastrophe may: a period in which a third of the new side's requests fail beside the old one, as never in a
+//!   known day.
 //! - **They count late.** An incident that the old side shows one period earlier or later excuses this one, and errors may
 //!   belong to the requests of the period before.
 //! - **They exchange errors.** Few resolvers carry the clients that fail to one side and back. What the new side has too
@@ -39,38 +40,23 @@
 //! Theory (2012); capped ones as in P. J. Huber, "A Robust Version of the Probability Ratio Test", Annals of Mathematical
 //! Statistics 36 (1965).
 
+mod capital;
+mod excuse;
+
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 
-use crate::evidence::Counts;
+use capital::{Cap, Capital, Each, RATIOS};
+pub(super) use excuse::counted_late;
+use excuse::is_worse;
+
 use crate::evidence::baseline::{AROUND, Baseline, median};
 use crate::evidence::hypergeometric::Table;
 use crate::evidence::signal::Signal;
+use crate::evidence::{Counts, STRAYS_PART};
 use crate::limits::CLOUDWATCH;
 use crate::request::health::Health;
 
-/// Odds ratios that are bet on.
-const RATIOS: usize = 12;
-/// They are log-spaced from this multiple of the tolerated one …
-const RATIO_FROM: f64 = 4.0 / 3.0;
-/// … by this factor, up to 1000 times.
-const RATIO_STRIDE: f64 = 1.825_4;
-/// On each is bet in proportion to this power of it: against a large one, each error says so much that
-/// it needs no large stake.
-const STAKE_POWER: f64 = -0.5;
-
-/// Part of the stake that is set before the first period.
-const STAKE_FIRST: f64 = 0.5;
-/// Periods over which the rest is set.
-const STAKE_PERIODS: u32 = 240;
-
-/// What of the capital is bet in each period, and the part of the stake that does so: all of it, on faults that show in every
-/// period, and a fifth, on faults that come and go: what is kept outlasts the periods between them.
-const BET_PARTS: [(f64, f64); 2] = [(1.0, 0.75), (0.2, 0.25)];
-
-/// Where nobody knows what was sent, the old side is beside the new one with at least this part of its requests. With
-/// fewer it has stragglers, which tell nothing of a side that serves.
-const COMPARABLE_PART: u64 = 50;
 /// χ² with one degree of freedom of what happens by chance in one of 1,000 periods.
 pub(super) const BEYOND_CHANCE: f64 = 10.83;
 /// χ² of one in ten: up to here two counts are alike.
@@ -81,12 +67,6 @@ const LASTS_UNKNOWN: u32 = 5;
 pub(super) const CATASTROPHE: f64 = 1.0 / 3.0;
 /// And this many errors there must be.
 const CATASTROPHE_ERRORS: f64 = 5.0;
-/// Standard deviations by which the old side's errors must be missing before they may have changed sides, …
-const MISSING_DEVIATIONS: f64 = 2.0;
-/// … or, because there are fewer of them, in those of the latest periods together in which the new side had too many.
-const MISSING_DEVIATIONS_OF_SUM: f64 = 1.5;
-/// They are on the new side in one period after the other with this chance at least: there are many periods.
-const AGAIN_CHANCE: f64 = 1e-4;
 
 /// What the evidence is tested for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -151,9 +131,9 @@ pub struct EProcess {
     limit: f64,
     day: Option<Baseline>,
     /// Multiples of the tolerated odds ratio.
-    ratios: [f64; RATIOS],
-    /// ln of the part of the stake that is bet on each.
-    log_parts: [f64; RATIOS],
+    ratios: Each,
+    /// The part of the stake that is bet on each, 0–1.
+    parts: Each,
     periods: VecDeque<Seen>,
     /// What the old side did beside the new one lately: what that is compared with when the old one has none.
     beside: Counts,
@@ -175,9 +155,9 @@ struct Seen {
     has_too_many: bool,
     known: Known,
     /// ln of the likelihood ratio of each odds ratio, against the tolerated one.
-    log_e: [f64; RATIOS],
+    log_e: Each,
     /// The lesser of that and of the same against the limit.
-    log_over: [f64; RATIOS],
+    log_over: Each,
     /// Errors of both sides, and the part of them that chance gives to the new side.
     errors: f64,
     part: f64,
@@ -211,151 +191,16 @@ struct Weighed {
     run_over: Run,
 }
 
-/// How much of a stake of 1 has been bet so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Stake {
-    periods: u32,
-}
-
-impl Stake {
-    /// ln of what is bet on the next period.
-    fn next(&mut self) -> f64 {
-        self.periods = self.periods.saturating_add(1);
-        if self.periods == 1 {
-            STAKE_FIRST.ln()
-        } else if self.periods <= STAKE_PERIODS {
-            ((1.0 - STAKE_FIRST) / f64::from(STAKE_PERIODS - 1)).ln()
-        } else {
-            f64::NEG_INFINITY
-        }
-    }
-
-    /// What is still to be bet.
-    fn left(self) -> f64 {
-        match self.periods {
-            0 => 1.0,
-            periods => {
-                let left = f64::from(STAKE_PERIODS.saturating_sub(periods));
-                (1.0 - STAKE_FIRST) * left / f64::from(STAKE_PERIODS - 1)
-            }
-        }
-    }
-}
-
-/// How much evidence may gather in how many periods.
-#[derive(Clone, Copy, Debug)]
-struct Cap {
-    log: f64,
-    periods: usize,
-}
-
-/// The capital of one gambler.
-#[derive(Clone, Debug)]
-struct Capital {
-    cap: Cap,
-    /// What is bet on each odds ratio, as parts of all that is bet; and ln of that.
-    bets: [[f64; RATIOS]; BET_PARTS.len()],
-    log_bet: f64,
-    stake: Stake,
-    /// ln of the capital after each of the latest periods; those of a warm-up are one.
-    heights: VecDeque<f64>,
-    is_warming: bool,
-}
-
-impl Capital {
-    fn new(cap: Cap) -> Self {
-        Self {
-            cap,
-            bets: [[0.0; RATIOS]; BET_PARTS.len()],
-            log_bet: f64::NEG_INFINITY,
-            stake: Stake::default(),
-            heights: VecDeque::from([0.0]),
-            is_warming: false,
-        }
-    }
-
-    /// Sees what a period pays. `is_free`: no cap holds it.
-    fn bet(
-        &mut self,
-        parts: &[f64; RATIOS],
-        log_e: &[f64; RATIOS],
-        is_warming: bool,
-        is_free: bool,
-    ) {
-        if !is_warming && std::mem::take(&mut self.is_warming) {
-            self.keep_height();
-        }
-        let set = self.stake.next();
-        self.pay(set, parts, log_e);
-        let left = self.stake.left().ln();
-        let lowest = self.heights.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = lowest.max(0.0) + self.cap.log;
-        if self.log() > most && !is_free {
-            // ln of what is left of the most beside what is still to be set: in logarithms, for e has no end.
-            self.log_bet = most + (-(left - most).exp()).ln_1p();
-        }
-        self.is_warming = is_warming;
-        if !is_warming {
-            self.keep_height();
-        }
-    }
-
-    /// Bets more, ln of which is `set`, and multiplies each bet by what it is paid. What is less than the smallest number
-    /// beside the rest is lost: it could not matter.
-    fn pay(&mut self, set: f64, parts: &[f64; RATIOS], log_e: &[f64; RATIOS]) {
-        let unit = self.log_bet.max(set);
-        if unit == f64::NEG_INFINITY {
-            return;
-        }
-        let (kept, set) = ((self.log_bet - unit).exp(), (set - unit).exp());
-        let highest = log_e.iter().copied().fold(0.0, f64::max);
-        let all = (-highest).exp();
-        let paid = log_e.map(|log_e| (log_e - highest).exp());
-        let mut sum = 0.0;
-        for (bets, (part, stake)) in self.bets.iter_mut().zip(BET_PARTS) {
-            for ((bet, ratio_part), paid) in bets.iter_mut().zip(parts).zip(paid) {
-                *bet =
-                    (*bet * kept + set * stake * ratio_part) * ((1.0 - part) * all + part * paid);
-                sum += *bet;
-            }
-        }
-        for bet in self.bets.iter_mut().flatten() {
-            *bet = if sum > 0.0 { *bet / sum } else { 0.0 };
-        }
-        self.log_bet = unit + highest + sum.ln();
-    }
-
-    fn keep_height(&mut self) {
-        self.heights.push_back(self.log());
-        while self.heights.len() > self.cap.periods {
-            self.heights.pop_front();
-        }
-    }
-
-    /// ln of the whole capital, which began with 1.
-    fn log(&self) -> f64 {
-        log_add(self.log_bet, self.stake.left().ln())
-    }
-}
-
 impl EProcess {
     /// Begins. `limit`: a rate, 0–1, that the new side must not be over.
     #[must_use]
     pub fn new(test: Test, limit: f64, day: Option<&Baseline>) -> Self {
-        let mut next = RATIO_FROM;
-        let ratios = [(); RATIOS].map(|()| {
-            let ratio = next;
-            next *= RATIO_STRIDE;
-            ratio
-        });
-        let log_parts = ratios.map(|ratio| STAKE_POWER * ratio.ln());
-        let log_all = log_sum(&log_parts);
         Self {
             test,
             limit,
             day: day.filter(|day| day.stretches > 0).copied(),
-            ratios,
-            log_parts: log_parts.map(|log_part| log_part - log_all),
+            ratios: capital::ratios(),
+            parts: capital::parts(),
             periods: VecDeque::new(),
             beside: Counts::default(),
             usual: day.map_or_else(Counts::default, Baseline::counts),
@@ -428,30 +273,12 @@ impl EProcess {
         if period.new.requests == 0 {
             return;
         }
-        let tolerated = self.test.tolerated_odds_ratio;
-        let odds_ratios = self.ratios.map(|ratio| ratio * tolerated);
         if period.is_beside {
-            let table = Table::of(period.old, period.new);
-            period.log_e = table.log_e(&odds_ratios, tolerated);
-            (period.errors, period.part) = (table.errors(), table.expected_share(tolerated));
-            let (old, new) = self.excused(index, &period);
-            if (old, new) != (period.old, period.new) {
-                // What is excused tells nothing: neither against the new side nor for it.
-                let excused = Table::of(old, new).log_e(&odds_ratios, tolerated);
-                period.log_e = lesser(period.log_e, excused.map(|log_e| log_e.max(0.0)));
-            }
+            self.compare(index, &mut period);
         } else if !period.known.is_uncounted {
-            let reference = self.reference();
-            let before = Table::of(reference, self.alone);
-            self.alone = self.alone + period.new;
-            let after = Table::of(reference, self.alone);
-            let was = before.log_e(&odds_ratios, tolerated);
-            period.log_e = after.log_e(&odds_ratios, tolerated);
-            for (log_e, was) in period.log_e.iter_mut().zip(was) {
-                *log_e -= was;
-            }
-            (period.errors, period.part) = (as_f64(period.new.errors), 0.5);
+            self.compare_alone(&mut period);
         }
+        let tolerated = self.test.tolerated_odds_ratio;
         if let Some(usual_rate) = period.known.usual_rate {
             let beside = log_e_beyond(odds(usual_rate) * tolerated, &self.ratios, period.new);
             period.log_e = lesser(period.log_e, beside);
@@ -466,81 +293,41 @@ impl EProcess {
         }
     }
 
+    /// Compares both sides of a period, as they were counted and as they are excused.
+    fn compare(&self, index: usize, period: &mut Seen) {
+        let table = Table::of(period.old, period.new);
+        period.log_e = self.log_e_of(&table);
+        period.errors = table.errors();
+        period.part = table.expected_share(self.test.tolerated_odds_ratio);
+        let (old, new) = self.excused(index, period);
+        if (old, new) != (period.old, period.new) {
+            // What is excused tells nothing: neither against the new side nor for it.
+            let excused = self.log_e_of(&Table::of(old, new));
+            period.log_e = lesser(period.log_e, excused.map(|log_e| log_e.max(0.0)));
+        }
+    }
+
+    /// Compares all that the new side has done without the old one with the reference: a period says what it adds to that.
+    fn compare_alone(&mut self, period: &mut Seen) {
+        let reference = self.reference();
+        let before = self.log_e_of(&Table::of(reference, self.alone));
+        self.alone = self.alone + period.new;
+        period.log_e = self.log_e_of(&Table::of(reference, self.alone));
+        for (log_e, before) in period.log_e.iter_mut().zip(before) {
+            *log_e -= before;
+        }
+        (period.errors, period.part) = (as_f64(period.new.errors), 0.5);
+    }
+
+    fn log_e_of(&self, table: &Table) -> Each {
+        let tolerated = self.test.tolerated_odds_ratio;
+        table.log_e(&self.ratios.map(|ratio| ratio * tolerated), tolerated)
+    }
+
     /// What the new side is compared with when the old one is not beside it: what the old one did beside it lately, or what is
     /// usual where that is much the same, but known from more requests.
     fn reference(&self) -> Counts {
         if is_usual(self.beside, self.usual) { self.usual } else { self.beside }
-    }
-
-    /// The counts of a period, read as kindly as its neighbours allow.
-    fn excused(&self, index: usize, period: &Seen) -> (Counts, Counts) {
-        let (mut old, mut new) = (period.old, period.new);
-        let before = index.checked_sub(1).filter(|_| !period.known.is_apart);
-        let before = before.and_then(|before| self.periods.get(before));
-        let after = self.periods.get(index + 1).filter(|after| !after.known.is_apart);
-        // Errors that the old side lacks have changed sides, and tell nothing of either.
-        let moved = self.moved(index, old, new);
-        old.errors = old.errors.saturating_add(moved);
-        new.errors = new.errors.saturating_sub(moved);
-        // An incident may reach the old side a period earlier or later.
-        for near in [before, after].into_iter().flatten() {
-            if is_worse(near.old, old) {
-                old.errors =
-                    to_count(near.old.error_rate().unwrap_or_default() * as_f64(old.requests));
-            }
-        }
-        (old, before.map_or(new, |before| counted_late(before.new, new)))
-    }
-
-    /// How many of the new side's errors may have changed sides: what the old side lacks, as far as chance leaves that
-    /// open, where it lacks more than chance and wander take away: in this period, or in this and the latest others in which
-    /// the new side had too many.
-    fn moved(&self, index: usize, old: Counts, new: Counts) -> u64 {
-        let too_many = self.too_many(old, new);
-        // Clients ask anew where to go: that they come to the new side again and again is as likely as its share allows.
-        let share =
-            as_f64(new.requests) / as_f64(old.requests.saturating_add(new.requests)).max(1.0);
-        let runs = self.periods.range(..index).rev().take_while(|period| period.has_too_many);
-        let likely = runs.fold(share, |likely, _| likely * share);
-        if too_many <= 0.0 || likely < AGAIN_CHANCE {
-            return 0;
-        }
-        let usual = self.usual_of_old(index);
-        let wander = self.day.map_or(0.0, |day| day.wander);
-        let lacks = |old: Counts| {
-            let expected = usual * as_f64(old.requests);
-            (expected - as_f64(old.errors), expected * (1.0 + wander * expected))
-        };
-        let (missing, variance) = lacks(old);
-        let latest = self.periods.range(index.saturating_sub(AROUND)..index);
-        let with_too_many = latest.filter(|period| period.has_too_many);
-        let sum = with_too_many.fold((missing, variance), |(missing, variance), period| {
-            let (more, by) = lacks(period.old);
-            (missing + more, variance + by)
-        });
-        let beyond = |(missing, variance): (f64, f64), by: f64| missing > by * variance.sqrt();
-        if !beyond((missing, variance), MISSING_DEVIATIONS)
-            && !beyond(sum, MISSING_DEVIATIONS_OF_SUM)
-        {
-            return 0;
-        }
-        let open = MISSING_DEVIATIONS * variance.sqrt();
-        to_count((missing + open).min(too_many))
-    }
-
-    /// Errors of the new side beyond what it may have beside the old one.
-    fn too_many(&self, old: Counts, new: Counts) -> f64 {
-        let table = Table::of(old, new);
-        as_f64(new.errors) - table.errors() * table.expected_share(self.test.tolerated_odds_ratio)
-    }
-
-    /// The median of the old side's rates in the periods before and after.
-    fn usual_of_old(&self, index: usize) -> f64 {
-        let (from, to) = (index.saturating_sub(AROUND), index + AROUND + 1);
-        let around = self.periods.range(from..to.min(self.periods.len()));
-        let others = (from..).zip(around).filter(|(other, _)| *other != index);
-        median(others.filter_map(|(_, period)| period.old.error_rate()))
-            .unwrap_or_else(|| self.day.map_or(0.0, |day| day.usual_rate))
     }
 
     /// What is known of how two equally good sides of this service differ.
@@ -555,18 +342,13 @@ impl EProcess {
 
     fn weigh(&self) -> Weighed {
         let known = self.known();
-        // Of both sides' requests, as many errors more than usual as the worst of the day had.
-        let worst = known.knows_bursts().then(|| {
-            let beyond = self.test.tolerated_odds_ratio * known.worst_rate;
-            (CATASTROPHE.max(beyond), known.worst_rate - known.usual_rate)
-        });
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
+        let alpha = self.test.alpha;
         // Not of all tests: with many routes, a period must not count for more.
-        let log = known.cap_part() * (f64::from(self.test.of_route.max(1)) / self.test.alpha).ln();
+        let log = known.cap_part(alpha) * (f64::from(self.test.of_route.max(1)) / alpha).ln();
         let cap = |periods: u32| Cap { log, periods: periods as usize };
         let mut compared = Capital::new(cap(known.lasts.max(unknown)));
         let mut over = Capital::new(cap(known.lasts.max(1)));
-        let parts = self.log_parts.map(f64::exp);
         let (mut run, mut run_over) = (Run::default(), Run::default());
         for period in self.periods.iter().filter(|period| period.new.requests > 0) {
             for (capital, run) in [(&compared, &mut run), (&over, &mut run_over)] {
@@ -575,19 +357,27 @@ impl EProcess {
                 }
                 run.add(period.old, period.new);
             }
-            let by_wander = 2.0 * known.wander * period.errors * period.part * (1.0 - period.part);
-            let log_e = period.log_e.map(|log_e| log_e / (1.0 + by_wander));
-            let is_catastrophe = period.is_beside
-                && !period.known.is_warming
-                && worst.is_some_and(|(rate, more)| {
-                    let errors = more * as_f64((period.old + period.new).requests);
-                    period.new.error_rate() >= Some(rate)
-                        && as_f64(period.new.errors) >= errors.max(CATASTROPHE_ERRORS)
-                });
-            compared.bet(&parts, &log_e, period.known.is_warming, is_catastrophe);
-            over.bet(&parts, &period.log_over, period.known.is_warming, false);
+            let tempering = tempering(known.wander, period.errors, period.part);
+            let log_e = period.log_e.map(|log_e| log_e / tempering);
+            let is_warming = period.known.is_warming;
+            let is_free = self.is_catastrophe(&known, period);
+            compared.bet(&self.parts, &log_e, is_warming, is_free);
+            over.bet(&self.parts, &period.log_over, is_warming, false);
         }
         Weighed { log_e: compared.log(), log_over: over.log(), run, run_over }
+    }
+
+    /// Whether a period may decide alone: beside the old side a third of the new one's requests fail, more than in the day's
+    /// worst stretch, and more of both sides' together than that would explain.
+    fn is_catastrophe(&self, known: &Baseline, period: &Seen) -> bool {
+        let rate = CATASTROPHE.max(self.test.tolerated_odds_ratio * known.worst_rate);
+        let of_both = as_f64((period.old + period.new).requests);
+        let errors = CATASTROPHE_ERRORS.max((known.worst_rate - known.usual_rate) * of_both);
+        known.knows_bursts()
+            && period.is_beside
+            && !period.known.is_warming
+            && period.new.error_rate() >= Some(rate)
+            && as_f64(period.new.errors) >= errors
     }
 
     /// ln of e.
@@ -602,19 +392,19 @@ impl EProcess {
         self.test.log_limit()
     }
 
-    /// ln of what the bet on this odds ratio must gain for e to reach its limit: more than the limit, because
-    /// only a part of the stake is on it.
+    /// ln of what the bet on this odds ratio must gain for e to reach its limit: more than the limit, because only a part of
+    /// the stake is on it, and where rates wander a period counts for less. `seen`: what the periods are like.
     #[must_use]
-    pub fn log_needed(&self, odds_ratio: f64) -> f64 {
+    pub fn log_needed(&self, odds_ratio: f64, seen: &Run) -> f64 {
         let distance =
             |ratio: &f64| (odds_ratio / (ratio * self.test.tolerated_odds_ratio)).ln().abs();
-        let nearest = self.ratios.iter().zip(&self.log_parts);
+        let nearest = self.ratios.iter().zip(self.parts);
         let nearest = nearest.min_by(|(a, _), (b, _)| distance(a).total_cmp(&distance(b)));
-        let log_part = nearest.map_or(0.0, |(_, log_part)| *log_part);
-        self.log_limit()
-            - log_part
-            - BET_PARTS.first().map_or(0.0, |(_, stake)| stake.ln())
-            - STAKE_FIRST.ln()
+        let log_spread = nearest.map_or(0.0, |(_, part)| capital::log_spread(part));
+        let table = Table::of(seen.old, seen.new);
+        let errors = table.errors() / f64::from(seen.periods.max(1));
+        let part = table.expected_share(self.test.tolerated_odds_ratio);
+        (self.log_limit() + log_spread) * tempering(self.known().wander, errors, part)
     }
 
     /// Whether e has reached its limit.
@@ -651,7 +441,13 @@ impl EProcess {
     }
 }
 
-fn lesser(a: [f64; RATIOS], b: [f64; RATIOS]) -> [f64; RATIOS] {
+/// What the logarithm of a period's evidence is divided by: how much the two sides' difference varies, over what chance does
+/// to it. `wander` is each side's; of the errors of both, chance gives this part to the new one.
+fn tempering(wander: f64, errors: f64, part: f64) -> f64 {
+    1.0 + 2.0 * wander * errors * part * (1.0 - part)
+}
+
+fn lesser(a: Each, b: Each) -> Each {
     let mut lesser = a;
     for (lesser, b) in lesser.iter_mut().zip(b) {
         *lesser = lesser.min(b);
@@ -659,30 +455,16 @@ fn lesser(a: [f64; RATIOS], b: [f64; RATIOS]) -> [f64; RATIOS] {
     lesser
 }
 
-/// Whether the old side serves beside the new one. `is_full`: whether all requests are meant for that, if it is known.
+/// Whether the old side serves beside the new one. `is_full`: whether all requests are meant for that, if it is known;
+/// otherwise a few are stragglers, which tell nothing of a side that serves.
 pub(super) fn is_beside(old: Counts, new: Counts, is_full: Option<bool>) -> bool {
-    let is_comparable = old.requests.saturating_mul(COMPARABLE_PART) >= new.requests;
+    let is_comparable = old.requests.saturating_mul(STRAYS_PART) >= new.requests;
     old.requests > 0 && !is_full.unwrap_or(!is_comparable)
-}
-
-/// Errors may be counted a period after their requests: where those became fewer, both periods are one.
-pub(super) fn counted_late(before: Counts, now: Counts) -> Counts {
-    let (was, is) = (as_f64(before.requests), as_f64(now.requests));
-    if was <= is || (was - is).powi(2) <= BEYOND_CHANCE * (was + is) {
-        return now;
-    }
-    let rate = (before + now).error_rate().unwrap_or_default();
-    Counts { errors: now.errors.min(to_count((rate * is).ceil())), ..now }
 }
 
 /// Whether what the old side did lately is much the same as what is usual, which is known from more requests.
 pub(super) fn is_usual(lately: Counts, usual: Counts) -> bool {
     usual.requests >= lately.requests && chi_square(usual, lately) <= ALIKE
-}
-
-/// Whether the rate of one is higher than another's, by more than chance.
-fn is_worse(one: Counts, than: Counts) -> bool {
-    one.error_rate() > than.error_rate() && chi_square(one, than) > BEYOND_CHANCE
 }
 
 /// χ² of the rates of two counts, with one degree of freedom.
@@ -710,7 +492,7 @@ pub(super) fn to_count(value: f64) -> u64 {
 
 /// The bet, for each ratio, that the new side's odds are beyond these.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-fn log_e_beyond(odds: f64, ratios: &[f64; RATIOS], new: Counts) -> [f64; RATIOS] {
+fn log_e_beyond(odds: f64, ratios: &Each, new: Counts) -> Each {
     let (n, x) = (new.requests as f64, new.errors.min(new.requests) as f64);
     // Of two binomial laws whose odds differ by the ratio.
     ratios.map(|ratio| x * ratio.ln() - n * ((ratio - 1.0) * odds / (1.0 + odds)).ln_1p())
@@ -719,20 +501,6 @@ fn log_e_beyond(odds: f64, ratios: &[f64; RATIOS], new: Counts) -> [f64; RATIOS]
 /// The odds of a rate; finite.
 fn odds(rate: f64) -> f64 {
     rate / (1.0 - rate).max(1e-9)
-}
-
-/// ln(eᵃ + eᵇ).
-fn log_add(a: f64, b: f64) -> f64 {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
-}
-
-fn log_sum<const K: usize>(logs: &[f64; K]) -> f64 {
-    let highest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if highest == f64::NEG_INFINITY {
-        return highest;
-    }
-    highest + logs.iter().map(|log| (log - highest).exp()).sum::<f64>().ln()
 }
 
 #[cfg(test)]

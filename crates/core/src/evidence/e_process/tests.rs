@@ -73,10 +73,7 @@ fn an_incident_that_the_old_side_shows_a_period_later_or_earlier_is_excused() {
     ] {
         let mut e = start(Some(&steady()));
         for (old, new) in old.into_iter().zip(new) {
-            e.see(
-                counts(54_000, to_count(54_000.0 * old)),
-                counts(6_000, to_count(6_000.0 * new)),
-            );
+            e.see(counts(54_000, to_count(54_000.0 * old)), counts(6_000, to_count(6_000.0 * new)));
             assert!(!e.is_over());
         }
         assert!(e.log_e() < 0.5, "{}", e.log_e());
@@ -188,7 +185,11 @@ fn rates_that_wander_make_a_period_count_for_less() {
         e.see(counts(90_000, 90), counts(10_000, 30));
         e.log_e()
     };
-    assert!(gained(&wandering) < gained(&Baseline { wander: 0.0, ..wandering }));
+    let steady = Baseline { wander: 0.0, ..wandering };
+    assert!(gained(&wandering) < gained(&steady));
+    let seen = Run { old: counts(90_000, 90), new: counts(10_000, 10), periods: 1 };
+    let needed = |day: &Baseline| start(Some(day)).log_needed(3.0, &seen);
+    assert!(needed(&wandering) > 2.0 * needed(&steady), "and more of them are needed");
 }
 
 #[test]
@@ -210,16 +211,6 @@ fn however_much_evidence_gathers_it_stays_a_number_and_stays_over() {
             assert!(e.log_e().is_finite() && e.is_over() == over, "{alpha} {period}");
         }
         assert!(over);
-    }
-}
-
-#[test]
-fn the_whole_stake_is_set_and_no_more() {
-    let mut stake = Stake::default();
-    let mut set = 0.0;
-    for _ in 0..1000 {
-        set += stake.next().exp();
-        assert!((set + stake.left() - 1.0).abs() < 1e-9);
     }
 }
 
