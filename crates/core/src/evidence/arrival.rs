@@ -82,7 +82,10 @@ impl Arrival {
             return None;
         }
         // The chance of a share as small, by Chernoff's bound.
-        let log_chance = -draws(&of_step, sent, period_s) * divergence(measured, sent.share);
+        let since: Vec<[u64; 2]> =
+            all.iter().filter(|period| period.start >= sent.since).map(Period::requests).collect();
+        let draws = draws(&of_step, &since, sent, period_s);
+        let log_chance = -draws * divergence(measured, sent.share);
         let before: Vec<[u64; 2]> = all
             .iter()
             .filter(|period| {
@@ -119,8 +122,8 @@ fn share(periods: &[[u64; 2]]) -> Option<f64> {
 }
 
 /// How many times it was drawn, independently, on which side the requests go. Where periods tell, by how much their
-/// shares scatter: the fewer resolvers there are, the more. Otherwise by the number that was named.
-fn draws(of_step: &[[u64; 2]], sent: &Sent, period_s: u32) -> f64 {
+/// shares scatter: the fewer resolvers there are, the more. Otherwise by the number that was named. `since`: the shift.
+fn draws(of_step: &[[u64; 2]], since: &[[u64; 2]], sent: &Sent, period_s: u32) -> f64 {
     let (period_s, linger_s) = (f64::from(period_s.max(1)), f64::from(sent.linger_s));
     let number = counted(of_step.len());
     let requests = || of_step.iter().flatten().map(|side| as_f64(*side)).sum::<f64>();
@@ -129,7 +132,7 @@ fn draws(of_step: &[[u64; 2]], sent: &Sent, period_s: u32) -> f64 {
     let with_some = shares.iter().filter(|share| **share > 0.0).count();
     if with_some < SCATTER_PERIODS_MIN {
         // A resolver has a lump as large as the largest that was seen.
-        let largest = shares.iter().copied().fold(0.0, f64::max);
+        let largest = since.iter().filter_map(|period| share(&[*period])).fold(0.0, f64::max);
         let resolvers = f64::from(resolvers).min(1.0 / largest);
         return resolvers * number * period_s / linger_s.max(1.0);
     }

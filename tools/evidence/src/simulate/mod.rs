@@ -211,7 +211,9 @@ fn play_scene(scene: &Scene, index: usize, runs: Runs, seed: u64) -> Vec<Cell> {
         })
         .collect();
     for run in 0..runs.equal.max(runs.faulty) {
-        let traffic = Traffic::draw(scene, seed ^ ((index as u64) << 32 | u64::from(run)));
+        // Another seed is no other order of the same runs.
+        let of_run = (index as u64) << 32 | u64::from(run);
+        let traffic = Traffic::draw(scene, seed.rotate_left(48) ^ of_run);
         let history = Series { counts: traffic.history.clone(), ..Series::default() };
         let baselines = Baselines::of(&history, 1, &health);
         for cell in cells.iter_mut().filter(|cell| run < cell.runs) {
