@@ -16,7 +16,7 @@ use crate::request::health::Health;
 pub const BASELINE_PERIODS: u32 = 1440;
 
 /// Stretches that are needed before one bad period of the new side can be told from a burst: half a day. A burst
-/// that hits a side in one of 100 of its minutes has shown itself in so many with a chance of 99.9 %.
+/// that hits a side in one of 100 of its minutes has shown itself in them with a chance of 99.9 %.
 const STRETCHES_MIN: u32 = BASELINE_PERIODS / 2;
 
 /// What is usual at a moment is the mean of this many stretches before and after it, without bursts; before any is known, the
@@ -27,7 +27,7 @@ const BURSTS_COVERED: f64 = 0.9;
 /// Stretches, added up in such blocks, tell how far rates wander: what is forgotten in a minute adds up less than what
 /// lasts.
 const BLOCKS: [usize; 4] = [1, 5, 15, 30];
-/// Bursts that begin within this many stretches add up: what they said is forgotten later on. What is longer is no burst.
+/// Bursts that begin within this many stretches add up: what they said is forgotten later on. None counts as longer.
 const TOGETHER_PERIODS: u32 = 20;
 /// With one burst less than what decides, this part of a burst is lacking: minutes that were as always must not add it by chance.
 const BURST_LACKING: f64 = 0.6;
@@ -221,13 +221,13 @@ impl Baseline {
         self.stretches >= STRETCHES_MIN
     }
 
-    /// What evidence may gather in one burst, as a part of what is needed: as many bursts decide as come together with a
-    /// chance of less than alpha, and two at least.
+    /// What evidence may gather in one burst, as a part of what is needed: more bursts decide than come together in any one
+    /// such time with a chance of alpha, and two at least.
     pub(super) fn cap_part(&self, alpha: f64) -> f64 {
         // While one lasts, no other begins.
         let others = (TOGETHER_PERIODS + 1).saturating_sub(self.lasts.max(1));
         let mean = f64::from(others) * self.bursts;
-        // Poisson's chances of so many, and of more.
+        // Poisson's chance of exactly this number, and of more.
         let mut chance = (-mean).exp();
         let mut of_more = 1.0 - chance;
         let mut number = 0;
@@ -285,21 +285,20 @@ impl Steadiness {
     /// what is not usual: so first by medians, which a few bursts do not move.
     fn of(stretches: &[Counts]) -> Self {
         let (is_burst, held) = without_bursts(stretches, &medians(stretches), 0.0);
-        let farthest = |of: &dyn Fn(usize) -> f64| BLOCKS.map(of).into_iter().fold(0.0, f64::max);
-        let wander_held = farthest(&|block| wander(&held, block));
-        let (is_burst, held) = without_bursts(stretches, &usual(stretches, &is_burst), wander_held);
+        let usual = usual(stretches, &is_burst);
+        let wanders = farthest(|block| wander(&held, block));
+        let (is_burst, held) = without_bursts(stretches, &usual, wanders);
         let lengths = is_burst.split(|is| !is).map(<[bool]>::len).filter(|length| *length > 0);
         let mut lengths: Vec<u32> = lengths.filter_map(|length| length.try_into().ok()).collect();
         let bursts = counted(lengths.len()) / counted(stretches.len()).max(1.0);
-        lengths.retain(|length| *length <= TOGETHER_PERIODS);
         lengths.sort_unstable();
         lengths.pop();
         let covered = to_count(BURSTS_COVERED * counted(lengths.len()));
         let lasts = usize::try_from(covered).ok().and_then(|covered| lengths.get(covered));
         Self {
-            wander: farthest(&|block| counted(block) * log_variance(wander(&held, block))),
+            wander: farthest(|block| counted(block) * log_variance(wander(&held, block))),
             bursts,
-            lasts: lasts.copied().unwrap_or(1),
+            lasts: lasts.map_or(1, |lasts| *lasts.min(&TOGETHER_PERIODS)),
         }
     }
 }
@@ -322,8 +321,9 @@ fn without_bursts(stretches: &[Counts], usual: &[f64], wander: f64) -> (Vec<bool
 /// The median of the rates around each stretch.
 fn medians(stretches: &[Counts]) -> Vec<f64> {
     let medians = (0..stretches.len()).step_by(AROUND).flat_map(|index| {
-        let from = index.saturating_sub(2 * AROUND);
-        let around = stretches.iter().take(index + 2 * AROUND + 1).skip(from);
+        let middle = index + AROUND / 2;
+        let from = middle.saturating_sub(2 * AROUND);
+        let around = stretches.iter().take(middle + 2 * AROUND + 1).skip(from);
         [median(around.filter_map(|counts| counts.error_rate())).unwrap_or_default(); AROUND]
     });
     medians.take(stretches.len()).collect()
@@ -352,10 +352,15 @@ fn usual(stretches: &[Counts], is_burst: &[bool]) -> Vec<f64> {
     (0..stretches.len()).map(|index| around(index).unwrap_or(all)).collect()
 }
 
+/// The most of what is found in blocks of several lengths, and 0 at least.
+fn farthest(of: impl Fn(usize) -> f64) -> f64 {
+    BLOCKS.map(of).into_iter().fold(0.0, f64::max)
+}
+
 /// The squared coefficient of variation of the rate from one block of stretches to the next, as far as it is beyond chance.
 ///
-/// For a steady rate, Pearson's χ² of two neighbours is 1 on average, with a variance of 2; a rate that wanders adds half of its
-/// squared coefficient of variation times their events. Neighbours, because what a day does to a rate cancels out between them.
+/// For a steady rate, Pearson's χ² of two neighbours is 1 on average; a rate that wanders adds half of its squared
+/// coefficient of variation times their events. Neighbours, because what a day does to a rate cancels out between them.
 ///
 /// Source: P. McCullagh and J. A. Nelder, "Generalized Linear Models", 2nd edition, section 4.5
 /// (over-dispersion); batch means of several lengths as in J. M. Flegal and G. L. Jones, "Batch means and spectral
@@ -375,8 +380,9 @@ fn wander(stretches: &[Counts], block: usize) -> f64 {
     if number < 2.0 {
         return 0.0;
     }
-    // The farthest of several blocks is looked for: what chance does to one is taken off.
-    ((beyond - (2.0 * number).sqrt()) / half_events).max(0.0)
+    // The farthest of several blocks is looked for, so one standard deviation of a steady rate's sum is taken off: each χ² adds
+    // a variance of 2, and what it shares with its neighbours 1.
+    ((beyond - (3.0 * number).sqrt()) / half_events).max(0.0)
 }
 
 #[cfg(test)]

@@ -518,7 +518,7 @@ impl<'a> Judge<'a> {
             Ground::Missing(arrival)
         } else if let Some(signal) = self.failing() {
             Ground::OverTheLimit(signal)
-        } else if self.is_over_as_a_whole(&whole) {
+        } else if self.is_over_as_a_whole(&whole, evidence) {
             Ground::OverTheLimitInDoubt
         } else if let Some(signal) = self.not_counted() {
             Ground::NotCounted(signal)
@@ -536,10 +536,11 @@ impl<'a> Judge<'a> {
 
     /// Whether all requests of the step together are over the limit of failed ones, and over what is tolerated beside the
     /// old side.
-    fn is_over_as_a_whole(&self, whole: &Stretch) -> bool {
+    fn is_over_as_a_whole(&self, whole: &Stretch, evidence: &Evidence<'_>) -> bool {
         self.tested.first().is_some_and(|failed| {
             let limit = failed.stretches.limit();
-            whole.new.error_rate() > Some(limit) && !failed.process.tolerates(whole.old, whole.new)
+            let tolerates = failed.process.tolerates(whole.old, whole.new, evidence.is_full());
+            whole.new.error_rate() > Some(limit) && !tolerates
         })
     }
 }
@@ -983,7 +984,8 @@ mod tests {
         assert_eq!(after(5, 2, 6).kind, VerdictKind::Regressed, "{}", after(5, 2, 6).reason);
         assert_eq!(after(5, 1, 2).kind, VerdictKind::Regressed, "once a day is no habit");
         assert_eq!(after(1, 2, 2).kind, VerdictKind::Regressed);
-        assert_eq!(after(60, 2, 2).kind, VerdictKind::Regressed, "an hour is no burst");
+        let long = after(60, 2, 21).kind;
+        assert_eq!(long, VerdictKind::Regressed, "nothing excuses more than twenty minutes");
     }
 
     #[test]
@@ -1085,7 +1087,9 @@ mod tests {
             VerdictKind::NotEnoughData,
             "they are meant for it"
         );
-        assert_eq!(kind(counts(20_000, 8_000), None), VerdictKind::NotEnoughData);
+        for old in [20_000, 2_800, 1_400] {
+            assert_eq!(kind(counts(old, old * 4 / 10), None), VerdictKind::NotEnoughData, "{old}");
+        }
         assert_eq!(kind(counts(20_000, 8_000), Some(true)), VerdictKind::Regressed, "at 100 %");
     }
 

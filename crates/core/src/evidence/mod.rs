@@ -32,7 +32,7 @@ pub struct TelemetryLimits {
     pub periods_kept_s: u32,
 }
 
-/// On a side that nothing is sent to, strays are at most one request in this many of those on the other one.
+/// Strays on a new side that nothing is sent to are at most one request in this many.
 const STRAYS_PART: u64 = 20;
 
 /// The old side has no request by chance where this many are expected, resolvers of a few sizes included.
@@ -476,6 +476,11 @@ impl Evidence<'_> {
         self
     }
 
+    /// Whether all requests are meant for the new side, if it is known what was sent.
+    fn is_full(&self) -> Option<bool> {
+        self.sent.map(|sent| sent.share >= 1.0)
+    }
+
     /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to
     /// it. And those of this step, if all requests are meant for it; those of which the old side is missing, if not.
     #[must_use]
@@ -486,8 +491,7 @@ impl Evidence<'_> {
         let first = of_ramp.find(|period| period.requests()[1] > 0).filter(|_| has_begin);
         let warm_up = SignedDuration::from_secs(i64::from(health.warm_up_s()));
         let warm_at = first.and_then(|first| first.start.checked_add(warm_up).ok());
-        let all = self.sent.is_some_and(|sent| sent.share >= 1.0);
-        let full_since = self.settled_at.filter(|_| all);
+        let full_since = self.settled_at.filter(|_| self.is_full() == Some(true));
         // One's own signals whose old side has points: what is missing of them is a gap.
         let others = self.periods.first().map_or(0, |period| period.others.len());
         let own = others.saturating_sub(health.signals.len())..others;

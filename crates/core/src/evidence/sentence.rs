@@ -181,7 +181,7 @@ impl<'a> Judge<'a> {
                 new,
                 failed.signal.tolerated_odds_ratio,
                 ratio,
-                failed.process.log_needed(ratio, &Run { old, new, periods: self.periods }),
+                failed.process.log_needed(ratio),
             )?;
             let more = needed.checked_sub(new.requests).filter(|more| *more > 0)?;
             let periods = u64::from(self.periods).saturating_mul(more) / new.requests.max(1);

@@ -34,7 +34,7 @@ pub(super) fn parts() -> Each {
 
 /// ln of what the bet on one of these parts must gain for all of them to gain 1, if it is in time.
 pub(super) fn log_spread(part: f64) -> f64 {
-    let on_all_periods = BET_PARTS.first().map_or(1.0, |(_, stake)| *stake);
+    let [(_, on_all_periods), _] = BET_PARTS;
     -(part * on_all_periods * STAKE_FIRST).ln()
 }
 

@@ -57,7 +57,7 @@ impl EProcess {
             let (more, by) = lacks(period.old);
             (missing + more, variance + by)
         });
-        // As far as chance leaves open in one of ten periods.
+        // More than this is missing by chance in one of twenty periods.
         let open = |variance: f64| (ALIKE * variance).sqrt();
         if missing <= open(variance) && sum.0 <= open(sum.1) {
             return 0;

@@ -50,13 +50,16 @@ use capital::{Cap, Capital, Each, RATIOS};
 pub(super) use excuse::counted_late;
 use excuse::is_worse;
 
+use crate::evidence::Counts;
 use crate::evidence::baseline::{AROUND, Baseline, median};
 use crate::evidence::hypergeometric::Table;
 use crate::evidence::signal::Signal;
-use crate::evidence::{Counts, STRAYS_PART};
 use crate::limits::CLOUDWATCH;
 use crate::request::health::Health;
 
+/// Where nobody knows what was sent, the old side is beside the new one with at least this part of its requests. With
+/// fewer it has stragglers, which tell nothing of a side that serves.
+const COMPARABLE_PART: u64 = 50;
 /// χ² with one degree of freedom of what happens by chance in one of 1,000 periods.
 pub(super) const BEYOND_CHANCE: f64 = 10.83;
 /// χ² of one in ten: up to here two counts are alike.
@@ -243,12 +246,12 @@ impl EProcess {
         }
         // What the newest period says of the one before it may excuse that.
         let newest = self.periods.len() - 1;
-        let before =
-            newest.checked_sub(1).and_then(|before| Some((before, self.periods.get(before)?)));
-        if let Some((before, _)) = before
-            .filter(|(_, before)| before.is_beside && !known.is_apart && is_worse(old, before.old))
+        if let Some(index) = newest.checked_sub(1).filter(|_| !known.is_apart)
+            && let Some(before) = self.periods.get(index)
+            && before.is_beside
+            && is_worse(old, before.old)
         {
-            self.read(before);
+            self.read(index);
         }
         self.read(newest);
         if is_beside && new.requests > 0 {
@@ -344,11 +347,13 @@ impl EProcess {
         let known = self.known();
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
         let alpha = self.test.alpha;
+        let cap = |tests: u32, periods: u32| {
+            let log = known.cap_part(alpha) * (f64::from(tests) / alpha).ln();
+            Cap { log, periods: known.lasts.max(periods) as usize }
+        };
         // Not of all tests: with many routes, a period must not count for more.
-        let log = known.cap_part(alpha) * (f64::from(self.test.of_route.max(1)) / alpha).ln();
-        let cap = |periods: u32| Cap { log, periods: periods as usize };
-        let mut compared = Capital::new(cap(known.lasts.max(unknown)));
-        let mut over = Capital::new(cap(known.lasts.max(1)));
+        let mut compared = Capital::new(cap(self.test.of_route.max(1), unknown));
+        let mut over = Capital::new(cap(1, 1));
         let (mut run, mut run_over) = (Run::default(), Run::default());
         for period in self.periods.iter().filter(|period| period.new.requests > 0) {
             for (capital, run) in [(&compared, &mut run), (&over, &mut run_over)] {
@@ -393,18 +398,21 @@ impl EProcess {
     }
 
     /// ln of what the bet on this odds ratio must gain for e to reach its limit: more than the limit, because only a part of
-    /// the stake is on it, and where rates wander a period counts for less. `seen`: what the periods are like.
+    /// the stake is on it, and where rates wander each of the periods seen counts for less.
     #[must_use]
-    pub fn log_needed(&self, odds_ratio: f64, seen: &Run) -> f64 {
+    pub fn log_needed(&self, odds_ratio: f64) -> f64 {
         let distance =
             |ratio: &f64| (odds_ratio / (ratio * self.test.tolerated_odds_ratio)).ln().abs();
         let nearest = self.ratios.iter().zip(self.parts);
         let nearest = nearest.min_by(|(a, _), (b, _)| distance(a).total_cmp(&distance(b)));
         let log_spread = nearest.map_or(0.0, |(_, part)| capital::log_spread(part));
-        let table = Table::of(seen.old, seen.new);
-        let errors = table.errors() / f64::from(seen.periods.max(1));
-        let part = table.expected_share(self.test.tolerated_odds_ratio);
-        (self.log_limit() + log_spread) * tempering(self.known().wander, errors, part)
+        let wander = self.known().wander;
+        let with_requests = self.periods.iter().filter(|period| period.new.requests > 0);
+        let (sum, number) = with_requests.fold((0.0, 0.0), |(sum, number), period| {
+            (sum + tempering(wander, period.errors, period.part), number + 1.0)
+        });
+        let mean = if number > 0.0 { sum / number } else { 1.0 };
+        (self.log_limit() + log_spread) * mean
     }
 
     /// Whether e has reached its limit.
@@ -422,8 +430,8 @@ impl EProcess {
     }
 
     /// Whether the new side's odds are within what is tolerated beside the old side's, of comparable requests.
-    pub(super) fn tolerates(&self, old: Counts, new: Counts) -> bool {
-        is_beside(old, new, None)
+    pub(super) fn tolerates(&self, old: Counts, new: Counts, is_full: Option<bool>) -> bool {
+        is_beside(old, new, is_full)
             && odds(new.error_rate().unwrap_or_default())
                 <= self.test.tolerated_odds_ratio * odds(old.error_rate().unwrap_or_default())
     }
@@ -455,10 +463,9 @@ fn lesser(a: Each, b: Each) -> Each {
     lesser
 }
 
-/// Whether the old side serves beside the new one. `is_full`: whether all requests are meant for that, if it is known;
-/// otherwise a few are stragglers, which tell nothing of a side that serves.
+/// Whether the old side serves beside the new one. `is_full`: whether all requests are meant for that, if it is known.
 pub(super) fn is_beside(old: Counts, new: Counts, is_full: Option<bool>) -> bool {
-    let is_comparable = old.requests.saturating_mul(STRAYS_PART) >= new.requests;
+    let is_comparable = old.requests.saturating_mul(COMPARABLE_PART) >= new.requests;
     old.requests > 0 && !is_full.unwrap_or(!is_comparable)
 }
 

@@ -31,6 +31,12 @@ fn one_burst_never_decides_however_bad_it_is() {
     assert_eq!(over_after(start(Some(&steady())), worst.0, worst.1), Some(2));
     let shared = EProcess::new(Test { tests: 500, ..TEST }, 0.05, Some(&steady()));
     assert_eq!(over_after(shared, worst.0, worst.1), Some(4));
+    for alpha in [0.5, 0.01, 1e-6] {
+        let mut of_many =
+            EProcess::new(Test { alpha, of_route: 13, ..TEST }, 0.05, Some(&steady()));
+        of_many.see(worst.0, worst.1);
+        assert!(!of_many.is_over_limit(), "{alpha}");
+    }
     let of = |bursts, lasts| Baseline { bursts, lasts, ..steady() };
     let after = |day: Baseline| over_after(start(Some(&day)), worst.0, worst.1);
     assert_eq!(after(of(0.03, 1)), Some(4), "frequent bursts come together");
@@ -187,8 +193,11 @@ fn rates_that_wander_make_a_period_count_for_less() {
     };
     let steady = Baseline { wander: 0.0, ..wandering };
     assert!(gained(&wandering) < gained(&steady));
-    let seen = Run { old: counts(90_000, 90), new: counts(10_000, 10), periods: 1 };
-    let needed = |day: &Baseline| start(Some(day)).log_needed(3.0, &seen);
+    let needed = |day: &Baseline| {
+        let mut e = start(Some(day));
+        e.see(counts(90_000, 90), counts(10_000, 10));
+        e.log_needed(3.0)
+    };
     assert!(needed(&wandering) > 2.0 * needed(&steady), "and more of them are needed");
 }
 
