@@ -262,6 +262,23 @@ mod tests {
         assert_eq!(Arrival::of(&[], ten.since, &ten, 60), None);
     }
 
+    #[test]
+    fn a_resolver_that_went_over_and_back_before_the_step_settled_is_as_large_as_it_showed() {
+        let ten = sent(0.1, 10);
+        let settled_at = Timestamp::from_second(660).expect("in range");
+        let missing = |first: (u64, u64)| {
+            let of_step = [&[first][..], &[(48_600, 0); 6]].concat();
+            Arrival::of(&periods(54_000, &of_step), settled_at, &ten, 60)
+                .map(|arrival| arrival.missing)
+        };
+        assert_eq!(missing((48_600, 5_400)), Some(Missing::Vanished));
+        assert_eq!(
+            missing((27_000, 27_000)),
+            None,
+            "two resolvers, of which none goes over by chance"
+        );
+    }
+
     /// Numbers from 0 to 1 that look like chance.
     struct Chance(u64);
 
