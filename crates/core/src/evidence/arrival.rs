@@ -18,8 +18,9 @@ const KNOWN_PERIODS_MIN: usize = 5;
 const SCATTER_PERIODS_MIN: usize = 5;
 /// Standard errors of the sums that they must have fallen by.
 const FALL_DEVIATIONS: f64 = 5.0;
-/// Standard errors by which the sum must be falling before a shift.
+/// Standard errors by which the sum must be falling before a shift, in the latest of these periods.
 const SLOPE_DEVIATIONS: f64 = 2.5;
+const SLOPE_PERIODS: usize = 20;
 /// A share as small as the measured one has at most this chance, when it alone speaks.
 const CHANCE: f64 = 1e-6;
 /// The same when the sum of both sides has fallen as well.
@@ -94,7 +95,8 @@ impl Arrival {
             .filter(known)
             .map(Period::requests)
             .collect();
-        let before = before.get(before.len().saturating_sub(BEFORE_PERIODS as usize)..)?;
+        let falls = falls_by(&sums(latest(&before, SLOPE_PERIODS)));
+        let before = latest(&before, BEFORE_PERIODS as usize);
         let sums = (before.len().min(of_step.len()) >= KNOWN_PERIODS_MIN)
             .then(|| [before, &of_step].map(|periods| mean(&sums(periods))));
         let apart_s = settled_at.as_second() - sent.since.as_second();
@@ -103,7 +105,7 @@ impl Arrival {
         let vanished = (sent.is_alone || none)
             && log_chance < CHANCE_BESIDE_A_FALL.ln()
             && sums.is_some()
-            && has_fallen(before, &of_step, sent.share, apart);
+            && has_fallen([before, &of_step], sent.share, apart, falls);
         let missing = match (vanished, log_chance < CHANCE.ln(), sent.is_alone) {
             (true, ..) => Missing::Vanished,
             (false, true, true) => Missing::NotSent,
@@ -112,6 +114,11 @@ impl Arrival {
         };
         Some(Self { intended: sent.share, measured, sums, missing })
     }
+}
+
+/// The latest periods.
+fn latest(periods: &[[u64; 2]], number: usize) -> &[[u64; 2]] {
+    periods.get(periods.len().saturating_sub(number)..).unwrap_or_default()
 }
 
 /// The new side's share of the requests.
@@ -167,14 +174,14 @@ fn error_of_mean(values: &[f64]) -> f64 {
 }
 
 /// Whether the sum of both sides has fallen by at least half of what the new side lacks, by more than chance, and by more than
-/// it was falling anyway: evenings have less traffic. `apart`: periods between.
-fn has_fallen(before: &[[u64; 2]], of_step: &[[u64; 2]], share: f64, apart: f64) -> bool {
+/// it was falling anyway, which is that much from one period to the next: evenings have less traffic. `apart`: periods between.
+fn has_fallen([before, of_step]: [&[[u64; 2]]; 2], share: f64, apart: f64, falls: f64) -> bool {
     let new: Vec<f64> = of_step.iter().map(|[_, new]| as_f64(*new)).collect();
     let (before, now) = (sums(before), sums(of_step));
     let distance = apart + f64::midpoint(counted(before.len()), counted(now.len()));
     // A line is none for long.
     let distance = distance.min(f64::from(2 * BEFORE_PERIODS));
-    let fallen = mean(&before) - mean(&now) - falls_by(&before) * distance;
+    let fallen = mean(&before) - mean(&now) - falls * distance;
     let error = (error_of_mean(&before) + error_of_mean(&now)).sqrt();
     fallen >= (share * mean(&before) - mean(&new)) / 2.0 && fallen > FALL_DEVIATIONS * error
 }
