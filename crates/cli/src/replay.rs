@@ -118,7 +118,7 @@ pub fn judge(series: &Series, policy: &Health, bake_s: u32) -> Replay {
             if settled_at.is_some() {
                 judge.begin_step();
             }
-            steps.begin(row.start, settled_at, sent.is_some_and(|sent| sent.share >= 1.0));
+            steps.begin(row.start, settled_at, sent.is_some_and(|sent| sent.is_full()));
         }
         let (period, of_step) = seen.at(&row);
         judge.see(&period, of_step);
@@ -243,8 +243,8 @@ impl Look {
             self.warm_until = self.warm_until.or(Some(later(row.start, self.warm_up_s.into())));
         }
         let of_step = self.evidence.settled_at.is_some_and(|since| row.start >= since);
-        let all = self.evidence.sent.is_some_and(|sent| sent.share >= 1.0);
         period.is_warming = self.warm_until.is_some_and(|until| row.start < until);
+        let all = self.evidence.sent.is_some_and(|sent| sent.is_full());
         period.is_full = self.evidence.sent.map(|_| all && of_step);
         // An empty field is no zero: nothing is known of the old side, unless all requests are meant for the new one.
         period.is_gap = row.old.is_none() && row.new.is_some() && !all;

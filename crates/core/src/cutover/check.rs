@@ -132,7 +132,7 @@ impl Cutover {
         let active = self.routes.iter().filter(|route| route.status == Status::Active);
         let judged = active.filter_map(|route| Some((route, route.verdict.as_ref()?)));
         let mut judged: Vec<(&Route, &Verdict)> = judged.collect();
-        // Where routes share an old side, the one that was beside it with most requests tells.
+        // Routes may share an old side. What is learnt last stays: that of the route with most requests beside it.
         judged.sort_by_key(|(_, verdict)| verdict.beside.first().map_or(0, |of| of.requests));
         for (route, verdict) in judged {
             let of_own_alone = route.counted_by == CountedBy::OwnCounts;

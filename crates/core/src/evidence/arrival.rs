@@ -18,9 +18,10 @@ const KNOWN_PERIODS_MIN: usize = 5;
 const SCATTER_PERIODS_MIN: usize = 5;
 /// Standard errors of the sums that they must have fallen by.
 const FALL_DEVIATIONS: f64 = 5.0;
-/// Standard errors by which the sum must be falling before a shift, in the latest of these periods.
-const SLOPE_DEVIATIONS: f64 = 2.5;
+/// Periods before a shift that tell how the sum was falling anyway; for no longer is that believed after it.
 const SLOPE_PERIODS: usize = 20;
+/// Standard errors by which it must have been falling.
+const SLOPE_DEVIATIONS: f64 = 2.5;
 /// A share as small as the measured one has at most this chance, when it alone speaks.
 const CHANCE: f64 = 1e-6;
 /// The same when the sum of both sides has fallen as well.
@@ -40,6 +41,14 @@ pub struct Sent {
     /// Whether the meters count nothing but what the router splits: requests that stay where they are, of
     /// other routes, look as if they were not sent.
     pub is_alone: bool,
+}
+
+impl Sent {
+    /// Whether all requests are meant for the new side.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.share >= 1.0
+    }
 }
 
 /// Where the requests are that the new side should have got.
@@ -79,7 +88,7 @@ impl Arrival {
             .map(Period::requests)
             .collect();
         let measured = share(&of_step)?;
-        if measured >= sent.share || sent.share >= 1.0 {
+        if measured >= sent.share || sent.is_full() {
             return None;
         }
         // The chance of a share as small, by Chernoff's bound.
@@ -179,8 +188,7 @@ fn has_fallen([before, of_step]: [&[[u64; 2]]; 2], share: f64, apart: f64, falls
     let new: Vec<f64> = of_step.iter().map(|[_, new]| as_f64(*new)).collect();
     let (before, now) = (sums(before), sums(of_step));
     let distance = apart + f64::midpoint(counted(before.len()), counted(now.len()));
-    // A line is none for long.
-    let distance = distance.min(f64::from(2 * BEFORE_PERIODS));
+    let distance = distance.min(counted(SLOPE_PERIODS));
     let fallen = mean(&before) - mean(&now) - falls * distance;
     let error = (error_of_mean(&before) + error_of_mean(&now)).sqrt();
     fallen >= (share * mean(&before) - mean(&new)) / 2.0 && fallen > FALL_DEVIATIONS * error

@@ -15,8 +15,8 @@ use crate::request::health::Health;
 /// in it.
 pub const BASELINE_PERIODS: u32 = 1440;
 
-/// Stretches that are needed before one bad period of the new side can be told from a burst: half a day. A burst
-/// that hits a side in one of 100 of its minutes has shown itself in them with a chance of 99.9 %.
+/// Half a day: so many stretches must be known before a bad period of the new side can be told from a burst. A burst that comes in
+/// one of 100 minutes has come in that time with a chance of 99.9 %.
 const STRETCHES_MIN: u32 = BASELINE_PERIODS / 2;
 
 /// What is usual at a moment is the mean of this many stretches before and after it, without bursts; before any is known, the

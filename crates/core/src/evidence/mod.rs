@@ -478,7 +478,7 @@ impl Evidence<'_> {
 
     /// Whether all requests are meant for the new side, if it is known what was sent.
     fn is_full(&self) -> Option<bool> {
-        self.sent.map(|sent| sent.share >= 1.0)
+        self.sent.as_ref().map(Sent::is_full)
     }
 
     /// Marks the periods in which the new side may still warm up: from its first request on, where the periods go back to

@@ -26,16 +26,19 @@ pub(super) fn ratios() -> Each {
 
 /// The part of the stake that is bet on each, in proportion to the root of its inverse: against a large one, each error says so
 /// much that it needs no large stake.
-pub(super) fn parts() -> Each {
+fn parts() -> Each {
     let parts = ratios().map(|ratio| ratio.sqrt().recip());
     let all: f64 = parts.iter().sum();
     parts.map(|part| part / all)
 }
 
-/// ln of what the bet on one of these parts must gain for all of them to gain 1, if it is in time.
-pub(super) fn log_spread(part: f64) -> f64 {
+/// ln of what the bet nearest to this multiple of the tolerated odds ratio must gain for all of them to gain 1, if it is in time.
+pub(super) fn log_spread(multiple: f64) -> f64 {
+    let distance = |ratio: f64| (multiple / ratio).ln().abs();
+    let bets = ratios().into_iter().zip(parts());
+    let nearest = bets.min_by(|(a, _), (b, _)| distance(*a).total_cmp(&distance(*b)));
     let [(_, on_all_periods), _] = BET_PARTS;
-    -(part * on_all_periods * STAKE_FIRST).ln()
+    nearest.map_or(0.0, |(_, part)| -(part * on_all_periods * STAKE_FIRST).ln())
 }
 
 /// What of a stake of 1 is set in the first periods, 0–1.
@@ -59,6 +62,8 @@ pub(super) struct Cap {
 #[derive(Clone, Debug)]
 pub(super) struct Capital {
     cap: Cap,
+    /// The part of the stake that is set on each odds ratio, 0–1.
+    parts: Each,
     /// What is bet on each odds ratio, as parts of all that is bet; and ln of that.
     bets: [Each; BET_PARTS.len()],
     log_bet: f64,
@@ -73,6 +78,7 @@ impl Capital {
     pub(super) fn new(cap: Cap) -> Self {
         Self {
             cap,
+            parts: parts(),
             bets: [[0.0; RATIOS]; BET_PARTS.len()],
             log_bet: f64::NEG_INFINITY,
             periods: 0,
@@ -82,14 +88,14 @@ impl Capital {
     }
 
     /// Sees what a period pays. `is_free`: no cap holds it.
-    pub(super) fn bet(&mut self, parts: &Each, log_e: &Each, is_warming: bool, is_free: bool) {
+    pub(super) fn bet(&mut self, log_e: &Each, is_warming: bool, is_free: bool) {
         if !is_warming && std::mem::take(&mut self.is_warming) {
             self.keep_height();
         }
         let before = set_in(self.periods);
         self.periods = self.periods.saturating_add(1);
         let set = set_in(self.periods) - before;
-        self.pay(set.ln(), parts, log_e);
+        self.pay(set.ln(), log_e);
         let lowest = self.heights.iter().copied().fold(f64::INFINITY, f64::min);
         let most = lowest.max(0.0) + self.cap.log;
         if self.log() > most && !is_free {
@@ -104,7 +110,7 @@ impl Capital {
 
     /// Bets more, ln of which is `set`, and multiplies each bet by what it is paid. What is less than the smallest number
     /// beside the rest is lost: it could not matter.
-    fn pay(&mut self, set: f64, parts: &Each, log_e: &Each) {
+    fn pay(&mut self, set: f64, log_e: &Each) {
         let unit = self.log_bet.max(set);
         if unit == f64::NEG_INFINITY {
             return;
@@ -115,7 +121,7 @@ impl Capital {
         let paid = log_e.map(|log_e| (log_e - highest).exp());
         let mut sum = 0.0;
         for (bets, (part, stake)) in self.bets.iter_mut().zip(BET_PARTS) {
-            for ((bet, ratio_part), paid) in bets.iter_mut().zip(parts).zip(paid) {
+            for ((bet, ratio_part), paid) in bets.iter_mut().zip(self.parts).zip(paid) {
                 *bet =
                     (*bet * kept + set * stake * ratio_part) * ((1.0 - part) * all + part * paid);
                 sum += *bet;
@@ -157,18 +163,17 @@ mod tests {
         let mut capital = Capital::new(Cap { log: f64::INFINITY, periods: 1 });
         for _ in 0..1000 {
             assert!(capital.log().abs() < 1e-9, "what pays 1 leaves the capital as it was");
-            capital.bet(&parts(), &[0.0; RATIOS], false, false);
+            capital.bet(&[0.0; RATIOS], false, false);
         }
         assert!(set_in(1000) >= 1.0 && set_in(1000) <= 1.0);
     }
 
     #[test]
     fn one_bet_that_gains_what_the_spread_asks_for_carries_all() {
-        let part = parts()[3];
         let mut capital = Capital::new(Cap { log: f64::INFINITY, periods: 1 });
         let mut log_e = [f64::NEG_INFINITY; RATIOS];
-        log_e[3] = 100.0 + log_spread(part);
-        capital.bet(&parts(), &log_e, false, false);
+        log_e[3] = 100.0 + log_spread(ratios()[3]);
+        capital.bet(&log_e, false, false);
         // A fifth of the rest of the stake, which bets that much, gains as well.
         let gained = capital.log() - 100.0;
         assert!((0.0..0.1).contains(&gained), "{gained}");

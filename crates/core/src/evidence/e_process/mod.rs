@@ -19,7 +19,7 @@
 //! - **They count late.** An incident that the old side shows one period earlier or later excuses this one, and errors may
 //!   belong to the requests of the period before.
 //! - **They exchange errors.** Few resolvers carry the clients that fail to one side and back. What the new side has too
-//!   many of while the old one lacks it tells nothing, for as many periods in a row as the share makes likely.
+//!   many of, while the old one lacks it, tells nothing. The smaller the share, the fewer periods in a row may be excused so.
 //!
 //! Half of the stake is set from the first period on, the rest bit by bit, so that a fault that begins late is found as
 //! well. A quarter of it bets only a fifth of its capital in each period: so faults that come and go add up.
@@ -135,8 +135,6 @@ pub struct EProcess {
     day: Option<Baseline>,
     /// Multiples of the tolerated odds ratio.
     ratios: Each,
-    /// The part of the stake that is bet on each, 0–1.
-    parts: Each,
     periods: VecDeque<Seen>,
     /// What the old side did beside the new one lately: what that is compared with when the old one has none.
     beside: Counts,
@@ -183,7 +181,7 @@ pub(super) struct Known {
 }
 
 /// What all periods say.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Weighed {
     /// ln of e, against the old side.
     log_e: f64,
@@ -192,6 +190,8 @@ struct Weighed {
     /// The periods since either last began to gather: since the capital was last no more than the stake.
     run: Run,
     run_over: Run,
+    /// The mean of what the periods' evidence is divided by, 1 or more.
+    tempering: f64,
 }
 
 impl EProcess {
@@ -203,7 +203,6 @@ impl EProcess {
             limit,
             day: day.filter(|day| day.stretches > 0).copied(),
             ratios: capital::ratios(),
-            parts: capital::parts(),
             periods: VecDeque::new(),
             beside: Counts::default(),
             usual: day.map_or_else(Counts::default, Baseline::counts),
@@ -259,8 +258,8 @@ impl EProcess {
         }
     }
 
-    /// What the old side did in the latest periods beside the new one. An incident tells nothing of what comes after it: a
-    /// period over the limit is left out, unless most are.
+    /// What the old side did in the latest periods beside the new one. Periods over the limit are left out, because an incident says
+    /// nothing of the time after it. Where most are over it, all of them count.
     fn lately(&self) -> Counts {
         let beside = self.periods.iter().rev().filter(|period| period.is_beside).take(AROUND);
         let beside: Vec<Counts> = beside.map(|period| period.old).collect();
@@ -304,7 +303,7 @@ impl EProcess {
         period.part = table.expected_share(self.test.tolerated_odds_ratio);
         let (old, new) = self.excused(index, period);
         if (old, new) != (period.old, period.new) {
-            // What is excused tells nothing: neither against the new side nor for it.
+            // An excuse takes away what speaks against the new side. It never speaks for it.
             let excused = self.log_e_of(&Table::of(old, new));
             period.log_e = lesser(period.log_e, excused.map(|log_e| log_e.max(0.0)));
         }
@@ -347,14 +346,16 @@ impl EProcess {
         let known = self.known();
         let unknown = if known.knows_bursts() { 1 } else { LASTS_UNKNOWN };
         let alpha = self.test.alpha;
+        let part = known.cap_part(alpha);
         let cap = |tests: u32, periods: u32| {
-            let log = known.cap_part(alpha) * (f64::from(tests) / alpha).ln();
+            let log = part * (f64::from(tests) / alpha).ln();
             Cap { log, periods: known.lasts.max(periods) as usize }
         };
         // Not of all tests: with many routes, a period must not count for more.
         let mut compared = Capital::new(cap(self.test.of_route.max(1), unknown));
         let mut over = Capital::new(cap(1, 1));
         let (mut run, mut run_over) = (Run::default(), Run::default());
+        let (mut temperings, mut number) = (0.0, 0.0);
         for period in self.periods.iter().filter(|period| period.new.requests > 0) {
             for (capital, run) in [(&compared, &mut run), (&over, &mut run_over)] {
                 if capital.log() <= 0.0 {
@@ -363,13 +364,16 @@ impl EProcess {
                 run.add(period.old, period.new);
             }
             let tempering = tempering(known.wander, period.errors, period.part);
+            temperings += tempering;
+            number += 1.0;
             let log_e = period.log_e.map(|log_e| log_e / tempering);
             let is_warming = period.known.is_warming;
             let is_free = self.is_catastrophe(&known, period);
-            compared.bet(&self.parts, &log_e, is_warming, is_free);
-            over.bet(&self.parts, &period.log_over, is_warming, false);
+            compared.bet(&log_e, is_warming, is_free);
+            over.bet(&period.log_over, is_warming, false);
         }
-        Weighed { log_e: compared.log(), log_over: over.log(), run, run_over }
+        let tempering = if number > 0.0 { temperings / number } else { 1.0 };
+        Weighed { log_e: compared.log(), log_over: over.log(), run, run_over, tempering }
     }
 
     /// Whether a period may decide alone: beside the old side a third of the new one's requests fail, more than in the day's
@@ -401,18 +405,8 @@ impl EProcess {
     /// the stake is on it, and where rates wander each of the periods seen counts for less.
     #[must_use]
     pub fn log_needed(&self, odds_ratio: f64) -> f64 {
-        let distance =
-            |ratio: &f64| (odds_ratio / (ratio * self.test.tolerated_odds_ratio)).ln().abs();
-        let nearest = self.ratios.iter().zip(self.parts);
-        let nearest = nearest.min_by(|(a, _), (b, _)| distance(a).total_cmp(&distance(b)));
-        let log_spread = nearest.map_or(0.0, |(_, part)| capital::log_spread(part));
-        let wander = self.known().wander;
-        let with_requests = self.periods.iter().filter(|period| period.new.requests > 0);
-        let (sum, number) = with_requests.fold((0.0, 0.0), |(sum, number), period| {
-            (sum + tempering(wander, period.errors, period.part), number + 1.0)
-        });
-        let mean = if number > 0.0 { sum / number } else { 1.0 };
-        (self.log_limit() + log_spread) * mean
+        let log_spread = capital::log_spread(odds_ratio / self.test.tolerated_odds_ratio);
+        (self.log_limit() + log_spread) * self.weighed().tempering
     }
 
     /// Whether e has reached its limit.
@@ -501,7 +495,7 @@ pub(super) fn to_count(value: f64) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
 fn log_e_beyond(odds: f64, ratios: &Each, new: Counts) -> Each {
     let (n, x) = (new.requests as f64, new.errors.min(new.requests) as f64);
-    // Of two binomial laws whose odds differ by the ratio.
+    // The likelihood ratio of two binomial laws. One has the odds, the other the ratio times as much.
     ratios.map(|ratio| x * ratio.ln() - n * ((ratio - 1.0) * odds / (1.0 + odds)).ln_1p())
 }
 
